@@ -1,0 +1,1 @@
+"""Networks, checkpoints and training. Speaks tensors; knows neither HTTP nor the queue."""

@@ -1,0 +1,79 @@
+"""The objective of section 3 and the identity loss of section 5.2, as free functions of the four networks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+GanLoss = Callable[[torch.Tensor, bool], torch.Tensor]
+
+
+def lsgan_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
+    """Least squares against 1 (real) or 0 (fake); the paper's choice (section 7.1)."""
+    return F.mse_loss(logits, torch.full_like(logits, float(real)))
+
+
+def vanilla_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
+    """The log loss of equation 1, with the generator's non-saturating form."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+GAN_LOSSES: dict[str, GanLoss] = {"lsgan": lsgan_loss, "vanilla": vanilla_loss}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What one generator step drew, (N, 3, H, W) in [-1, 1]: kept for the discriminators and for looking at."""
+
+    fake_a: torch.Tensor
+    fake_b: torch.Tensor
+
+
+def generator_losses(
+    g_ab: nn.Module,
+    g_ba: nn.Module,
+    d_a: nn.Module,
+    d_b: nn.Module,
+    real_a: torch.Tensor,
+    real_b: torch.Tensor,
+    *,
+    gan_loss: GanLoss,
+    lambda_a: float,
+    lambda_b: float,
+    lambda_identity: float,
+) -> tuple[dict[str, torch.Tensor], Generated]:
+    """All terms of both generators' loss, already weighted: their sum is what is minimised.
+
+    The terms carry the names under which the paper's code reports them, where G_A is the paper's G (A → B), G_B its F,
+    D_A judges B and D_B judges A.
+
+    Args:
+        real_a, real_b: (N, 3, H, W) float in [-1, 1].
+        lambda_a, lambda_b: weight of the cycle A → B → A, and of B → A → B.
+        lambda_identity: weight of the identity loss as a share of the cycle's; 0 leaves it out.
+    """
+    if lambda_identity > 0:
+        # Instance normalisation keeps pictures apart, so one pass over both gives what two passes would.
+        fake_b, same_b = g_ab(torch.cat([real_a, real_b])).split([len(real_a), len(real_b)])
+        fake_a, same_a = g_ba(torch.cat([real_b, real_a])).split([len(real_b), len(real_a)])
+    else:
+        fake_b, fake_a = g_ab(real_a), g_ba(real_b)
+    terms = {
+        "G_A": gan_loss(d_b(fake_b), True),
+        "G_B": gan_loss(d_a(fake_a), True),
+        "cycle_A": lambda_a * F.l1_loss(g_ba(fake_b), real_a),
+        "cycle_B": lambda_b * F.l1_loss(g_ab(fake_a), real_b),
+    }
+    if lambda_identity > 0:
+        terms["idt_A"] = lambda_b * lambda_identity * F.l1_loss(same_b, real_b)
+        terms["idt_B"] = lambda_a * lambda_identity * F.l1_loss(same_a, real_a)
+    return terms, Generated(fake_a=fake_a.detach(), fake_b=fake_b.detach())
+
+
+def discriminator_loss(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, gan_loss: GanLoss
+) -> torch.Tensor:
+    """Half the sum of the real and the fake part, which slows D down relative to G (section 7.1)."""
+    return 0.5 * (gan_loss(discriminator(real), True) + gan_loss(discriminator(fake), False))

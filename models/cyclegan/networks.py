@@ -1,0 +1,107 @@
+"""The paper's two networks (section 7.2 and appendix), with the state-dict keys of the released weights."""
+
+import torch
+from torch import nn
+
+
+class ResidualBlock(nn.Module):
+    """Two reflection-padded 3 × 3 convolutions around a shortcut; (N, dim, H, W) in and out."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(dim, dim, kernel_size=3),
+            nn.InstanceNorm2d(dim),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(dim, dim, kernel_size=3),
+            nn.InstanceNorm2d(dim),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + self.conv_block(x)
+        return out
+
+
+class ResnetGenerator(nn.Module):
+    """The generator of section 7.2: c7s1-64, d128, d256, n × R256, u128, u64, c7s1-3.
+
+    Instance normalisation has neither affine parameters nor running statistics, so a picture's result does not
+    depend on its batch mates.
+    """
+
+    def __init__(
+        self,
+        ngf: int = 64,  # channels after the first convolution; the deepest layers have 4 × ngf
+        n_blocks: int = 9,  # residual blocks, from 1; the paper uses 9 at 256 px and 6 at 128 px
+    ) -> None:
+        super().__init__()
+        if ngf < 1 or n_blocks < 1:
+            raise ValueError(f"ResnetGenerator needs ngf and n_blocks of at least 1, not {ngf} and {n_blocks}")
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(3, ngf, kernel_size=7),
+            nn.InstanceNorm2d(ngf),
+            nn.ReLU(inplace=True),
+        ]
+        for dim in (ngf, 2 * ngf):
+            layers += [
+                nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1),
+                nn.InstanceNorm2d(2 * dim),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [ResidualBlock(4 * ngf) for _ in range(n_blocks)]
+        for dim in (4 * ngf, 2 * ngf):
+            layers += [
+                nn.ConvTranspose2d(dim, dim // 2, kernel_size=3, stride=2, padding=1, output_padding=1),
+                nn.InstanceNorm2d(dim // 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, 3, kernel_size=7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Translate (N, 3, H, W) float32 in [-1, 1], sides multiples of 4 and at least 8, into the same shape."""
+        out: torch.Tensor = self.model(x)
+        return out
+
+
+class PatchDiscriminator(nn.Module):
+    """The PatchGAN of section 7.2: judges overlapping patches, 70 × 70 pixels at ``n_layers=3``."""
+
+    def __init__(
+        self,
+        ndf: int = 64,  # channels after the first convolution, at most 8 × ndf later
+        n_layers: int = 3,  # stride-2 convolutions; each about doubles the patch
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(3, ndf, kernel_size=4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        dim_in = ndf
+        for n in range(1, n_layers + 1):
+            dim_out = ndf * min(2**n, 8)
+            layers += [
+                nn.Conv2d(dim_in, dim_out, kernel_size=4, stride=2 if n < n_layers else 1, padding=1),
+                nn.InstanceNorm2d(dim_out),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            dim_in = dim_out
+        layers += [nn.Conv2d(dim_in, 1, kernel_size=4, padding=1)]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Score (N, 3, H, W) float32 in [-1, 1] as logits (N, 1, h, w), one a patch, higher for real."""
+        out: torch.Tensor = self.model(x)
+        return out
+
+
+def init_normal(network: nn.Module, std: float = 0.02) -> None:
+    """Draw convolution weights from N(0, std²) and set their biases to zero (section 7.1), in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, std)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,144 @@
+"""One CycleGAN being trained: four networks, two optimizers, two image pools."""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.utils import make_grid
+
+from models import pixels
+from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
+from models.cyclegan.pool import ImagePool
+from models.pixels import Picture
+from models.training.options import CycleGANOptions
+
+NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
+
+
+class CycleGANTrainer:
+    """The alternating step of the paper's code: both generators together, then both discriminators.
+
+    Args:
+        fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1].
+        constant_steps, decay_steps: steps at the full learning rate, then steps over which it falls linearly to 0.
+    """
+
+    def __init__(
+        self,
+        options: CycleGANOptions,
+        *,
+        device: torch.device,
+        fixed_inputs: tuple[torch.Tensor, torch.Tensor],
+        constant_steps: int,
+        decay_steps: int,
+    ) -> None:
+        self.options = options
+        self.device = device
+        self.constant_steps = constant_steps
+        self.decay_steps = decay_steps
+        self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
+        self._gan_loss = GAN_LOSSES[options.gan_loss]
+
+        torch.manual_seed(options.seed)
+        self.networks = nn.ModuleDict(
+            {
+                "g_ab": ResnetGenerator(options.ngf, options.n_blocks),
+                "g_ba": ResnetGenerator(options.ngf, options.n_blocks),
+                "d_a": PatchDiscriminator(options.ndf),
+                "d_b": PatchDiscriminator(options.ndf),
+            }
+        )
+        init_normal(self.networks)
+        self.networks.to(device=device, memory_format=torch.channels_last)
+        self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
+        self._optimizer_g = self._adam(self.g_ab, self.g_ba)
+        self._optimizer_d = self._adam(self.d_a, self.d_b)
+        self._pool_a = ImagePool(options.pool_size, seed=options.seed)
+        self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
+
+    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
+        parameters = [p for network in networks for p in network.parameters()]
+        return torch.optim.Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
+
+    def _place(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.device, memory_format=torch.channels_last)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.options.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def learning_rate(self, progress: int) -> float:
+        """The rate for the step after ``progress`` steps: constant, then linear to 0."""
+        done = max(0, progress - self.constant_steps)
+        return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
+
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, float]:
+        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by the paper's code's names."""
+        real_a, real_b = (self._place(x) for x in batch)
+        lr = self.learning_rate(progress)
+        for optimizer in (self._optimizer_g, self._optimizer_d):
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
+        self.d_a.requires_grad_(False)
+        self.d_b.requires_grad_(False)
+        with self._autocast():
+            terms, generated = generator_losses(
+                self.g_ab,
+                self.g_ba,
+                self.d_a,
+                self.d_b,
+                real_a,
+                real_b,
+                gan_loss=self._gan_loss,
+                lambda_a=self.options.lambda_a,
+                lambda_b=self.options.lambda_b,
+                lambda_identity=self.options.lambda_identity,
+            )
+        self._optimizer_g.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        self._optimizer_g.step()
+
+        self.d_a.requires_grad_(True)
+        self.d_b.requires_grad_(True)
+        with self._autocast():
+            terms["D_A"] = discriminator_loss(self.d_b, real_b, self._pool_b.query(generated.fake_b), self._gan_loss)
+            terms["D_B"] = discriminator_loss(self.d_a, real_a, self._pool_a.query(generated.fake_a), self._gan_loss)
+        self._optimizer_d.zero_grad()
+        (terms["D_A"] + terms["D_B"]).backward()
+        self._optimizer_d.step()
+        return {name: term.item() for name, term in terms.items()}
+
+    @torch.inference_mode()
+    def sample(self) -> Picture:
+        """A picture with a column for each fixed input: A, its B, back; then B, its A, back."""
+        x_a, x_b = self._fixed_inputs
+        with self._autocast():
+            fake_b, fake_a = self.g_ab(x_a), self.g_ba(x_b)
+            rows = [x_a, fake_b, self.g_ba(fake_b), x_b, fake_a, self.g_ab(fake_a)]
+        grid = make_grid(torch.cat([row.float() for row in rows]), nrow=len(x_a), padding=2, pad_value=1.0)
+        return pixels.to_pictures(grid[None])[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **{name: self.networks[name].state_dict() for name in NETWORKS},
+            "optimizer_g": self._optimizer_g.state_dict(),
+            "optimizer_d": self._optimizer_d.state_dict(),
+            "pool_a": self._pool_a.state_dict(),
+            "pool_b": self._pool_b.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.load_networks(state)
+        self._optimizer_g.load_state_dict(state["optimizer_g"])
+        self._optimizer_d.load_state_dict(state["optimizer_d"])
+        self._pool_a.load_state_dict(state["pool_a"])
+        self._pool_b.load_state_dict(state["pool_b"])
+
+    def load_networks(self, state: dict[str, Any]) -> None:
+        """Take only the networks, as the start of a new run (fine-tuning)."""
+        for name in NETWORKS:
+            self.networks[name].load_state_dict(state[name])

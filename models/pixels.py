@@ -1,0 +1,35 @@
+"""The one owner of the value range: uint8 pictures outside, float tensors in [-1, 1] inside."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
+
+
+def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
+    """Stack pictures of one shape into a float32 batch.
+
+    Args:
+        pictures: N arrays (H, W, 3), RGB, uint8 in [0, 255], all of one shape.
+
+    Returns:
+        (N, 3, H, W) float32 in [-1, 1].
+    """
+    batch = torch.from_numpy(np.stack(pictures))
+    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def to_pictures(x: torch.Tensor) -> list[Picture]:
+    """Undo :func:`to_tensor`, rounding to the nearest level and clipping what lies outside [-1, 1].
+
+    Args:
+        x: (N, 3, H, W), any float dtype and device.
+
+    Returns:
+        N contiguous arrays (H, W, 3), RGB, uint8 in [0, 255].
+    """
+    levels = x.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())

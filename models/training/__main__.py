@@ -1,0 +1,87 @@
+"""``python -m models.training RUN_DIR``: train, or go on training, what RUN_DIR/options.json describes.
+
+SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint; running the same command again resumes it.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import pydantic
+from tqdm import tqdm
+
+from models.cyclegan.trainer import CycleGANTrainer
+from models.device import select_device
+from models.training.dataset import DatasetError, UnpairedPictures
+from models.training.loop import Losses, train
+from models.training.run_folder import RunFolder, RunFolderError, load_state
+
+SAMPLES = 4
+
+
+def run(folder: Path) -> None:
+    """Train the run in ``folder`` until it is complete or a signal stops it."""
+    run_folder = RunFolder(folder)
+    options = run_folder.options()
+    dataset = UnpairedPictures(
+        options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
+    )
+    steps_per_epoch = len(dataset) / options.batch_size
+    constant_steps = round(options.epochs * steps_per_epoch)
+    decay_steps = round(options.epochs_decay * steps_per_epoch)
+    total_steps = constant_steps + decay_steps
+
+    trainer = CycleGANTrainer(
+        options,
+        device=select_device(options.device),
+        fixed_inputs=dataset.fixed_inputs(SAMPLES),
+        constant_steps=constant_steps,
+        decay_steps=decay_steps,
+    )
+    if options.init_from is not None:
+        trainer.load_networks(load_state(options.init_from)["trainer"])
+
+    stopping = False
+
+    def request_stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
+
+    resumed = run_folder.checkpoints()
+    first_step = int(resumed[-1].stem) if resumed else 0
+    with tqdm(total=total_steps, initial=first_step, unit="step") as bar:
+
+        def show(step: int, losses: Losses) -> None:
+            bar.update()
+            bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()}, refresh=False)
+
+        train(
+            run_folder,
+            trainer,
+            lambda first, last: dataset.batches(options.batch_size, first, last),
+            total_steps=total_steps,
+            sample_every=options.sample_every,
+            save_every=options.save_every,
+            on_progress=show,
+            should_stop=lambda: stopping,
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    try:
+        run(parser.parse_args().run_dir)
+    except (RunFolderError, DatasetError, pydantic.ValidationError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
