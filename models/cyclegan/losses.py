@@ -4,20 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 GanLoss = Callable[[torch.Tensor, bool], torch.Tensor]
 
 
 def lsgan_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
     """Least squares against 1 (real) or 0 (fake); the paper's choice (section 7.1)."""
-    return F.mse_loss(logits, torch.full_like(logits, float(real)))
+    return functional.mse_loss(logits, torch.full_like(logits, float(real)))
 
 
 def vanilla_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
     """The log loss of equation 1, with the generator's non-saturating form."""
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+    return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
 GAN_LOSSES: dict[str, GanLoss] = {"lsgan": lsgan_loss, "vanilla": vanilla_loss}
@@ -63,12 +63,12 @@ def generator_losses(
     terms = {
         "G_A": gan_loss(d_b(fake_b), True),
         "G_B": gan_loss(d_a(fake_a), True),
-        "cycle_A": lambda_a * F.l1_loss(g_ba(fake_b), real_a),
-        "cycle_B": lambda_b * F.l1_loss(g_ab(fake_a), real_b),
+        "cycle_A": lambda_a * functional.l1_loss(g_ba(fake_b), real_a),
+        "cycle_B": lambda_b * functional.l1_loss(g_ab(fake_a), real_b),
     }
     if lambda_identity > 0:
-        terms["idt_A"] = lambda_b * lambda_identity * F.l1_loss(same_b, real_b)
-        terms["idt_B"] = lambda_a * lambda_identity * F.l1_loss(same_a, real_a)
+        terms["idt_A"] = lambda_b * lambda_identity * functional.l1_loss(same_b, real_b)
+        terms["idt_B"] = lambda_a * lambda_identity * functional.l1_loss(same_a, real_a)
     return terms, Generated(fake_a=fake_a.detach(), fake_b=fake_b.detach())
 
 

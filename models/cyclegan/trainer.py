@@ -51,7 +51,7 @@ class CycleGANTrainer:
             }
         )
         init_normal(self.networks)
-        self.networks.to(device=device, memory_format=torch.channels_last)
+        self.networks.to(device).to(memory_format=torch.channels_last)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
@@ -76,7 +76,7 @@ class CycleGANTrainer:
         return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, float]:
-        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by the paper's code's names."""
+        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; its losses, as the paper's code names them."""
         real_a, real_b = (self._place(x) for x in batch)
         lr = self.learning_rate(progress)
         for optimizer in (self._optimizer_g, self._optimizer_d):
@@ -99,7 +99,7 @@ class CycleGANTrainer:
                 lambda_identity=self.options.lambda_identity,
             )
         self._optimizer_g.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         self._optimizer_g.step()
 
         self.d_a.requires_grad_(True)
@@ -108,7 +108,7 @@ class CycleGANTrainer:
             terms["D_A"] = discriminator_loss(self.d_b, real_b, self._pool_b.query(generated.fake_b), self._gan_loss)
             terms["D_B"] = discriminator_loss(self.d_a, real_a, self._pool_a.query(generated.fake_a), self._gan_loss)
         self._optimizer_d.zero_grad()
-        (terms["D_A"] + terms["D_B"]).backward()
+        (terms["D_A"] + terms["D_B"]).backward()  # type: ignore[no-untyped-call]
         self._optimizer_d.step()
         return {name: term.item() for name, term in terms.items()}
 

@@ -12,8 +12,12 @@ class CycleGANOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     family: Literal["cyclegan"] = "cyclegan"
-    dataset: Annotated[Path, Field(description="folder with trainA/ and trainB/, and testA/ and testB/ if there are any")]
-    init_from: Annotated[Path | None, Field(description="checkpoint of another run to take all four networks from")] = None
+    dataset: Annotated[
+        Path, Field(description="folder with trainA/ and trainB/, and testA/ and testB/ if there are any")
+    ]
+    init_from: Annotated[Path | None, Field(description="checkpoint of another run to take all four networks from")] = (
+        None
+    )
     seed: Annotated[int, Field(ge=0, description="of the initial weights, the order of pictures and their crops")] = 0
     device: Annotated[str, Field(description="cpu, cuda, cuda:1, mps; auto takes the first accelerator")] = "auto"
     precision: Annotated[
@@ -37,7 +41,9 @@ class CycleGANOptions(BaseModel):
     lambda_identity: Annotated[
         float, Field(ge=0, description="weight of the identity loss as a share of the cycle's; 0 leaves it out")
     ] = 0.5
-    gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = "lsgan"
+    gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
+        "lsgan"
+    )
     pool_size: Annotated[int, Field(ge=0, description="generated pictures kept for the discriminators; 0: none")] = 50
 
     sample_every: Annotated[int, Field(ge=1, description="steps between sample pictures")] = 500

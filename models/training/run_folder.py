@@ -1,9 +1,9 @@
 """All a run leaves behind, and the only truth about it.
 
-    options.json           what was asked for, written once
-    metrics.jsonl          a line a step: step, seconds, losses
-    samples/000500.png     pictures on fixed inputs
-    checkpoints/000500.pt  all that is needed to go on exactly; the last few are kept
+options.json           what was asked for, written once
+metrics.jsonl          a line a step: step, seconds, losses
+samples/000500.png     pictures on fixed inputs
+checkpoints/000500.pt  all that is needed to go on exactly; the last few are kept
 """
 
 import json

@@ -1,0 +1,133 @@
+"""The command ``doppel``."""
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pydantic
+
+from app.settings import Settings
+
+log = logging.getLogger("doppel.cli")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one subcommand; its exit status. What a person can mend is said in one line, without a traceback."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        settings = Settings()
+    except pydantic.ValidationError as error:
+        for item in error.errors():
+            print(f"doppel: DOPPEL_{str(item['loc'][0]).upper()}: {item['msg']}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    status: int = parsed.run(settings, parsed)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="doppel", description="Image-to-image translation service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("serve", _serve, "run everything on this machine: API, workers, and a Redis if none is named")
+    command("api", _api, "run the HTTP API alone")
+    command("worker", _worker, "run one inference worker alone")
+    pull = command("pull", _pull, "fetch the weights of upstream models")
+    pull.add_argument("names", nargs="+", metavar="NAME")
+    command("models", _models, "list the models and where their weights stand")
+    translate = command("translate", _translate, "translate a picture, or each picture of a folder, without a server")
+    translate.add_argument("source", type=Path, metavar="FILE", help="picture or folder")
+    translate.add_argument("-m", "--model", default="style_monet", metavar="NAME")
+    translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
+    translate.add_argument("--resolution", type=int, metavar="PX", help="short side; default: as it is, at most 512")
+    check = command("check", _check, "say what a weights file is and whether it loads")
+    check.add_argument("file", type=Path, metavar="FILE")
+    return parser
+
+
+def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.stack import serve
+
+    return serve(settings)
+
+
+def _api(settings: Settings, parsed: argparse.Namespace) -> int:
+    import uvicorn
+
+    from app.main import create_app
+
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="warning")
+    return 0
+
+
+def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
+    from worker.embedded_redis import socket_url
+    from worker.role import run_worker
+
+    run_worker(
+        redis_url=settings.redis_url or socket_url(settings.data_dir),
+        weights_dir=settings.weights_dir,
+        data_dir=settings.data_dir,
+        device=settings.device,
+        max_batch=settings.max_batch,
+        batch_wait_ms=settings.batch_wait_ms,
+        result_ttl_s=settings.result_ttl_s,
+        resident_mb=settings.resident_mb,
+        preload=settings.preload,
+        weights_url=settings.weights_url,
+        offline=settings.offline,
+    )
+    return 0
+
+
+def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
+    if settings.offline:
+        print("doppel: DOPPEL_OFFLINE is set, so nothing is fetched", file=sys.stderr)
+        return 1
+    mirror = ["--mirror", settings.weights_url] if settings.weights_url else []
+    folders = ["--weights-dir", str(settings.weights_dir), "--data-dir", str(settings.data_dir)]
+    return _python("models.fetch", *folders, *mirror, *parsed.names)
+
+
+def _models(settings: Settings, parsed: argparse.Namespace) -> int:
+    from models.catalog import Catalog
+
+    models = Catalog(settings.weights_dir, settings.data_dir).all()
+    width = max((len(model.name) for model in models), default=0)
+    for model in models:
+        print(f"{model.name:{width}}  {model.availability:11}  {model.card.description}")
+    return 0
+
+
+def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.local import translate_files
+
+    return translate_files(settings, parsed.source, parsed.output, model=parsed.model, resolution=parsed.resolution)
+
+
+def _check(settings: Settings, parsed: argparse.Namespace) -> int:
+    return _python("models.checkpoint", str(parsed.file))
+
+
+def _python(module: str, *arguments: str) -> int:
+    """Run one of our modules in a process of its own: only it needs torch."""
+    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+
+
+def role_command(role: str) -> list[str]:
+    """The command line of ``doppel ROLE``, which is also what a list of processes shows."""
+    return [os.path.join(sysconfig.get_path("scripts"), "doppel"), role]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Bytes ⇄ checked RGB pictures. Pillow only; every rule about uploads is here."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from app.errors import BadPicture, BadRequest
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
+Fit = Literal["keep", "square", "crop"]
+Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, at most DEFAULT_RESOLUTION
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
+MIN_SIDE = 16  # px; less leaves nothing at the depth of a generator
+MAX_SIDE = 16_384  # px
+DEFAULT_RESOLUTION = 512  # px, short side
+SIDE_MULTIPLE = 4  # generators halve the picture twice
+LONG_SIDE_MULTIPLE = 32  # coarse, so that photos share shapes and can run in one batch
+
+# IPTC's term for a picture that a trained model made from another picture.
+_DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>""".encode()
+
+# Pillow's own bound is a process-wide global with a warning; the bound below is a setting with a sentence.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shape in which a picture is given to a model."""
+
+    resolution: Resolution = None
+    fit: Fit = "keep"
+
+
+def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
+    """Read an upload as RGB in the shape that ``geometry`` asks for.
+
+    The picture is turned as its EXIF says, its colours are brought to sRGB, transparency is laid on white, of an
+    animation the first frame is taken.
+
+    Returns:
+        (H, W, 3) uint8 RGB, both sides multiples of ``SIDE_MULTIPLE``.
+
+    Raises:
+        BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
+        BadRequest: the geometry asks for more than ``max_output_pixels``.
+    """
+    if not data:
+        raise BadPicture(f"The upload is empty. {ACCEPTED}")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.size, max_pixels)
+            turned = _orientation(image) >= 5
+            plan = _plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
+            # JPEG decodes at a fraction of its size for next to nothing, as long as enough pixels are left.
+            image.draft(None, plan.target[::-1] if turned else plan.target)
+            image.load()
+            rgb = _to_srgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise BadPicture(f"The upload ({len(data)} bytes) is not a picture that is known here. {ACCEPTED}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error) as error:
+        raise BadPicture(f"The picture is damaged or cut short ({error}). {ACCEPTED}") from error
+    except (MemoryError, OverflowError, TypeError, NotImplementedError, ZeroDivisionError, RuntimeError) as error:
+        raise BadPicture(f"The picture's content makes no sense ({error}). {ACCEPTED}") from error
+    return np.asarray(plan.apply(rgb))
+
+
+def encode(picture: Picture, media_type: str) -> bytes:
+    """Write (H, W, 3) uint8 RGB as a file of ``media_type``, with no metadata but the mark of a trained model's work."""
+    file = io.BytesIO()
+    _WRITERS[media_type](Image.fromarray(picture), file)
+    return file.getvalue()
+
+
+def _write_png(image: Image.Image, file: io.BytesIO) -> None:
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", _XMP.decode())
+    image.save(file, "PNG", pnginfo=info, compress_level=1)  # level 6 takes three times as long to save a tenth
+
+
+def _write_jpeg(image: Image.Image, file: io.BytesIO) -> None:
+    image.save(file, "JPEG", quality=95, xmp=_XMP)
+
+
+def _write_webp(image: Image.Image, file: io.BytesIO) -> None:
+    image.save(file, "WEBP", quality=90, method=2, xmp=_XMP)
+
+
+_WRITERS: dict[str, Callable[[Image.Image, io.BytesIO], None]] = {
+    "image/png": _write_png,
+    "image/jpeg": _write_jpeg,
+    "image/webp": _write_webp,
+}
+MEDIA_TYPES = tuple(_WRITERS)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise BadPicture(f"The picture has {width} × {height} pixels; at most {max_pixels:,} pixels are accepted.")
+    if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
+        raise BadPicture(f"The picture is {width} × {height}; sides of {MIN_SIDE} to {MAX_SIDE} px are accepted.")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # broken EXIF is no reason to refuse a sound picture
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How an upload comes to the shape in which a model gets it."""
+
+    target: tuple[int, int]  # width, height in px
+    scaled: bool  # False: only cropped, every pixel stays as it is
+    fit: Fit
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """Bring a picture, at the uploaded size or smaller by a JPEG draft, to ``target`` around its centre."""
+        if self.fit == "square":
+            return image.resize(self.target, Image.Resampling.BICUBIC)
+        scale = min(self.target) / min(image.size) if self.scaled else 1.0
+        width, height = (min(have, want / scale) for have, want in zip(image.size, self.target, strict=True))
+        left, top = (image.width - width) / 2, (image.height - height) / 2
+        if not self.scaled:
+            left, top = int(left), int(top)
+            return image.crop((left, top, left + self.target[0], top + self.target[1]))
+        return image.resize(self.target, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+
+
+def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> _Plan:
+    width, height = size
+    short, long = sorted(size)
+    if geometry.resolution is None:
+        wanted = min(short, DEFAULT_RESOLUTION)
+    else:
+        wanted = short if geometry.resolution == "native" else geometry.resolution
+    side = max(MIN_SIDE, wanted // SIDE_MULTIPLE * SIDE_MULTIPLE)
+    scaled = wanted != short
+    if geometry.fit == "keep":
+        length = long * side / short if scaled else long
+        # Rounding down crops a few pixels; a picture that is nearly square becomes square.
+        other = max(side, int(length) // LONG_SIDE_MULTIPLE * LONG_SIDE_MULTIPLE)
+    else:
+        other = side
+    if side * other > max_output_pixels:
+        raise BadRequest(
+            f"The picture would be translated at {side} × {other} pixels; at most {max_output_pixels:,} pixels are "
+            "accepted. Ask for a smaller resolution."
+        )
+    return _Plan((side, other) if width <= height else (other, side), scaled, geometry.fit)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as sRGB, with 16 and 32 bits scaled to 8 and transparency laid on white."""
+    profile = image.info.get("icc_profile")
+    image = _to_eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+        image = image.convert("RGB")
+    elif image.mode not in ("RGB", "CMYK", "L", "LAB"):
+        image = image.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a profile that is broken or of another colour space is no reason to refuse the picture
+    if image.mode == "LAB":
+        lab_to_srgb = ImageCms.buildTransform(
+            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+        )
+        image = ImageCms.applyTransform(image, lab_to_srgb) or image
+    return image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    levels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    # A floating-point picture is from 0 to 1 by custom, an integer one of 16 bits unless it says otherwise.
+    full = 1.0 if image.mode == "F" else 65535.0
+    if levels.max(initial=0) > full:
+        full = levels.max()
+    return Image.fromarray(np.clip(levels / full * 255, 0, 255).round().astype(np.uint8), "L")

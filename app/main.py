@@ -1,0 +1,75 @@
+"""The web application, assembled: settings in, FastAPI out."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app.deps import Services
+from app.errors import install_handlers
+from app.limits import DeclaredLengthLimit
+from app.openapi import DESCRIPTION, SUMMARY, install_openapi
+from app.results import Dispatcher
+from app.routes import health, jobs, models, translate
+from app.selection import ModelSelection
+from app.settings import Settings
+from models.catalog import Catalog
+from worker.connection import connect
+from worker.embedded_redis import socket_url
+from worker.janitor import Janitor
+from worker.queue import InferenceQueue
+
+PATIENCE_S = 5  # with a lost Redis, before a request is answered 503
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service's application.
+
+    Args:
+        settings: None reads them from the environment, for servers that are given this function's name.
+    """
+    settings = settings or Settings()
+    redis_url = settings.redis_url or socket_url(settings.data_dir)
+    queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
+    catalog = Catalog(settings.weights_dir, settings.data_dir)
+    services = Services(
+        settings=settings,
+        catalog=catalog,
+        selection=ModelSelection(catalog, queue, offline=settings.offline),
+        queue=queue,
+        dispatcher=Dispatcher(queue, redis_url),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stop = threading.Event()
+        janitor = Janitor(connect(redis_url, patience_s=0))
+        sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")
+        sweeper.start()
+        async with services.dispatcher:
+            yield
+        stop.set()
+        sweeper.join(timeout=5)
+
+    app = FastAPIOffline(
+        title="Doppel",
+        summary=SUMMARY,
+        description=DESCRIPTION,
+        version=version("doppel"),
+        redoc_url=None,
+        lifespan=lifespan,
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    app.state.services = services
+    install_handlers(app)
+    install_openapi(app, catalog)
+    max_bytes = settings.max_upload_mb << 20
+    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes)
+    routes = APIRouter(max_body_size=max_bytes)
+    for module in (translate, jobs, models, health):
+        routes.include_router(module.router)
+    app.include_router(routes)
+    return app

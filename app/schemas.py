@@ -1,0 +1,84 @@
+"""The shapes that cross HTTP as JSON."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from models.catalog import Model
+from worker.contract import Failure, JobState, Status, Timings
+
+
+class ProblemDetails(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="what was wrong, and what is accepted")]
+
+
+class JobLinks(BaseModel):
+    self: str
+    image: str
+    events: str
+
+
+class Job(BaseModel):
+    """A piece of work, from its acceptance to some hours after its end."""
+
+    id: str
+    kind: str
+    model: Annotated[str, Field(description="the model that runs, which may be the fallback of the one asked for")]
+    status: Status
+    position: Annotated[int | None, Field(description="jobs ahead of it while it is queued")]
+    progress: Annotated[float, Field(ge=0, le=1)]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    timings: Annotated[Timings, Field(description="milliseconds spent in each stage")]
+    error: Failure | None
+    links: JobLinks
+
+    @classmethod
+    def of(cls, state: JobState) -> "Job":
+        base = f"/jobs/{state.id}"
+        links = JobLinks(self=base, image=f"{base}/image", events=f"{base}/events")
+        return cls(
+            **state.model_dump(exclude={"timings", "error"}), timings=state.timings, error=state.error, links=links
+        )
+
+
+class ModelInfo(BaseModel):
+    """A model of the catalog, and how it stands now."""
+
+    name: str
+    family: str
+    description: str
+    licence: str
+    source: str
+    image_size: Annotated[int, Field(description="px, side of the pictures it was trained on")]
+    network: Annotated[dict[str, int], Field(description="the network's constructor arguments")]
+    availability: Annotated[
+        Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
+    ]
+    why: Annotated[str | None, Field(description="why the weights could not be fetched")]
+    runs_as: Annotated[str | None, Field(description="the model that answers when this one is asked for; null: none")]
+    loaded_on: Annotated[list[str], Field(description="workers that hold it in memory")]
+
+    @classmethod
+    def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
+        shared = model.card.model_dump(
+            include={"name", "family", "description", "licence", "source", "image_size", "network"}
+        )
+        return cls(
+            **shared,
+            availability=model.availability,
+            why=model.failure,
+            runs_as=runs_as,
+            loaded_on=loaded_on,
+        )
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"

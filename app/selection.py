@@ -1,0 +1,39 @@
+"""Which model runs when a client names one; settled when its request is accepted, since shapes depend on it."""
+
+import logging
+
+from models.catalog import Catalog, Model, ModelUnavailable
+from worker.queue import InferenceQueue
+
+log = logging.getLogger("doppel.app")
+
+
+class ModelSelection:
+    """Resolves names by the catalog, and has missing weights fetched behind the client's back."""
+
+    def __init__(self, catalog: Catalog, queue: InferenceQueue, *, offline: bool) -> None:
+        self._catalog = catalog
+        self._queue = queue
+        self._offline = offline
+        self._announced: set[str] = set()
+
+    def running(self, name: str) -> Model:
+        """The model that runs for ``name``: itself, or openly its fallback while its weights are missing.
+
+        Raises:
+            UnknownModel: there is no model of this name.
+            ModelUnavailable: it cannot run, nor does it have a fallback.
+        """
+        asked = self._catalog.get(name)
+        if asked.availability == "not fetched" and not self._offline:
+            self._queue.want(name)
+        try:
+            runs = self._catalog.resolve(name)
+        except ModelUnavailable as error:
+            if asked.availability == "not fetched" and not self._offline:
+                raise ModelUnavailable(name, "being fetched now; try again in a few minutes") from error
+            raise
+        if runs.name != name and name not in self._announced:
+            self._announced.add(name)
+            log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
+        return runs

@@ -1,0 +1,180 @@
+"""Which models there are and whether their weights are at hand. Reads two folders; loads no torch.
+
+``weights/`` ships with the software and is never written; ``DATA_DIR/models/`` holds what was fetched or published.
+Each has one folder a model; where both describe a model, DATA_DIR's files come first.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "model.json"
+LOCK_FILE = "lock.json"
+FAILURE_FILE = "fetch-failed.json"
+FAILURE_REMEMBERED_S = 600
+
+Availability = Literal["ready", "not fetched", "unavailable"]
+
+
+class CatalogError(Exception):
+    """Base of what can be wrong with a model that was asked for."""
+
+
+class UnknownModel(CatalogError):
+    """There is no model of this name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"There is no model {name!r}. Models: {', '.join(known) or 'none'}.")
+        self.name = name
+
+
+class ModelUnavailable(CatalogError):
+    """The model is known, but its weights are not at hand and no other model does its task."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"The weights of {name!r} are not on this server ({why}). Its operator gets them with: doppel pull {name}"
+        )
+        self.name = name
+
+
+class ModelFile(BaseModel):
+    """A file that the model's weights come from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    sha256: str | None = None  # None: upstream publishes no hash; pinned in LOCK_FILE at the first fetch
+    url: str | None = None  # None: the file ships in the model's folder
+    format: Literal["safetensors", "pytorch"] = "safetensors"
+
+
+class ModelCard(BaseModel):
+    """The content of a model.json: all that is needed to rebuild the network and to judge it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    family: Literal["cyclegan"]
+    network: dict[str, int]  # the network's constructor arguments
+    image_size: int  # px, side of the pictures it was trained on
+    description: str
+    licence: str
+    source: str
+    files: list[ModelFile]
+    fallback: str | None = None  # a model that does the same task, used openly while this one's weights are missing
+    training: dict[str, Any] | None = None  # options and metrics, of models trained here
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card, and what is on disk for it."""
+
+    card: ModelCard
+    weights: Path | None  # None while the weights are not at hand
+    sha256: str | None  # that the weights file must have
+    failure: str | None  # why the last fetch failed, while it is remembered
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def availability(self) -> Availability:
+        if self.weights is not None:
+            return "ready"
+        return "unavailable" if self.failure else "not fetched"
+
+
+class Catalog:
+    """The models of both folders, as they are now: a folder that appears is served without a restart."""
+
+    def __init__(self, weights_dir: Path, data_dir: Path) -> None:
+        self.weights_dir = weights_dir
+        self.models_dir = data_dir / "models"
+        self._read: dict[Path, tuple[int, ModelCard]] = {}
+
+    def names(self) -> list[str]:
+        """All models' names in alphabetical order."""
+        return sorted({path.parent.name for root in self._roots() for path in root.glob(f"*/{CARD_FILE}")})
+
+    def all(self) -> list[Model]:
+        return [self.get(name) for name in self.names()]
+
+    def get(self, name: str) -> Model:
+        """The model of this name.
+
+        Raises:
+            UnknownModel: there is none.
+            CatalogError: its model.json cannot be read; the message says why.
+        """
+        names = self.names()
+        if name not in names:  # also keeps a name such as ../x from ever becoming a path
+            raise UnknownModel(name, names)
+        folders = [root / name for root in self._roots()]
+        card = next(self._card(folder / CARD_FILE) for folder in folders if (folder / CARD_FILE).is_file())
+        weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
+        hashes = {file.name: file.sha256 for file in card.files}
+        if weights is not None:
+            hashes |= read_lock(weights.parent)
+        return Model(
+            card=card,
+            weights=weights,
+            sha256=hashes.get(WEIGHTS_FILE),
+            failure=self._remembered_failure(self.models_dir / name),
+        )
+
+    def resolve(self, name: str) -> Model:
+        """The model that runs when ``name`` is asked for: itself, or its fallback while its weights are missing.
+
+        Raises:
+            UnknownModel: there is no model of this name.
+            ModelUnavailable: neither it nor a fallback has weights here.
+        """
+        model = self.get(name)
+        if model.weights is not None:
+            return model
+        if model.card.fallback is not None:
+            twin = self.get(model.card.fallback)
+            if twin.weights is not None:
+                return twin
+        raise ModelUnavailable(name, model.failure or "not fetched yet")
+
+    def _roots(self) -> tuple[Path, Path]:
+        return self.models_dir, self.weights_dir
+
+    def _card(self, path: Path) -> ModelCard:
+        modified_ns = path.stat().st_mtime_ns
+        cached = self._read.get(path)
+        if cached is None or cached[0] != modified_ns:
+            try:
+                card = ModelCard.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise CatalogError(f"{path} is not a model card: {error}") from error
+            if card.name != path.parent.name:
+                raise CatalogError(f"{path} names the model {card.name!r}; it must be named as its folder is")
+            cached = self._read[path] = (modified_ns, card)
+        return cached[1]
+
+    @staticmethod
+    def _remembered_failure(folder: Path) -> str | None:
+        try:
+            record = json.loads((folder / FAILURE_FILE).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
+        return str(record["why"]) if fresh else None
+
+
+def read_lock(folder: Path) -> dict[str, str]:
+    """The sha256 of each file that was pinned when it first came into ``folder``; empty before that."""
+    try:
+        lock: dict[str, str] = json.loads((folder / LOCK_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return lock

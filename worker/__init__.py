@@ -1,0 +1,1 @@
+"""Both ends of the queue. Speaks Redis and processes; knows no HTTP."""

@@ -1,0 +1,42 @@
+"""Taking compatible jobs from the queue together: one Lua script, so that no job is ever between two lists."""
+
+import redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from worker.contract import MAX_TRIES
+from worker.queue import BATCH_KEY_FIELD
+
+WINDOW = 256  # queued jobs looked at for mates
+
+# A job that was tried before is left where it is: its worker died, so it runs alone (quarantine).
+_TAKE = f"""
+local taken = {{}}
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)) do
+  if #taken >= tonumber(ARGV[2]) then break end
+  local job = redis.call('HMGET', ARGV[4] .. id, '{BATCH_KEY_FIELD}', 'retries_left')
+  if job[1] == ARGV[1] and job[2] == '{MAX_TRIES - 1}' then
+    redis.call('LREM', KEYS[1], 1, id)
+    redis.call('LPUSH', KEYS[2], id)
+    taken[#taken + 1] = id
+  end
+end
+return taken
+"""
+
+
+class Mates:
+    """Finds the jobs that can run in one batch with a job that was just dequeued."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._take = queue.connection.register_script(_TAKE)
+
+    def take(self, batch_key: str, at_most: int) -> list[Job]:
+        """Move up to ``at_most`` queued jobs of ``batch_key`` to RQ's intermediate list, oldest first."""
+        connection: redis.Redis = self._queue.connection
+        keys = [self._queue.key, self._queue.intermediate_queue_key]
+        ids = self._take(keys=keys, args=[batch_key, at_most, WINDOW, Job.redis_job_namespace_prefix])
+        jobs = Job.fetch_many([id.decode() for id in ids], connection, serializer=JSONSerializer)
+        return [job for job in jobs if job is not None]

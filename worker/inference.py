@@ -1,0 +1,286 @@
+"""The batch worker: RQ's bookkeeping for each job, one call of the model for many.
+
+It overrides the one method that RQ 3.0 asks to be overridden, ``execute_job``, and ends each job by RQ's private
+``_finalize_success`` and ``_finalize_failure``; a contract test holds both names.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import redis
+from rq import Queue, SimpleWorker
+from rq.executions import Execution
+from rq.job import Job
+from rq.utils import now
+from rq.worker import WorkerStatus
+
+from worker import contract
+from worker.batch import Mates
+from worker.contract import (
+    HEARTBEAT_S,
+    LEASE_S,
+    MAX_TRIES,
+    Failure,
+    JobEvent,
+    JobMeta,
+    Status,
+    Timings,
+    TranslationTask,
+    WorkerReport,
+)
+from worker.pictures import Picture, input_key, output_key, pack, unpack
+from worker.queue import JOB_TIMEOUT_S, rq_queue
+
+Translate = Callable[[str, Sequence[Picture]], list[Picture]]
+
+log = logging.getLogger("doppel.worker")
+
+
+class TaskError(Exception):
+    """A job that cannot be done whoever tries it; the message is for the job's owner."""
+
+
+@dataclass
+class _Running:
+    """One job of the batch in hand."""
+
+    job: Job
+    execution: Execution
+    task: TranslationTask
+    meta: JobMeta
+    picture: Picture | None  # None: its input is gone
+    outcome: Picture | Exception | None = None
+
+
+class InferenceWorker(SimpleWorker):
+    """Takes jobs from the one inference queue and runs compatible ones as a batch.
+
+    Args:
+        translate: given a model's name and N pictures of one shape, returns N pictures.
+        loaded: names of the models in memory, for the worker's report.
+        on_heartbeat: called about every ``HEARTBEAT_S`` from the heartbeat thread.
+        max_batch: most jobs in one batch.
+        batch_wait_ms: how long to wait for more mates once there are some.
+        result_ttl_s: how long a translated picture is kept.
+    """
+
+    log_result_lifespan = False
+    max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        translate: Translate,
+        *,
+        device: str,
+        loaded: Callable[[], list[str]],
+        on_heartbeat: Callable[[], None],
+        max_batch: int,
+        batch_wait_ms: float,
+        result_ttl_s: int,
+    ) -> None:
+        queue = rq_queue(connection)
+        name = worker_name(os.getpid())
+        super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
+        self.log_job_description = False
+        self._translate = translate
+        self._device = device
+        self._loaded = loaded
+        self._on_heartbeat = on_heartbeat
+        self._max_batch = max_batch
+        self._batch_wait_s = batch_wait_ms / 1000
+        self._result_ttl_s = result_ttl_s
+        self._mates = Mates(queue)
+        self._running: list[_Running] = []
+        self._batch_started: float | None = None
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, which let the batch in hand finish."""
+        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
+        self.work(logging_level="WARNING")
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return 5  # seconds of blocking, between which RQ looks after itself
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return LEASE_S
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        batch = self._start(self._gather(job))
+        if batch:
+            self._perform(batch)
+            self._finish(batch)
+        self.set_state(WorkerStatus.IDLE)
+
+    def _gather(self, job: Job) -> list[Job]:
+        """The job and its mates. Waits for more only when there already are some, or a lone picture would wait too."""
+        if job.func_name != contract.TRANSLATE or job.retries_left != MAX_TRIES - 1:
+            return [job]
+        batch_key = TranslationTask.model_validate(job.kwargs).batch_key
+        jobs = [job]
+        deadline = time.monotonic() + self._batch_wait_s
+        while len(jobs) < self._max_batch:
+            mates = self._mates.take(batch_key, self._max_batch - len(jobs))
+            jobs += mates
+            if len(jobs) == 1 or time.monotonic() >= deadline:
+                break
+            if not mates:
+                time.sleep(0.001)
+        return jobs
+
+    def _start(self, jobs: list[Job]) -> list[_Running]:
+        """Mark the jobs as running, all in one round trip; those canceled or ended meanwhile are dropped."""
+        queue = self.queues[0]
+        with self.connection.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.hget(job.key, "status")
+                pipe.get(input_key(job.id))
+            replies = pipe.execute()
+        batch = []
+        with self.connection.pipeline() as pipe:
+            for job, status, data in zip(jobs, replies[::2], replies[1::2], strict=True):
+                pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+                if status != b"queued":
+                    continue
+                execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
+                self.executions[execution.id] = execution
+                job.heartbeat(now(), LEASE_S, pipeline=pipe)
+                job.prepare_for_execution(self.name, pipeline=pipe)
+                pipe.persist(job.key)
+                running = self._running_job(job, execution, data)
+                pipe.publish(contract.EVENTS, _event(running, Status.RUNNING))
+                batch.append(running)
+            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+            self.heartbeat(pipeline=pipe)
+            pipe.execute()
+        return batch
+
+    @staticmethod
+    def _running_job(job: Job, execution: Execution, data: bytes | None) -> _Running:
+        meta = JobMeta.model_validate(job.meta)
+        enqueued_at = job.enqueued_at or job.created_at
+        meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
+        running = _Running(job, execution, TranslationTask(model="", height=0, width=0), meta, None)
+        try:
+            # JSON keeps pickles out, but a job still names a function: none but ours is ever looked up.
+            if job.func_name != contract.TRANSLATE:
+                raise TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
+            running.task = TranslationTask.model_validate(job.kwargs)
+            if data is None:
+                raise TaskError("The picture expired before a worker came to it.")
+            running.picture = unpack(data)
+        except Exception as error:
+            running.outcome = error
+        return running
+
+    def _perform(self, batch: list[_Running]) -> None:
+        """Give each job of the batch its outcome: a picture, or the exception that was its own."""
+        self._running = batch
+        self._batch_started = time.monotonic()
+        ready = [running for running in batch if running.picture is not None]
+        if ready:
+            started = time.perf_counter()
+            outcomes = self._outcomes(ready)
+            inference_ms = round((time.perf_counter() - started) * 1000, 1)
+            for running, outcome in zip(ready, outcomes, strict=True):
+                running.outcome = outcome
+                running.meta.timings.inference_ms = inference_ms
+            log.info("%s: %d in %.0f ms", ready[0].task.batch_key, len(ready), inference_ms)
+        self._batch_started = None
+
+    def _outcomes(self, ready: list[_Running]) -> list[Picture | Exception]:
+        pictures = [running.picture for running in ready if running.picture is not None]
+        try:
+            outcomes: list[Picture | Exception] = list(self._translate(ready[0].task.model, pictures))
+        except Exception as error:
+            if len(ready) == 1:
+                return [error]
+            log.warning("a batch of %d failed (%s); its jobs run one by one", len(ready), error)
+            return [self._outcomes([running])[0] for running in ready]
+        return outcomes
+
+    def _finish(self, batch: list[_Running]) -> None:
+        """Store the results, then end each job on its own through RQ and tell whoever waits."""
+        queue = self.queues[0]
+        with self.connection.pipeline(transaction=False) as pipe:
+            for running in batch:
+                pipe.hget(running.job.key, "status")
+            canceled = [status == b"canceled" for status in pipe.execute()]
+        with self.connection.pipeline() as pipe:
+            for running, dropped in zip(batch, canceled, strict=True):
+                if isinstance(running.outcome, Exception):
+                    running.meta.error = _failure(running.outcome)
+                running.job.meta = running.meta.model_dump(exclude_none=True)
+                pipe.hset(running.job.key, "meta", self.serializer.dumps(running.job.meta))
+                pipe.delete(input_key(running.job.id))
+                if dropped:
+                    self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
+                elif not isinstance(running.outcome, Exception) and running.outcome is not None:
+                    pipe.set(output_key(running.job.id), pack(running.outcome), ex=self._result_ttl_s)
+            pipe.execute()
+        for running, dropped in zip(batch, canceled, strict=True):
+            if not dropped:
+                self._end(running, queue)
+        self._running = []
+
+    def _end(self, running: _Running, queue: Queue) -> None:
+        error = running.outcome
+        if isinstance(error, Exception):
+            running.job.retries_left = 0  # RQ would try again, but only a worker's death is worth another try
+            exc_info = (type(error), error, error.__traceback__)
+            self._finalize_failure(running.job, queue, running.execution, exc_info)
+            status = Status.FAILED
+        else:
+            self._finalize_success(running.job, queue, running.execution, None)
+            status = Status.SUCCEEDED
+        self.connection.publish(contract.EVENTS, _event(running, status))
+
+    def _heartbeats(self) -> None:
+        """Renew the leases of the batch in hand, which RQ's SimpleWorker does not, and report this worker alive."""
+        while True:
+            try:
+                self._report()
+                for running in list(self._running):
+                    self.maintain_heartbeats(running.job, running.execution)
+                self._on_heartbeat()
+            except Exception:
+                log.warning("heartbeat failed", exc_info=True)
+            started = self._batch_started
+            if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
+                log.error("the batch has run for over %d s; ending this process", JOB_TIMEOUT_S)
+                os._exit(70)  # it hangs in native code, where no exception can reach it
+            time.sleep(HEARTBEAT_S)
+
+    def _report(self) -> None:
+        report = WorkerReport(
+            name=self.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            device=self._device,
+            loaded=self._loaded(),
+            seen_at=time.time(),
+        )
+        self.connection.hset(contract.WORKERS, self.name, report.model_dump_json())
+
+
+def worker_name(pid: int) -> str:
+    """The name under which a worker process on this host is known to RQ."""
+    return f"doppel-{socket.gethostname()}-{pid}"
+
+
+def _event(running: _Running, status: Status) -> str:
+    timings: Timings = running.meta.timings
+    return JobEvent(id=running.job.id, status=status, timings=timings, error=running.meta.error).model_dump_json()
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, TaskError):
+        return Failure(title="cannot be done", detail=str(error))
+    log.error("a job failed", exc_info=(type(error), error, error.__traceback__))
+    return Failure(title="translation failed", detail=f"{type(error).__name__}: {error}")

@@ -1,0 +1,108 @@
+"""RQ's own cleaning, but on time: what a dead worker held is queued again within seconds.
+
+Recovery must not depend on the workers that are left, which may be busy, so this runs in the API processes; a lock lets
+one of them do it at a time.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+from rq import SimpleWorker
+from rq.job import Job
+from rq.registry import clean_registries
+from rq.serializers import JSONSerializer
+from rq.worker_registration import clean_worker_registry
+
+from worker import contract
+from worker.contract import JobEvent, JobMeta, Status, WorkerReport
+from worker.pictures import input_key
+from worker.queue import WORKER_DIED, rq_queue
+
+INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
+FORGET_WORKER_S = 120
+
+log = logging.getLogger("doppel.worker")
+
+
+class Janitor:
+    """Sweeps the inference queue's registries."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self.connection = connection
+        self._queue = rq_queue(connection)
+        self._seen: dict[str, float] = {}  # job in the intermediate list → when first seen there
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep every ``SWEEP_S`` until ``stop``, while no other janitor does."""
+        while not stop.wait(contract.SWEEP_S):
+            try:
+                if self.connection.set(contract.JANITOR_LOCK, "1", nx=True, px=int(contract.SWEEP_S * 900)):
+                    self.sweep()
+            except redis.RedisError as error:
+                log.warning("the queue was not swept: %s", error)
+
+    def sweep(self) -> None:
+        """Requeue or fail what expired leases left behind, and forget what is long over."""
+        clean_registries(self._queue, [self._on_abandoned])
+        clean_worker_registry(self._queue)
+        self._sweep_intermediate()
+        self._forget()
+
+    def recover(self, worker_name: str) -> int:
+        """End at once the leases of a worker that is known to be dead, rather than when they run out.
+
+        Returns:
+            How many jobs it held.
+        """
+        key = SimpleWorker.redis_worker_namespace_prefix + worker_name
+        worker = SimpleWorker.find_by_key(key, connection=self.connection, serializer=JSONSerializer)
+        if worker is None:
+            return 0
+        executions = worker.get_current_executions()
+        for execution in executions:
+            self.connection.zadd(self._queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
+            self.connection.delete(execution.key)
+        clean_registries(self._queue, [self._on_abandoned])
+        worker.register_death()  # type: ignore[no-untyped-call]
+        self.connection.hdel(contract.WORKERS, worker_name)
+        return len(executions)
+
+    def _on_abandoned(self, job: Job, *exc_info: Any) -> None:
+        """RQ found a job whose worker died, and will queue it again or fail it."""
+        if job.retries_left:
+            log.warning("the worker of job %s died; it is queued again, to run alone", job.id)
+            return
+        log.error("the worker of job %s died %d times; it fails", job.id, contract.MAX_TRIES)
+        meta = JobMeta.model_validate(job.meta)
+        meta.error = WORKER_DIED
+        job.meta = meta.model_dump(exclude_none=True)
+        job.save_meta()  # type: ignore[no-untyped-call]
+        event = JobEvent(id=job.id, status=Status.FAILED, timings=meta.timings, error=WORKER_DIED)
+        self.connection.delete(input_key(job.id))
+        self.connection.publish(contract.EVENTS, event.model_dump_json())
+
+    def _sweep_intermediate(self) -> None:
+        """Put back what a worker took from the queue and died before it had started. No try is used up."""
+        waiting = set(self._queue.intermediate_queue.get_job_ids())
+        self._seen = {job_id: self._seen.get(job_id, time.monotonic()) for job_id in waiting}
+        for job_id, first_seen in self._seen.items():
+            if time.monotonic() - first_seen > INTERMEDIATE_GRACE_S:
+                with self.connection.pipeline() as pipe:
+                    pipe.lrem(self._queue.intermediate_queue_key, 1, job_id)
+                    if Job.exists(job_id, self.connection):
+                        log.warning("job %s was taken but never started; it is queued again", job_id)
+                        pipe.lpush(self._queue.key, job_id)
+                    pipe.execute()
+
+    def _forget(self) -> None:
+        """Drop canceled jobs whose record expired (RQ keeps their ids for ever), and workers long gone."""
+        canceled = self._queue.canceled_job_registry
+        for job_id in canceled.get_job_ids():
+            if not Job.exists(job_id, self.connection):
+                canceled.remove(job_id)
+        for name, report in self.connection.hgetall(contract.WORKERS).items():
+            if WorkerReport.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
+                self.connection.hdel(contract.WORKERS, name)

@@ -1,0 +1,33 @@
+"""What every process that a role starts has in common: it dies with the one that started it.
+
+As a program (``python process.py PARENT_PID COMMAND...``) it asks the system for that and then becomes COMMAND.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+
+
+def bound(command: list[str]) -> list[str]:
+    """The command line that runs ``command`` so that it is killed when the calling process ends, however that ends.
+
+    Where the system cannot do that (not Linux), it is ``command`` itself.
+    """
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
+def _main() -> None:
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)  # the parent was gone before the request took hold
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,213 @@
+"""The client's end of the inference queue: submit, look, cancel."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import cast
+from uuid import uuid4
+
+import redis
+from redis.exceptions import OutOfMemoryError
+from rq import Queue, Retry
+from rq.exceptions import InvalidJobOperation
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from worker import contract
+from worker.connection import LOST
+from worker.contract import (
+    Failure,
+    JobEvent,
+    JobMeta,
+    JobState,
+    Status,
+    Timings,
+    TranslationTask,
+    WorkerReport,
+)
+from worker.pictures import Picture, input_key, output_key, pack, unpack
+
+JOB_TIMEOUT_S = 300
+INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its job
+RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
+BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
+MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
+
+_STATUSES = {
+    JobStatus.STARTED: Status.RUNNING,
+    JobStatus.FINISHED: Status.SUCCEEDED,
+    JobStatus.FAILED: Status.FAILED,
+    JobStatus.STOPPED: Status.CANCELED,
+    JobStatus.CANCELED: Status.CANCELED,
+}
+
+WORKER_DIED = Failure(
+    title="worker died",
+    detail=f"The worker process died while it worked on this picture, {contract.MAX_TRIES} times in all.",
+)
+
+
+class QueueError(Exception):
+    """Base of what can go wrong between a client and the queue."""
+
+
+class QueueFull(QueueError):
+    """The queue has no room for another picture now; the message says what is full."""
+
+    retry_after_s = 5
+
+
+class QueueUnreachable(QueueError):
+    """Redis does not answer."""
+
+
+def rq_queue(connection: redis.Redis) -> Queue:
+    """The RQ queue that both ends share."""
+    return Queue(contract.QUEUE, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
+
+
+class InferenceQueue:
+    """A blocking client; every method raises :class:`QueueUnreachable` when Redis stays away."""
+
+    def __init__(self, connection: redis.Redis, *, limit: int) -> None:
+        self.connection = connection
+        self.limit = limit
+        self._queue = rq_queue(connection)
+
+    def submit(self, task: TranslationTask, picture: Picture, *, decode_ms: float, job_id: str | None = None) -> str:
+        """Accept a picture for translation; when this returns, Redis holds both job and picture.
+
+        Args:
+            picture: (task.height, task.width, 3), uint8 RGB.
+            job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
+
+        Raises:
+            QueueFull: too many jobs or too many bytes are waiting.
+        """
+        job_id = job_id or new_job_id()
+        data = pack(picture)
+        meta = JobMeta(model=task.model, timings=Timings(decode_ms=decode_ms))
+        with _translating_errors():
+            self._admit(len(data))
+            job = self._queue.create_job(
+                contract.TRANSLATE,
+                kwargs=task.model_dump(),
+                job_id=job_id,
+                meta=meta.model_dump(exclude_none=True),
+                result_ttl=RECORD_TTL_S,
+                failure_ttl=RECORD_TTL_S,
+                retry=Retry(max=contract.MAX_TRIES - 1),
+                description=task.batch_key,
+            )
+            with self.connection.pipeline() as pipe:
+                pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
+                pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
+                self._queue.enqueue_job(job, pipeline=pipe)
+                pipe.execute()
+        return job_id
+
+    def _admit(self, nbytes: int) -> None:
+        with self.connection.pipeline(transaction=False) as pipe:
+            pipe.llen(self._queue.key)
+            pipe.info("memory")
+            waiting, memory = pipe.execute()
+        if waiting >= self.limit:
+            raise QueueFull(f"{waiting} pictures are waiting already, and no more than {self.limit} are taken on.")
+        # Beside the input there must be room for the output, which is as large.
+        if memory["maxmemory"] and memory["used_memory"] + 2 * nbytes > MEMORY_SHARE * memory["maxmemory"]:
+            raise QueueFull(f"The pictures that are waiting or kept fill the {memory['maxmemory'] >> 20} MB set aside.")
+
+    def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
+        with _translating_errors():
+            jobs = Job.fetch_many(job_ids, self.connection, serializer=JSONSerializer)
+            return [self._state(job) if job else None for job in jobs]
+
+    def state(self, job_id: str) -> JobState | None:
+        return self.states([job_id])[0]
+
+    def _state(self, job: Job) -> JobState:
+        status = _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
+        meta = JobMeta.model_validate(job.meta)
+        error = meta.error
+        if status is Status.FAILED and error is None:
+            error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
+        return JobState(
+            id=job.id,
+            kind=meta.kind,
+            model=meta.model,
+            status=status,
+            position=self._queue.get_job_position(job.id) if status is Status.QUEUED else None,
+            progress=1.0 if status is Status.SUCCEEDED else 0.0,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.ended_at if status.ended else None,
+            timings=meta.timings,
+            error=error,
+        )
+
+    def picture(self, job_id: str) -> Picture | None:
+        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired."""
+        with _translating_errors():
+            data = cast(bytes | None, self.connection.get(output_key(job_id)))
+        return None if data is None else unpack(data)
+
+    def keep_picture_for(self, job_id: str, ttl_s: int) -> None:
+        """Let the result expire after ``ttl_s``, when its client has it already."""
+        with _translating_errors():
+            self.connection.expire(output_key(job_id), ttl_s)
+
+    def cancel(self, job_id: str) -> JobState | None:
+        """Cancel a job that has not ended: a queued one never runs, a running one's result is dropped.
+
+        Returns:
+            Its state afterwards, unchanged if it had ended; None if there is no such job.
+        """
+        with _translating_errors():
+            job = next(iter(Job.fetch_many([job_id], self.connection, serializer=JSONSerializer)), None)
+            if job is None:
+                return None
+            if not self._state(job).status.ended:
+                with contextlib.suppress(InvalidJobOperation):  # somebody else canceled it in between
+                    job.cancel()
+                event = JobEvent(id=job_id, status=Status.CANCELED)
+                with self.connection.pipeline() as pipe:
+                    pipe.delete(input_key(job_id))
+                    pipe.hset(job.key, "ended_at", datetime.now().astimezone().isoformat())
+                    pipe.expire(job.key, RECORD_TTL_S)
+                    pipe.publish(contract.EVENTS, event.model_dump_json())
+                    pipe.execute()
+            return self.state(job_id)
+
+    def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
+        """The workers that were heard of within ``seen_within_s``."""
+        with _translating_errors():
+            reports = self.connection.hvals(contract.WORKERS)
+        oldest = time.time() - seen_within_s
+        workers = [WorkerReport.model_validate_json(report) for report in reports]
+        return sorted((worker for worker in workers if worker.seen_at >= oldest), key=lambda worker: worker.name)
+
+    def want(self, model: str) -> None:
+        """Ask the workers to fetch a model's weights in the background."""
+        with _translating_errors():
+            self.connection.sadd(contract.WANTED, model)
+
+    def ping(self) -> None:
+        with _translating_errors():
+            self.connection.ping()
+
+
+def new_job_id() -> str:
+    return uuid4().hex
+
+
+@contextlib.contextmanager
+def _translating_errors() -> Iterator[None]:
+    """Turn redis-py's errors into this module's, the only place that does."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise QueueFull("The memory set aside for pictures is full.") from error
+    except LOST as error:
+        raise QueueUnreachable(f"Redis does not answer: {error}") from error

@@ -1,0 +1,117 @@
+"""All roles on one machine: starts them, starts again what dies, stops them in order."""
+
+import logging
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from worker.connection import connect
+from worker.embedded_redis import EmbeddedRedis
+from worker.inference import worker_name
+from worker.janitor import Janitor
+from worker.process import bound
+
+POLL_S = 0.05
+FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each death, up to
+LONGEST_PAUSE_S = 10.0
+STEADY_S = 30.0  # a role that lived so long is not held to have died at start
+STOP_TIMEOUT_S = 30.0
+
+log = logging.getLogger("doppel.supervisor")
+
+
+@dataclass
+class _Role:
+    name: str
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_again_at: float = 0.0
+    pause_s: float = field(default=FIRST_PAUSE_S)
+
+
+class Supervisor:
+    """Runs ``commands`` (role name → command line) and, if there is one, an embedded Redis before them.
+
+    Args:
+        env: the environment of every role.
+        redis_url: where the roles' Redis is, to give back at once what a dead worker held.
+    """
+
+    def __init__(
+        self, commands: dict[str, list[str]], *, env: dict[str, str], redis_url: str, embedded: EmbeddedRedis | None
+    ) -> None:
+        self._env = env
+        self._embedded = embedded
+        self._janitor = Janitor(connect(redis_url, patience_s=1))
+        self._roles = [_Role(name, self._starter(command)) for name, command in commands.items()]
+        if embedded is not None:
+            self._roles.insert(0, _Role("redis", embedded.start))
+        self._stop = threading.Event()
+
+    def _starter(self, command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
+        # A session of its own keeps Ctrl-C from reaching a role before its turn to stop.
+        return lambda: subprocess.Popen(bound(command), env=self._env, start_new_session=True)
+
+    def run(self, on_started: Callable[[], None]) -> None:
+        """Keep the roles running until SIGINT or SIGTERM, then stop them: workers finish their batch.
+
+        Args:
+            on_started: called once, in a thread of its own, when every role has been started.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda signum, frame: self._stop.set())
+        try:
+            for role in self._roles:
+                self._start(role)
+            threading.Thread(target=on_started, daemon=True).start()
+            while not self._stop.wait(POLL_S):
+                for role in self._roles:
+                    self._look_after(role)
+        finally:
+            self._shut_down()
+
+    def _start(self, role: _Role) -> None:
+        role.process = role.start()
+        role.started_at = time.monotonic()
+
+    def _look_after(self, role: _Role) -> None:
+        now = time.monotonic()
+        if role.process is None:
+            if now >= role.start_again_at:
+                self._start(role)
+            return
+        code = role.process.poll()
+        if code is None:
+            return
+        log.warning("%s (process %d) ended with %d; it is started again", role.name, role.process.pid, code)
+        role.pause_s = FIRST_PAUSE_S if now - role.started_at > STEADY_S else min(2 * role.pause_s, LONGEST_PAUSE_S)
+        role.start_again_at = now + role.pause_s
+        if role.name.startswith("worker"):
+            self._recover(role.process.pid)
+        role.process = None
+
+    def _recover(self, pid: int) -> None:
+        try:
+            held = self._janitor.recover(worker_name(pid))
+            log.warning("%d jobs that the dead worker held are queued again", held)
+        except Exception as error:  # the leases run out in a few seconds anyway
+            log.warning("could not give back the dead worker's jobs: %s", error)
+
+    def _shut_down(self) -> None:
+        """Stop the roles last to first, so that Redis outlives those who need it."""
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        others = [role.process for role in self._roles if role.process and role.name != "redis"]
+        for process in others:
+            if process.poll() is None:
+                process.terminate()
+        for process in others:
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if self._embedded is not None:
+            self._embedded.stop()
