@@ -104,6 +104,10 @@ class InferenceWorker(SimpleWorker):
         threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
         self.work(logging_level="WARNING")
 
+    def register_death(self) -> None:
+        super().register_death()  # type: ignore[no-untyped-call]
+        self.connection.hdel(contract.WORKERS, self.name)
+
     @property
     def dequeue_timeout(self) -> int:
         return 5  # seconds of blocking, between which RQ looks after itself

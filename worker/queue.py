@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import cast
 from uuid import uuid4
 
@@ -13,6 +12,7 @@ from rq import Queue, Retry
 from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
 from worker import contract
 from worker.connection import LOST
@@ -101,9 +101,9 @@ class InferenceQueue:
                 description=task.batch_key,
             )
             with self.connection.pipeline() as pipe:
-                pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
+                self._queue.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction
                 pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
-                self._queue.enqueue_job(job, pipeline=pipe)
+                pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
                 pipe.execute()
         return job_id
 
@@ -174,7 +174,7 @@ class InferenceQueue:
                 event = JobEvent(id=job_id, status=Status.CANCELED)
                 with self.connection.pipeline() as pipe:
                     pipe.delete(input_key(job_id))
-                    pipe.hset(job.key, "ended_at", datetime.now().astimezone().isoformat())
+                    pipe.hset(job.key, "ended_at", utcformat(now()))
                     pipe.expire(job.key, RECORD_TTL_S)
                     pipe.publish(contract.EVENTS, event.model_dump_json())
                     pipe.execute()

@@ -1,0 +1,96 @@
+"""A real Redis for the whole run, emptied for each test, and a small catalog of models."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+import torch
+
+from app.settings import Settings
+from models import checkpoint
+from models.catalog import ModelCard, ModelFile
+from models.cyclegan import ResnetGenerator
+from tests.processes import api, fake_worker
+from worker.connection import connect
+from worker.embedded_redis import EmbeddedRedis
+from worker.queue import InferenceQueue
+
+TINY = {"ngf": 4, "n_blocks": 1}
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("data"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    redis.Redis.from_url(redis_server.url).flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def queue(redis_url: str) -> InferenceQueue:
+    return InferenceQueue(connect(redis_url, patience_s=5), limit=1000)
+
+
+def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
+    """Write a model folder with a tiny generator; without its weights when it is not ``ready``."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    upstream = ModelFile(name=f"{name}.pth", url=f"http://127.0.0.1:9/{name}.pth", format="pytorch")
+    files = [upstream]
+    if ready:
+        torch.manual_seed(len(name))
+        weights = folder / "weights.safetensors"
+        checkpoint.save(ResnetGenerator(**TINY).state_dict(), weights)
+        files = [ModelFile(name=weights.name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())]
+    fields = {
+        "name": name,
+        "family": "cyclegan",
+        "network": TINY,
+        "image_size": 64,
+        "description": f"{name} for tests",
+        "licence": "MIT",
+        "source": "made for tests",
+        "files": files,
+    }
+    (folder / "model.json").write_text(ModelCard(**(fields | card)).model_dump_json())
+    return folder
+
+
+@pytest.fixture
+def weights_dir(tmp_path: Path) -> Path:
+    """Models: ``tiny`` ready, ``borrower`` that falls back to it, ``missing`` without weights."""
+    root = tmp_path / "weights"
+    add_model(root, "tiny", ready=True)
+    add_model(root, "borrower", ready=False, fallback="tiny")
+    add_model(root, "missing", ready=False)
+    return root
+
+
+@pytest.fixture
+def settings(redis_url: str, weights_dir: Path, tmp_path: Path) -> Settings:
+    return Settings(
+        redis_url=redis_url, weights_dir=weights_dir, data_dir=tmp_path / "var", device="cpu", offline=True
+    )
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the real HTTP server, with no worker behind the queue."""
+    with api(settings) as connected:
+        yield connected
+
+
+@pytest.fixture
+def service(client: httpx.Client, redis_url: str) -> Iterator[httpx.Client]:
+    """A client of the whole service, with a real worker process around the fake model."""
+    with fake_worker(redis_url):
+        yield client

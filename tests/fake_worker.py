@@ -1,0 +1,74 @@
+"""A real worker process around a model that costs nothing: ``python tests/fake_worker.py REDIS_URL [options]``.
+
+It inverts pictures. What it does besides depends on a picture's first pixel, so that tests can order any accident.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from worker.connection import connect
+from worker.inference import InferenceWorker
+from worker.pictures import Picture
+
+KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
+RAISES = (0, 255, 0)
+SLOW = (0, 0, 255)  # takes SLOW_S longer
+SLOW_S = 1.0
+
+
+def first_pixel(color: tuple[int, int, int], height: int = 32, width: int = 32) -> Picture:
+    """A grey picture (height, width, 3) with this first pixel."""
+    picture = np.full((height, width, 3), 128, np.uint8)
+    picture[0, 0] = color
+    return picture
+
+
+class FakeModel:
+    """Takes ``fixed_ms`` a batch and ``each_ms`` a picture."""
+
+    def __init__(self, fixed_ms: float, each_ms: float) -> None:
+        self.fixed_ms = fixed_ms
+        self.each_ms = each_ms
+
+    def __call__(self, model: str, pictures: Sequence[Picture]) -> list[Picture]:
+        time.sleep((self.fixed_ms + self.each_ms * len(pictures)) / 1000)
+        for picture in pictures:
+            color = tuple(picture[0, 0])
+            if color == KILLS:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if color == RAISES:
+                raise RuntimeError("this picture always fails")
+            if color == SLOW:
+                time.sleep(SLOW_S)
+        return [255 - picture for picture in pictures]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("redis_url")
+    parser.add_argument("--fixed-ms", type=float, default=0)
+    parser.add_argument("--each-ms", type=float, default=0)
+    parser.add_argument("--max-batch", type=int, default=16)
+    parser.add_argument("--batch-wait-ms", type=float, default=5)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    InferenceWorker(
+        connect(arguments.redis_url, patience_s=30),
+        FakeModel(arguments.fixed_ms, arguments.each_ms),
+        device="none",
+        loaded=lambda: ["fake"],
+        on_heartbeat=lambda: None,
+        max_batch=arguments.max_batch,
+        batch_wait_ms=arguments.batch_wait_ms,
+        result_ttl_s=600,
+    ).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Nothing that was accepted is lost, whatever dies."""
+
+import threading
+import time
+
+import pytest
+
+from tests.fake_worker import KILLS, SLOW, first_pixel
+from tests.processes import eventually, fake_worker
+from worker.connection import connect
+from worker.contract import LEASE_S, Status, TranslationTask
+from worker.embedded_redis import EmbeddedRedis
+from worker.inference import worker_name
+from worker.janitor import Janitor
+from worker.queue import WORKER_DIED, InferenceQueue
+
+GREY = (128, 128, 128)
+RECOVERY_S = 10
+
+
+@pytest.fixture
+def janitor(redis_url):
+    """A janitor at work in this process, as it is in the API's."""
+    stop = threading.Event()
+    working = Janitor(connect(redis_url, patience_s=1))
+    thread = threading.Thread(target=working.run, args=(stop,))
+    thread.start()
+    yield working
+    stop.set()
+    thread.join()
+
+
+def submit(queue, color=GREY):
+    picture = first_pixel(color)
+    return queue.submit(TranslationTask(model="fake", height=32, width=32), picture, decode_ms=1)
+
+
+def statuses(queue, jobs):
+    return [state.status for state in queue.states(jobs)]
+
+
+def all_ended(queue, jobs):
+    return all(status.ended for status in statuses(queue, jobs))
+
+
+def test_jobs_of_a_killed_worker_are_done_by_the_next_one(queue, redis_url, janitor):
+    jobs = [submit(queue, SLOW)] + [submit(queue) for _ in range(3)]
+    with fake_worker(redis_url) as worker:
+        eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 4)
+        worker.kill()
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, jobs), within_s=LEASE_S + RECOVERY_S)
+    assert statuses(queue, jobs) == [Status.SUCCEEDED] * 4
+
+
+def test_jobs_of_a_worker_known_to_be_dead_are_queued_again_at_once(queue, redis_url):
+    jobs = [submit(queue, SLOW), submit(queue)]
+    with fake_worker(redis_url) as worker:
+        eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)
+        worker.kill()
+        worker.wait()
+    assert Janitor(connect(redis_url, patience_s=1)).recover(worker_name(worker.pid)) == 2
+    assert statuses(queue, jobs) == [Status.QUEUED] * 2
+
+
+def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue, redis_url, janitor):
+    jobs = [submit(queue), submit(queue, KILLS), submit(queue)]
+    for _ in range(3):
+        with fake_worker(redis_url) as worker:
+            worker.wait(timeout=20)
+        janitor.recover(worker_name(worker.pid))
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, jobs))
+    assert statuses(queue, jobs) == [Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED]
+    assert queue.state(jobs[1]).error == WORKER_DIED
+    assert queue.connection.exists(f"doppel:picture:{jobs[1]}:in") == 0
+
+
+def test_a_job_taken_from_the_queue_by_a_worker_that_died_before_starting_it_is_queued_again(
+    queue, redis_url, janitor
+):
+    job = submit(queue)
+    rq_key = "rq:queue:doppel-inference"
+    queue.connection.lmove(rq_key, f"{rq_key}:intermediate")
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, [job]), within_s=RECOVERY_S)
+    assert queue.state(job).status is Status.SUCCEEDED
+
+
+def test_a_restart_of_redis_loses_no_accepted_job(tmp_path):
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    queue = InferenceQueue(connect(server.url, patience_s=10), limit=1000)
+    with fake_worker(server.url, "--fixed-ms", "50", "--max-batch", "2"):
+        jobs = []
+        for number in range(40):
+            jobs.append(submit(queue))
+            if number in (10, 25):
+                server.process.kill()
+                server.process.wait()
+                server.start()
+        janitor = Janitor(connect(server.url, patience_s=1))
+        deadline = time.monotonic() + 30
+        while not all_ended(queue, jobs) and time.monotonic() < deadline:
+            janitor.sweep()
+            time.sleep(0.2)
+        assert statuses(queue, jobs) == [Status.SUCCEEDED] * 40
+    server.stop()
+
+
+def test_the_memory_for_pictures_is_never_overrun(tmp_path):
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    client = connect(server.url, patience_s=1)
+    client.config_set("maxmemory", "4mb")
+    queue = InferenceQueue(client, limit=1000)
+    picture = first_pixel(GREY, 256, 256)
+    task = TranslationTask(model="fake", height=256, width=256)
+    accepted = []
+    with pytest.raises(Exception, match="fill the 4 MB"):
+        for _ in range(40):
+            accepted.append(queue.submit(task, picture, decode_ms=1))
+    assert accepted
+    assert [state.status for state in queue.states(accepted)] == [Status.QUEUED] * len(accepted)
+    server.stop()

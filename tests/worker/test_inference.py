@@ -1,0 +1,143 @@
+"""The batch worker, as its queue sees it."""
+
+import signal
+
+import pytest
+
+from tests.fake_worker import RAISES, SLOW, first_pixel
+from tests.processes import eventually, fake_worker
+from worker import contract
+from worker.contract import Status, TranslationTask
+from worker.queue import rq_queue
+
+GREY = (128, 128, 128)
+
+
+def submit(queue, color=GREY, model="fake", size=32):
+    picture = first_pixel(color, size, size)
+    return queue.submit(TranslationTask(model=model, height=size, width=size), picture, decode_ms=1)
+
+
+def statuses(queue, jobs):
+    return [state.status for state in queue.states(jobs)]
+
+
+def all_ended(queue, jobs):
+    return all(status.ended for status in statuses(queue, jobs))
+
+
+@pytest.fixture
+def worker(redis_url):
+    with fake_worker(redis_url) as child:
+        yield child
+
+
+def test_a_job_ends_with_its_picture(queue, worker):
+    job = submit(queue)
+    eventually(lambda: all_ended(queue, [job]))
+    state = queue.state(job)
+    assert state.status is Status.SUCCEEDED
+    assert state.progress == 1
+    assert state.created_at <= state.started_at <= state.finished_at
+    assert state.timings.queue_ms >= 0
+    assert state.timings.inference_ms >= 0
+    assert (queue.picture(job) == 255 - first_pixel(GREY)).all()
+
+
+def test_compatible_jobs_run_in_one_batch_and_others_do_not(queue, redis_url):
+    jobs = [submit(queue) for _ in range(5)]
+    strangers = [submit(queue, size=36), submit(queue, model="other")]
+    with fake_worker(redis_url, "--fixed-ms", "100"):
+        eventually(lambda: all_ended(queue, jobs + strangers))
+    starts = {state.id: state.started_at for state in queue.states(jobs + strangers)}
+    assert len({starts[job].replace(microsecond=0) for job in jobs}) == 1
+    spread = max(starts[job] for job in jobs) - min(starts[job] for job in jobs)
+    assert spread.total_seconds() < 0.05
+    assert len({starts[job] for job in strangers}) == 2
+    assert all(abs((starts[job] - starts[jobs[0]]).total_seconds()) >= 0.1 for job in strangers)
+
+
+def test_no_more_than_max_batch_jobs_run_together(queue, redis_url):
+    jobs = [submit(queue) for _ in range(4)]
+    with fake_worker(redis_url, "--fixed-ms", "200", "--max-batch", "2"):
+        eventually(lambda: all_ended(queue, jobs))
+    starts = sorted(state.started_at for state in queue.states(jobs))
+    assert (starts[2] - starts[1]).total_seconds() >= 0.2
+
+
+def test_a_job_that_fails_fails_alone(queue, redis_url):
+    jobs = [submit(queue), submit(queue, RAISES), submit(queue)]
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, jobs))
+    assert statuses(queue, jobs) == [Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED]
+    assert "this picture always fails" in queue.state(jobs[1]).error.detail
+
+
+def test_rq_knows_how_every_job_ended(queue, redis_url):
+    jobs = [submit(queue), submit(queue, RAISES), submit(queue)]
+    queue.cancel(jobs[2])
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, jobs))
+    rq = rq_queue(queue.connection)
+    assert rq.finished_job_registry.get_job_ids() == [jobs[0]]
+    assert rq.failed_job_registry.get_job_ids() == [jobs[1]]
+    assert rq.canceled_job_registry.get_job_ids() == [jobs[2]]
+    assert rq.started_job_registry.get_job_ids() == []
+    assert len(rq) == 0
+
+
+def test_a_canceled_queued_job_never_runs(queue, redis_url):
+    job = submit(queue)
+    assert queue.cancel(job).status is Status.CANCELED
+    with fake_worker(redis_url):
+        other = submit(queue)
+        eventually(lambda: all_ended(queue, [other]))
+    assert queue.state(job).status is Status.CANCELED
+    assert queue.state(job).started_at is None
+    assert queue.picture(job) is None
+
+
+def test_a_canceled_running_job_stays_canceled_and_its_mates_succeed(queue, redis_url):
+    jobs = [submit(queue, SLOW), submit(queue)]
+    with fake_worker(redis_url):
+        eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)
+        assert queue.cancel(jobs[0]).status is Status.CANCELED
+        eventually(lambda: queue.state(jobs[1]).status.ended)
+        later = submit(queue)
+        eventually(lambda: all_ended(queue, [later]))
+    assert statuses(queue, jobs) == [Status.CANCELED, Status.SUCCEEDED]
+    assert queue.picture(jobs[0]) is None
+
+
+def test_sigterm_lets_the_batch_finish(queue, redis_url):
+    jobs = [submit(queue, SLOW), submit(queue)]
+    with fake_worker(redis_url) as worker:
+        eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)
+        waiting = submit(queue)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=20) == 0
+    assert statuses(queue, jobs) == [Status.SUCCEEDED] * 2
+    assert queue.state(waiting).status is Status.QUEUED
+    assert queue.workers(seen_within_s=60) == []
+
+
+def test_a_job_that_names_another_function_is_refused(queue, worker):
+    rq = rq_queue(queue.connection)
+    job = rq.enqueue("os.system", "true", meta={"model": "fake"})
+    eventually(lambda: all_ended(queue, [job.id]))
+    assert "'os.system' is not one that this worker runs" in queue.state(job.id).error.detail
+
+
+def test_a_job_whose_picture_expired_says_so(queue, redis_url):
+    job = submit(queue)
+    queue.connection.delete(f"doppel:picture:{job}:in")
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, [job]))
+    assert "expired" in queue.state(job).error.detail
+
+
+def test_heartbeats_keep_the_lease_of_a_batch_that_outlasts_it(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", str((contract.LEASE_S + 2) * 1000)):
+        job = submit(queue)
+        eventually(lambda: all_ended(queue, [job]), within_s=contract.LEASE_S + 15)
+    assert queue.state(job).status is Status.SUCCEEDED
