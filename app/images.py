@@ -18,7 +18,7 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
 Fit = Literal["keep", "square", "crop"]
 Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, at most DEFAULT_RESOLUTION
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
 MIN_SIDE = 16  # px; less leaves nothing at the depth of a generator
 MAX_SIDE = 16_384  # px
