@@ -80,7 +80,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
 
 
 def encode(picture: Picture, media_type: str) -> bytes:
-    """Write (H, W, 3) uint8 RGB as a file of ``media_type``, with no metadata but the mark of a trained model's work."""
+    """Write (H, W, 3) uint8 RGB as a file of ``media_type``, with no metadata but the mark of generated media."""
     file = io.BytesIO()
     _WRITERS[media_type](Image.fromarray(picture), file)
     return file.getvalue()

@@ -1,6 +1,7 @@
 """A real Redis for the whole run, emptied for each test, and a small catalog of models."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from tests.processes import api, fake_worker
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.queue import InferenceQueue
+
+# The networks in tests are so small that a second thread only waits for the first; children inherit this.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 TINY = {"ngf": 4, "n_blocks": 1}
 
@@ -77,9 +82,7 @@ def weights_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(redis_url: str, weights_dir: Path, tmp_path: Path) -> Settings:
-    return Settings(
-        redis_url=redis_url, weights_dir=weights_dir, data_dir=tmp_path / "var", device="cpu", offline=True
-    )
+    return Settings(redis_url=redis_url, weights_dir=weights_dir, data_dir=tmp_path / "var", device="cpu", offline=True)
 
 
 @pytest.fixture

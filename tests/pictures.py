@@ -9,7 +9,7 @@ from PIL import Image
 def landscape(width: int = 96, height: int = 64) -> Image.Image:
     """A small RGB picture with a gradient in each channel, so that turning, cropping and inverting all show."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    return Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8))
+    return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 
 
 def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:

@@ -76,7 +76,7 @@ class CycleGANTrainer:
         return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, float]:
-        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; its losses, as the paper's code names them."""
+        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; its losses by name."""
         real_a, real_b = (self._place(x) for x in batch)
         lr = self.learning_rate(progress)
         for optimizer in (self._optimizer_g, self._optimizer_d):

@@ -24,8 +24,8 @@ class CycleGANOptions(BaseModel):
         Literal["fp32", "bf16"], Field(description="bf16 runs the networks under autocast; weights stay float32")
     ] = "fp32"
 
-    load_size: Annotated[int, Field(ge=16, description="px, both sides, bicubic, before the crop")] = 286
-    image_size: Annotated[int, Field(ge=16, multiple_of=4, description="px, both sides of the random crop")] = 256
+    load_size: Annotated[int, Field(ge=32, description="px, both sides, bicubic, before the crop")] = 286
+    image_size: Annotated[int, Field(ge=32, multiple_of=4, description="px, both sides of the random crop")] = 256
     ngf: Annotated[int, Field(ge=1, description="generator channels after the first convolution")] = 64
     ndf: Annotated[int, Field(ge=1, description="discriminator channels after the first convolution")] = 64
     n_blocks: Annotated[int, Field(ge=1, description="residual blocks of each generator")] = 9

@@ -19,10 +19,19 @@ def png_chunk(kind: bytes, data: bytes, *, crc: int | None = None) -> bytes:
 
 
 def png(
-    width: int, height: int, *, data: bytes = b"", extra: bytes = b"", depth: int = 8, color: int = 2, crc: int | None = None
+    width: int,
+    height: int,
+    *,
+    data: bytes = b"",
+    extra: bytes = b"",
+    depth: int = 8,
+    color: int = 2,
+    crc: int | None = None,
 ) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    body = png_chunk(b"IHDR", header, crc=crc) + extra + png_chunk(b"IDAT", zlib.compress(data)) + png_chunk(b"IEND", b"")
+    body = (
+        png_chunk(b"IHDR", header, crc=crc) + extra + png_chunk(b"IDAT", zlib.compress(data)) + png_chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -56,7 +65,11 @@ def bmp_with_size(width: int, height: int) -> bytes:
 def corpus() -> dict[str, bytes]:
     """Name → bytes of each bad upload."""
     whole = {name: encoded(landscape(), name) for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")}
-    bad = {f"{name} cut at {share} %": data[: len(data) * share // 100] for name, data in whole.items() for share in (1, 20, 60)}
+    bad = {
+        f"{name} cut at {share} %": data[: len(data) * share // 100]
+        for name, data in whole.items()
+        for share in (1, 20, 60)
+    }
     # (To a WebP decoder zeros are a sound picture.)
     bad |= {f"{name} of zeros after its header": whole[name][:40] + bytes(2000) for name in whole if name != "WEBP"}
     bad |= {

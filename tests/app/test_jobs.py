@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.fake_worker import SLOW
 from tests.app.test_translate import PHOTO, picture, upload
+from tests.fake_worker import SLOW
 from tests.processes import eventually
 
 

@@ -53,9 +53,7 @@ def test_the_client_chooses_the_format(service, accept, media_type):
 
 
 def test_the_job_is_the_answer_for_those_who_want_json(service):
-    answer = service.post(
-        "/translate", files=upload(), data={"model": "tiny"}, headers={"Accept": "application/json"}
-    )
+    answer = service.post("/translate", files=upload(), data={"model": "tiny"}, headers={"Accept": "application/json"})
     assert answer.status_code == 200
     job = answer.json()
     assert job["status"] == "succeeded"

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
 from models.cyclegan.pool import ImagePool
-
 from tests.models import reference
 
 TOLERANCE = 1e-4

@@ -12,7 +12,7 @@ from worker.contract import LEASE_S, Status, TranslationTask
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference import worker_name
 from worker.janitor import Janitor
-from worker.queue import WORKER_DIED, InferenceQueue
+from worker.queue import WORKER_DIED, InferenceQueue, QueueFull
 
 GREY = (128, 128, 128)
 RECOVERY_S = 10
@@ -76,9 +76,7 @@ def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue,
     assert queue.connection.exists(f"doppel:picture:{jobs[1]}:in") == 0
 
 
-def test_a_job_taken_from_the_queue_by_a_worker_that_died_before_starting_it_is_queued_again(
-    queue, redis_url, janitor
-):
+def test_a_job_taken_from_the_queue_by_a_worker_that_died_before_starting_it_is_queued_again(queue, redis_url, janitor):
     job = submit(queue)
     rq_key = "rq:queue:doppel-inference"
     queue.connection.lmove(rq_key, f"{rq_key}:intermediate")
@@ -117,9 +115,13 @@ def test_the_memory_for_pictures_is_never_overrun(tmp_path):
     picture = first_pixel(GREY, 256, 256)
     task = TranslationTask(model="fake", height=256, width=256)
     accepted = []
-    with pytest.raises(Exception, match="fill the 4 MB"):
+
+    def fill():
         for _ in range(40):
             accepted.append(queue.submit(task, picture, decode_ms=1))
+
+    with pytest.raises(QueueFull, match="fill the 4 MB"):
+        fill()
     assert accepted
     assert [state.status for state in queue.states(accepted)] == [Status.QUEUED] * len(accepted)
     server.stop()

@@ -56,5 +56,5 @@ def test_pictures_survive_packing():
 
 @pytest.mark.parametrize("data", [b"", b"1234567", pack(PICTURE)[:-1]])
 def test_bytes_that_are_no_packed_picture_are_refused(data):
-    with pytest.raises(ValueError, match="no picture|reshape"):
+    with pytest.raises(ValueError, match=r"no picture|reshape"):
         unpack(data)

@@ -1,0 +1,74 @@
+# Two images from one file: `api` has no torch, `worker` has it. See docs/containers.md.
+#
+# A pip.conf for the build (another index, a proxy, a certificate) is a build secret, so none of it stays in an image:
+#   docker build --secret id=pip.conf,src=pip.conf --target api -t doppel-api .
+
+# Any image with Debian's useradd, and Python 3.11 or newer that is called `python` and has its venv module.
+ARG BASE_IMAGE=python:3.12-slim
+
+FROM ${BASE_IMAGE} AS base
+# A fixed uid, since files in the shared volume /data belong to it. A new volume takes its owner from this folder.
+RUN useradd --no-log-init --uid 10001 --no-create-home --shell /usr/sbin/nologin doppel \
+    && install --directory --owner=doppel --group=doppel /data \
+    && python -m venv /opt/doppel
+ENV PATH=/opt/doppel/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    DOPPEL_HOST=0.0.0.0 \
+    DOPPEL_PORT=8000 \
+    DOPPEL_DATA_DIR=/data \
+    DOPPEL_WEIGHTS_DIR=/srv/doppel/weights
+WORKDIR /srv/doppel
+
+# What both images need from the checkout. Nothing of this stage but its results reaches an image.
+FROM base AS package
+COPY pyproject.toml README.md LICENSE ./
+# The requirements as files of their own: large layers depend on them alone, not on every change of pyproject.toml.
+RUN python -c "import pathlib, tomllib; \
+        project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
+        pathlib.Path('api.txt').write_text('\n'.join(project['dependencies'])); \
+        pathlib.Path('worker.txt').write_text('\n'.join(project['optional-dependencies']['worker']))"
+COPY app app
+COPY worker worker
+COPY models models
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
+COPY weights weights
+# Readable by the service's user whatever the checkout's modes are, and writable by nobody.
+RUN chmod -R a=rX weights
+
+FROM base AS dependencies
+COPY --from=package /srv/doppel/api.txt /opt/doppel/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip install --no-cache-dir --requirement /opt/doppel/api.txt
+
+FROM dependencies AS api
+RUN --mount=type=bind,from=package,source=/dist,target=/dist \
+    pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
+COPY --from=package /srv/doppel/weights weights
+USER 10001:10001
+EXPOSE 8000
+# Without a proxy, which a container's environment may name.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import os; from urllib.request import ProxyHandler, build_opener; \
+        url = 'http://127.0.0.1:' + os.environ['DOPPEL_PORT'] + '/healthz'; \
+        build_opener(ProxyHandler({})).open(url, timeout=4)"]
+CMD ["doppel", "api"]
+
+FROM dependencies AS worker
+COPY --from=package /srv/doppel/worker.txt /opt/doppel/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip install --no-cache-dir --requirement /opt/doppel/worker.txt
+RUN --mount=type=bind,from=package,source=/dist,target=/dist \
+    pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
+COPY --from=package /srv/doppel/weights weights
+USER 10001:10001
+# Healthy: Redis has a recent report of a worker on this host. A worker that cannot reach Redis is not.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
+    CMD ["python", "-c", "import os, socket, sys, time; \
+        from redis import Redis; \
+        from worker.contract import HEARTBEAT_S, WORKERS, WorkerReport; \
+        redis = Redis.from_url(os.environ['DOPPEL_REDIS_URL'], socket_timeout=5, socket_connect_timeout=5); \
+        reports = map(WorkerReport.model_validate_json, redis.hvals(WORKERS)); \
+        ages = [time.time() - report.seen_at for report in reports if report.host == socket.gethostname()]; \
+        sys.exit(min(ages, default=float('inf')) > 5 * HEARTBEAT_S)"]
+CMD ["doppel", "worker"]
