@@ -98,6 +98,20 @@ class PatchDiscriminator(nn.Module):
         return out
 
 
+@torch.no_grad()
+def smooth_upsampling(generator: nn.Module) -> None:
+    """Make each transposed convolution interpolate bilinearly while it mixes channels as before, in place.
+
+    At kernel 3 and stride 2 neighbouring output pixels get 1, 2 or 4 taps, so that any other kernel draws a
+    checkerboard, which takes a long training to unlearn (Odena et al., 2016). From here it need not be learned.
+    """
+    tent = torch.tensor([0.5, 1.0, 0.5])
+    for module in generator.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            gain = module.weight.sum(dim=(2, 3), keepdim=True) / 4  # the mean over the four kinds of output pixels
+            module.weight.copy_(gain * torch.outer(tent, tent).to(gain))
+
+
 def init_normal(network: nn.Module, std: float = 0.02) -> None:
     """Draw convolution weights from N(0, std²) and set their biases to zero (section 7.1), in place."""
     for module in network.modules():

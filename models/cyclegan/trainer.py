@@ -9,7 +9,7 @@ from torchvision.utils import make_grid
 
 from models import pixels
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
-from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal, smooth_upsampling
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
 from models.training.options import CycleGANOptions
@@ -51,6 +51,8 @@ class CycleGANTrainer:
             }
         )
         init_normal(self.networks)
+        if options.smooth_upsampling:
+            self._smooth_upsampling()
         self.networks.to(device).to(memory_format=torch.channels_last)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
@@ -132,13 +134,22 @@ class CycleGANTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.load_networks(state)
+        self._load_networks(state)
         self._optimizer_g.load_state_dict(state["optimizer_g"])
         self._optimizer_d.load_state_dict(state["optimizer_d"])
         self._pool_a.load_state_dict(state["pool_a"])
         self._pool_b.load_state_dict(state["pool_b"])
 
-    def load_networks(self, state: dict[str, Any]) -> None:
-        """Take only the networks, as the start of a new run (fine-tuning)."""
+    def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:
             self.networks[name].load_state_dict(state[name])
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin a new run with another run's networks (fine-tuning)."""
+        self._load_networks(state)
+        if self.options.smooth_upsampling:
+            self._smooth_upsampling()
+
+    def _smooth_upsampling(self) -> None:
+        smooth_upsampling(self.networks["g_ab"])
+        smooth_upsampling(self.networks["g_ba"])

@@ -41,7 +41,7 @@ def run(folder: Path) -> None:
         decay_steps=decay_steps,
     )
     if options.init_from is not None:
-        trainer.load_networks(load_state(options.init_from)["trainer"])
+        trainer.start_from(load_state(options.init_from)["trainer"])
 
     stopping = False
 

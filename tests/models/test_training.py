@@ -126,7 +126,7 @@ def test_fine_tuning_starts_from_the_other_run(finished, tmp_path, dataset):
     trainer = CycleGANTrainer(
         options, device=torch.device("cpu"), fixed_inputs=data.fixed_inputs(1), constant_steps=1, decay_steps=0
     )
-    trainer.load_networks(load_state(options.init_from)["trainer"])
+    trainer.start_from(load_state(options.init_from)["trainer"])
     expected = load_state(finished.checkpoints()[-1])["trainer"]["g_ab"]
     assert all(torch.equal(tensor, expected[key]) for key, tensor in trainer.g_ab.state_dict().items())
 

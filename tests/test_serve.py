@@ -1,0 +1,124 @@
+"""``doppel serve`` as its user meets it: one command, real processes, the weights that ship."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from tests.pictures import decoded
+from tests.processes import ROOT, eventually, process
+
+SAMPLES = {"style_monet": "sample-photo.jpg", "monet2photo": "sample-painting.jpg"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A running stack: its process, a client, and what it printed."""
+    data_dir = tmp_path_factory.mktemp("data")
+    port = free_port()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DOPPEL_")}
+    env |= {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": str(data_dir), "DOPPEL_OFFLINE": "1"}
+    output = data_dir / "output"
+    command = f"exec {sys.executable} -m app.cli serve >{output} 2>&1"
+    with (
+        process("bash", "-c", command, env=env) as child,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        eventually(lambda: "Ctrl-C stops it" in output.read_text(), within_s=60)
+        yield child, client, output
+
+
+def children(process_id):
+    """pid → command line of the processes that ``process_id`` started."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return {int(pid): arguments for pid, parent, arguments in rows if int(parent) == process_id}
+
+
+def role(served, name):
+    child, _, _ = served
+    return next((pid for pid, arguments in children(child.pid).items() if name in arguments), None)
+
+
+@pytest.mark.parametrize(("model", "sample"), SAMPLES.items())
+def test_a_picture_is_translated_by_the_weights_that_ship(served, model, sample):
+    _, client, _ = served
+    photo = (ROOT / "docs" / "images" / sample).read_bytes()
+    answer = client.post("/translate", files={"image": photo}, data={"model": model, "resolution": "128"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-model"] == f"{model}-lite"
+    before = decoded(client.post("/translate", files={"image": photo}, data={"model": model}).content)
+    height, width, _ = decoded(answer.content).shape
+    assert min(height, width) == 128
+    assert before.std() > 20  # a picture, not one flat colour
+
+
+def test_the_line_that_it_prints_works_as_it_stands(served, tmp_path):
+    _, _, output = served
+    line = re.search(r"^ *(curl .*)$", output.read_text(), re.MULTILINE)[1]
+    subprocess.run(line.replace("out.png", str(tmp_path / "out.png")), shell=True, check=True, cwd=ROOT)
+    assert decoded((tmp_path / "out.png").read_bytes()).ndim == 3
+
+
+def test_each_role_is_a_process_that_says_what_it_is(served):
+    for name in ("redis-server", "doppel api", "doppel worker"):
+        assert role(served, name), name
+
+
+@pytest.mark.parametrize("name", ["doppel worker", "doppel api", "redis-server"])
+def test_what_dies_is_started_again(served, name):
+    _, client, _ = served
+    killed = role(served, name)
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: role(served, name) not in (None, killed))
+
+    def ready():
+        try:
+            return client.get("/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    eventually(ready)
+    photo = (ROOT / "docs" / "images" / "sample-photo.jpg").read_bytes()
+    answer = client.post("/translate", files={"image": photo}, data={"resolution": "64"})
+    assert answer.status_code == 200, answer.text
+
+
+def test_ctrl_c_stops_every_role(served):
+    child, _, _ = served
+    pids = list(children(child.pid))
+    assert len(pids) == 3
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=40) == 0
+    eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        env = os.environ | {"DOPPEL_PORT": str(taken.getsockname()[1]), "DOPPEL_DATA_DIR": str(tmp_path)}
+        command = [sys.executable, "-m", "app.cli", "serve"]
+        answer = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    assert answer.returncode == 1
+    assert "set DOPPEL_PORT to another port" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_setting_that_makes_no_sense_is_named(tmp_path):
+    env = os.environ | {"DOPPEL_PORT": "eight thousand"}
+    command = [sys.executable, "-m", "app.cli", "serve"]
+    answer = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("doppel: DOPPEL_PORT:")
