@@ -1,7 +1,7 @@
 # The only commands anyone needs. Each sets up what it depends on: a virtual environment in .venv/.
 #
 #   make serve   run the service on this machine      make test    run the tests
-#   make check   format, lint, types, imports, tests  make bench   measure, as ratios within one run
+#   make check   format, lint, types, imports, tests  make bench   measure, as ratios within one run (ONLY=latency)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +23,7 @@ lint: install
 	@$(BIN)/lint-imports
 
 bench: install
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ONLY)
 
 format: install
 	@$(BIN)/ruff format .

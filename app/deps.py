@@ -25,7 +25,7 @@ class Services:
     dispatcher: Dispatcher
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async: a plain function would cost a thread
     services: Services = request.app.state.services
     return services
 

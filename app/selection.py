@@ -25,6 +25,8 @@ class ModelSelection:
             ModelUnavailable: it cannot run, nor does it have a fallback.
         """
         asked = self._catalog.get(name)
+        if asked.weights is not None:
+            return asked
         if asked.availability == "not fetched" and not self._offline:
             self._queue.want(name)
         try:
@@ -33,7 +35,7 @@ class ModelSelection:
             if asked.availability == "not fetched" and not self._offline:
                 raise ModelUnavailable(name, "being fetched now; try again in a few minutes") from error
             raise
-        if runs.name != name and name not in self._announced:
+        if name not in self._announced:
             self._announced.add(name)
             log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
         return runs

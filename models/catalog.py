@@ -5,6 +5,7 @@ Each has one folder a model; where both describe a model, DATA_DIR's files come 
 """
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ LOCK_FILE = "lock.json"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
 
+_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder's name and never a path
+
 Availability = Literal["ready", "not fetched", "unavailable"]
 
 
@@ -29,7 +32,7 @@ class UnknownModel(CatalogError):
     """There is no model of this name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"There is no model {name!r}. Models: {', '.join(known) or 'none'}.")
+        super().__init__(f"There is no model {name[:100]!r}. Models: {', '.join(known) or 'none'}.")
         self.name = name
 
 
@@ -113,11 +116,11 @@ class Catalog:
             UnknownModel: there is none.
             CatalogError: its model.json cannot be read; the message says why.
         """
-        names = self.names()
-        if name not in names:  # also keeps a name such as ../x from ever becoming a path
-            raise UnknownModel(name, names)
-        folders = [root / name for root in self._roots()]
-        card = next(self._card(folder / CARD_FILE) for folder in folders if (folder / CARD_FILE).is_file())
+        folders = [root / name for root in self._roots()] if _NAME.fullmatch(name) else []
+        cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
+        if not cards:
+            raise UnknownModel(name, self.names())
+        card = self._card(cards[0])
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
         hashes = {file.name: file.sha256 for file in card.files}
         if weights is not None:

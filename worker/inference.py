@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
+from redis.client import Pipeline
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
-from rq.job import Job
-from rq.utils import now
+from rq.job import Job, JobStatus
+from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
 
 from worker import contract
@@ -34,7 +36,7 @@ from worker.contract import (
     WorkerReport,
 )
 from worker.pictures import Picture, input_key, output_key, pack, unpack
-from worker.queue import JOB_TIMEOUT_S, rq_queue
+from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
 
 Translate = Callable[[str, Sequence[Picture]], list[Picture]]
 
@@ -101,8 +103,11 @@ class InferenceWorker(SimpleWorker):
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the batch in hand finish."""
-        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
         self.work(logging_level="WARNING")
+
+    def bootstrap(self, *arguments: Any, **options: Any) -> None:
+        super().bootstrap(*arguments, **options)
+        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
 
     def register_death(self) -> None:
         super().register_death()  # type: ignore[no-untyped-call]
@@ -114,6 +119,11 @@ class InferenceWorker(SimpleWorker):
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LEASE_S
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Beat in a pipeline only: RQ's other calls, around each job, cost three round trips and say nothing new."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline=pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         batch = self._start(self._gather(job))
@@ -210,7 +220,11 @@ class InferenceWorker(SimpleWorker):
         return outcomes
 
     def _finish(self, batch: list[_Running]) -> None:
-        """Store the results, then end each job on its own through RQ and tell whoever waits."""
+        """Store each outcome and tell whoever waits, in one transaction; then let RQ end each job on its own.
+
+        A job is over with the transaction: if the worker dies before RQ's bookkeeping, the job is not run again, since
+        RQ takes up only those whose status is still that of a started job.
+        """
         queue = self.queues[0]
         with self.connection.pipeline(transaction=False) as pipe:
             for running in batch:
@@ -218,20 +232,30 @@ class InferenceWorker(SimpleWorker):
             canceled = [status == b"canceled" for status in pipe.execute()]
         with self.connection.pipeline() as pipe:
             for running, dropped in zip(batch, canceled, strict=True):
-                if isinstance(running.outcome, Exception):
-                    running.meta.error = _failure(running.outcome)
-                running.job.meta = running.meta.model_dump(exclude_none=True)
-                pipe.hset(running.job.key, "meta", self.serializer.dumps(running.job.meta))
                 pipe.delete(input_key(running.job.id))
                 if dropped:
                     self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
-                elif not isinstance(running.outcome, Exception) and running.outcome is not None:
-                    pipe.set(output_key(running.job.id), pack(running.outcome), ex=self._result_ttl_s)
+                else:
+                    self._settle(running, pipe)
             pipe.execute()
         for running, dropped in zip(batch, canceled, strict=True):
             if not dropped:
                 self._end(running, queue)
         self._running = []
+
+    def _settle(self, running: _Running, pipe: Pipeline) -> None:
+        job, status, rq_status = running.job, Status.SUCCEEDED, JobStatus.FINISHED
+        if isinstance(running.outcome, Exception):
+            running.meta.error = _failure(running.outcome)
+            status, rq_status = Status.FAILED, JobStatus.FAILED
+        elif running.outcome is not None:
+            pipe.set(output_key(job.id), pack(running.outcome), ex=self._result_ttl_s)
+        job.meta = running.meta.model_dump(exclude_none=True)
+        pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+        pipe.hset(job.key, "status", rq_status)
+        pipe.hset(job.key, "ended_at", utcformat(now()))
+        pipe.expire(job.key, RECORD_TTL_S)
+        pipe.publish(contract.EVENTS, _event(running, status))
 
     def _end(self, running: _Running, queue: Queue) -> None:
         error = running.outcome
@@ -239,17 +263,17 @@ class InferenceWorker(SimpleWorker):
             running.job.retries_left = 0  # RQ would try again, but only a worker's death is worth another try
             exc_info = (type(error), error, error.__traceback__)
             self._finalize_failure(running.job, queue, running.execution, exc_info)
-            status = Status.FAILED
         else:
             self._finalize_success(running.job, queue, running.execution, None)
-            status = Status.SUCCEEDED
-        self.connection.publish(contract.EVENTS, _event(running, status))
 
     def _heartbeats(self) -> None:
         """Renew the leases of the batch in hand, which RQ's SimpleWorker does not, and report this worker alive."""
         while True:
             try:
-                self._report()
+                with self.connection.pipeline(transaction=False) as pipe:
+                    self.heartbeat(pipeline=pipe)
+                    pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
+                    pipe.execute()
                 for running in list(self._running):
                     self.maintain_heartbeats(running.job, running.execution)
                 self._on_heartbeat()
@@ -261,8 +285,8 @@ class InferenceWorker(SimpleWorker):
                 os._exit(70)  # it hangs in native code, where no exception can reach it
             time.sleep(HEARTBEAT_S)
 
-    def _report(self) -> None:
-        report = WorkerReport(
+    def _report(self) -> WorkerReport:
+        return WorkerReport(
             name=self.name,
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -270,7 +294,6 @@ class InferenceWorker(SimpleWorker):
             loaded=self._loaded(),
             seen_at=time.time(),
         )
-        self.connection.hset(contract.WORKERS, self.name, report.model_dump_json())
 
 
 def worker_name(pid: int) -> str:

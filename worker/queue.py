@@ -32,6 +32,7 @@ JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its job
 RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
 BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
+MEMORY_AGE_S = 0.2
 MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
 
 _STATUSES = {
@@ -74,6 +75,7 @@ class InferenceQueue:
         self.connection = connection
         self.limit = limit
         self._queue = rq_queue(connection)
+        self._memory = _Memory(connection)
 
     def submit(self, task: TranslationTask, picture: Picture, *, decode_ms: float, job_id: str | None = None) -> str:
         """Accept a picture for translation; when this returns, Redis holds both job and picture.
@@ -108,15 +110,11 @@ class InferenceQueue:
         return job_id
 
     def _admit(self, nbytes: int) -> None:
-        with self.connection.pipeline(transaction=False) as pipe:
-            pipe.llen(self._queue.key)
-            pipe.info("memory")
-            waiting, memory = pipe.execute()
+        waiting = self.connection.llen(self._queue.key)
         if waiting >= self.limit:
             raise QueueFull(f"{waiting} pictures are waiting already, and no more than {self.limit} are taken on.")
         # Beside the input there must be room for the output, which is as large.
-        if memory["maxmemory"] and memory["used_memory"] + 2 * nbytes > MEMORY_SHARE * memory["maxmemory"]:
-            raise QueueFull(f"The pictures that are waiting or kept fill the {memory['maxmemory'] >> 20} MB set aside.")
+        self._memory.claim(2 * nbytes)
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
@@ -147,16 +145,15 @@ class InferenceQueue:
             error=error,
         )
 
-    def picture(self, job_id: str) -> Picture | None:
-        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired."""
-        with _translating_errors():
-            data = cast(bytes | None, self.connection.get(output_key(job_id)))
-        return None if data is None else unpack(data)
+    def picture(self, job_id: str, *, keep_for_s: int | None = None) -> Picture | None:
+        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired.
 
-    def keep_picture_for(self, job_id: str, ttl_s: int) -> None:
-        """Let the result expire after ``ttl_s``, when its client has it already."""
+        Args:
+            keep_for_s: from now on; None leaves it as the worker set it.
+        """
         with _translating_errors():
-            self.connection.expire(output_key(job_id), ttl_s)
+            data = cast(bytes | None, self.connection.getex(output_key(job_id), ex=keep_for_s))
+        return None if data is None else unpack(data)
 
     def cancel(self, job_id: str) -> JobState | None:
         """Cancel a job that has not ended: a queued one never runs, a running one's result is dropped.
@@ -196,6 +193,26 @@ class InferenceQueue:
     def ping(self) -> None:
         with _translating_errors():
             self.connection.ping()
+
+
+class _Memory:
+    """Room for pictures in Redis. Its report is long, so it is asked at most every ``MEMORY_AGE_S``."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._connection = connection
+        self._asked_at = 0.0
+        self._used = 0
+        self._limit = 0  # bytes; 0: Redis sets none
+
+    def claim(self, nbytes: int) -> None:
+        """Count on ``nbytes`` more, or raise :class:`QueueFull`."""
+        if time.monotonic() - self._asked_at > MEMORY_AGE_S:
+            report = cast(dict[str, int], self._connection.info("memory"))
+            self._used, self._limit = report["used_memory"], report["maxmemory"]
+            self._asked_at = time.monotonic()
+        if self._limit and self._used + nbytes > MEMORY_SHARE * self._limit:
+            raise QueueFull(f"The pictures that are waiting or kept fill the {self._limit >> 20} MB set aside.")
+        self._used += nbytes
 
 
 def new_job_id() -> str:

@@ -132,12 +132,11 @@ def _job_answer(services: Services, job_id: str) -> Response:
 
 
 def _picture_answer(services: Services, event: JobEvent, model: str, media_type: str) -> Response:
-    picture = services.queue.picture(event.id)
+    picture = services.queue.picture(event.id, keep_for_s=DELIVERED_TTL_S)
     if picture is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     started = time.perf_counter()
     body = images.encode(picture, media_type)
-    services.queue.keep_picture_for(event.id, DELIVERED_TTL_S)
     timings = event.timings
     stages = {
         "decode": timings.decode_ms,

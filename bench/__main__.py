@@ -1,0 +1,25 @@
+"""``make bench [ONLY=name]``: every measurement, or one of them."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import inference, memory, service
+
+
+def _precision() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        inference.precision(Path(folder))
+
+
+MEASUREMENTS: dict[str, Callable[[], None]] = {
+    "throughput": service.throughput,
+    "latency": service.latency,
+    "precision": _precision,
+    "memory": memory.residency,
+}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or MEASUREMENTS:
+        MEASUREMENTS[name]()

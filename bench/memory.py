@@ -1,0 +1,55 @@
+"""What each role keeps resident."""
+
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from app.cli import role_command
+from tests.processes import ROOT, eventually, process
+from worker.embedded_redis import EmbeddedRedis
+
+MODELS = ("style_monet", "monet2photo")
+
+
+def residency() -> None:
+    """The API and a worker with the two shipped models, after some pictures."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        redis_server = EmbeddedRedis(Path(folder))
+        redis_server.start()
+        settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": folder}
+        env = os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()}
+        photo = (ROOT / "docs/images/sample-photo.jpg").read_bytes()
+        with (
+            process(*role_command("api"), env=env) as api,
+            process(*role_command("worker"), env=env) as worker,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+        ):
+            eventually(lambda: _ready(client), within_s=60)
+            for _ in range(10):
+                for model in MODELS:
+                    client.post("/translate", files={"image": photo}, data={"model": model}).raise_for_status()
+            time.sleep(0.5)
+            print(f"Resident: API {_resident_mb(api.pid):.0f} MB (target 150), ", end="")
+            print(f"worker with both shipped models {_resident_mb(worker.pid):.0f} MB (target 1000)")
+        redis_server.stop()
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _resident_mb(pid: int) -> float:
+    """The largest it ever was."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1000

@@ -1,0 +1,101 @@
+"""The service around a fake model: what batches gain, and what the service adds to a model's own time."""
+
+import asyncio
+import io
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from app.cli import role_command
+from bench.load import Answer, measure, percentile, translate_request
+from tests.conftest import add_model
+from tests.processes import fake_worker, process
+from worker.embedded_redis import EmbeddedRedis
+
+FIXED_MS, EACH_MS = 20, 2
+SIDE = 64  # px: the codecs' time is another question
+
+
+def picture(side: int = SIDE) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+@contextmanager
+def service(*worker_options: str) -> Iterator[int]:
+    """Redis, the API and one worker with a fake model, all as processes; the API's port."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        add_model(Path(folder) / "weights", "fake", ready=True)
+        redis_server = EmbeddedRedis(Path(folder))
+        redis_server.start()
+        settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": folder}
+        settings |= {"WEIGHTS_DIR": f"{folder}/weights"}
+        env = os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()}
+        with process(sys.executable, *role_command("api"), env=env), fake_worker(redis_server.url, *worker_options):
+            asyncio.run(_until_up(port))
+            yield port
+        redis_server.stop()
+
+
+async def _until_up(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+def throughput() -> None:
+    """Pictures per second through HTTP, one by one and in batches."""
+    request = translate_request(picture(), {"model": "fake"}, "image/jpeg")
+    rates = {}
+    for max_batch, requests in ((1, 200), (16, 1000)):
+        model = ("--fixed-ms", str(FIXED_MS), "--each-ms", str(EACH_MS))
+        with service(*model, "--max-batch", str(max_batch)) as port:
+            asyncio.run(measure(port, request, clients=32, requests=64))
+            answers, seconds = asyncio.run(measure(port, request, clients=32, requests=requests))
+        _require_success(answers)
+        rates[max_batch] = requests / seconds
+    print(f"Fake model, {FIXED_MS} ms + {EACH_MS} ms a picture, 32 clients, {SIDE} × {SIDE} JPEG in and out")
+    print(f"  one by one        {rates[1]:6.0f} pictures/s")
+    print(f"  batches of 16     {rates[16]:6.0f} pictures/s  = {rates[16] / rates[1]:.1f} × one by one (target 5)")
+
+
+def latency() -> None:
+    """What the service adds at one client, with a model that takes no time."""
+    with service() as port:
+        for side in (SIDE, 256):
+            for accept in ("image/jpeg", "image/png"):
+                request = translate_request(picture(side), {"model": "fake"}, accept)
+                asyncio.run(measure(port, request, clients=1, requests=50))
+                answers, _ = asyncio.run(measure(port, request, clients=1, requests=300))
+                _require_success(answers)
+                total = [answer.latency_ms for answer in answers]
+                codecs = [answer.stages_ms["decode"] + answer.stages_ms["encode"] for answer in answers]
+                without = [whole - codec for whole, codec in zip(total, codecs, strict=True)]
+                print(
+                    f"Null model, one client, {side} × {side} JPEG to {accept}: p50 {percentile(total, 50):.1f} ms, "
+                    f"p95 {percentile(total, 95):.1f} ms; without decoding and encoding p50 "
+                    f"{percentile(without, 50):.1f} ms (target 5)"
+                )
+
+
+def _require_success(answers: list[Answer]) -> None:
+    failed = [answer.status for answer in answers if answer.status != 200]
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(answers)} requests failed, the first with {failed[0]}")
