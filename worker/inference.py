@@ -100,6 +100,8 @@ class InferenceWorker(SimpleWorker):
         self._mates = Mates(queue)
         self._running: list[_Running] = []
         self._batch_started: float | None = None
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats")
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the batch in hand finish."""
@@ -107,9 +109,11 @@ class InferenceWorker(SimpleWorker):
 
     def bootstrap(self, *arguments: Any, **options: Any) -> None:
         super().bootstrap(*arguments, **options)
-        threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats").start()
+        self._heart.start()
 
     def register_death(self) -> None:
+        self._over.set()
+        self._heart.join(timeout=HEARTBEAT_S)  # or a last beat would report the dead alive
         super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, self.name)
 
@@ -268,7 +272,7 @@ class InferenceWorker(SimpleWorker):
 
     def _heartbeats(self) -> None:
         """Renew the leases of the batch in hand, which RQ's SimpleWorker does not, and report this worker alive."""
-        while True:
+        while not self._over.is_set():
             try:
                 with self.connection.pipeline(transaction=False) as pipe:
                     self.heartbeat(pipeline=pipe)
@@ -283,7 +287,7 @@ class InferenceWorker(SimpleWorker):
             if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
                 log.error("the batch has run for over %d s; ending this process", JOB_TIMEOUT_S)
                 os._exit(70)  # it hangs in native code, where no exception can reach it
-            time.sleep(HEARTBEAT_S)
+            self._over.wait(HEARTBEAT_S)
 
     def _report(self) -> WorkerReport:
         return WorkerReport(

@@ -99,17 +99,24 @@ class PatchDiscriminator(nn.Module):
 
 
 @torch.no_grad()
-def smooth_upsampling(generator: nn.Module) -> None:
-    """Make each transposed convolution interpolate bilinearly while it mixes channels as before, in place.
+def balance_upsampling(generator: nn.Module) -> None:
+    """Give the four kinds of output pixels of each transposed convolution the same gain, in place.
 
-    At kernel 3 and stride 2 neighbouring output pixels get 1, 2 or 4 taps, so that any other kernel draws a
-    checkerboard, which takes a long training to unlearn (Odena et al., 2016). From here it need not be learned.
+    At kernel 3 and stride 2 an output pixel gets 1, 2, 2 or 4 of the taps, depending on its place. Where the sums of
+    those differ, an even input comes out as a checkerboard (Odena et al., 2016, "Deconvolution and Checkerboard
+    Artifacts"), which takes a long training to unlearn.
     """
-    tent = torch.tensor([0.5, 1.0, 0.5])
     for module in generator.modules():
         if isinstance(module, nn.ConvTranspose2d):
-            gain = module.weight.sum(dim=(2, 3), keepdim=True) / 4  # the mean over the four kinds of output pixels
-            module.weight.copy_(gain * torch.outer(tent, tent).to(gain))
+            kernel = module.weight  # (in, out, 3, 3)
+            kinds = [kernel[:, :, rows, columns] for rows in _PARITIES for columns in _PARITIES]
+            gains = [taps.sum(dim=(2, 3), keepdim=True) for taps in kinds]
+            mean = torch.stack(gains).mean(dim=0)
+            for taps, gain in zip(kinds, gains, strict=True):
+                taps.add_((mean - gain) / (taps.shape[2] * taps.shape[3]))
+
+
+_PARITIES = (slice(1, 2), slice(0, 3, 2))  # the taps that reach even, and odd, rows or columns of the output
 
 
 def init_normal(network: nn.Module, std: float = 0.02) -> None:

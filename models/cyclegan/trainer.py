@@ -9,7 +9,7 @@ from torchvision.utils import make_grid
 
 from models import pixels
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
-from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal, smooth_upsampling
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
 from models.training.options import CycleGANOptions
@@ -51,8 +51,7 @@ class CycleGANTrainer:
             }
         )
         init_normal(self.networks)
-        if options.smooth_upsampling:
-            self._smooth_upsampling()
+        self._keep_balance()
         self.networks.to(device).to(memory_format=torch.channels_last)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
@@ -103,6 +102,7 @@ class CycleGANTrainer:
         self._optimizer_g.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         self._optimizer_g.step()
+        self._keep_balance()
 
         self.d_a.requires_grad_(True)
         self.d_b.requires_grad_(True)
@@ -147,9 +147,9 @@ class CycleGANTrainer:
     def start_from(self, state: dict[str, Any]) -> None:
         """Begin a new run with another run's networks (fine-tuning)."""
         self._load_networks(state)
-        if self.options.smooth_upsampling:
-            self._smooth_upsampling()
+        self._keep_balance()
 
-    def _smooth_upsampling(self) -> None:
-        smooth_upsampling(self.networks["g_ab"])
-        smooth_upsampling(self.networks["g_ba"])
+    def _keep_balance(self) -> None:
+        if self.options.balanced_upsampling:
+            balance_upsampling(self.networks["g_ab"])
+            balance_upsampling(self.networks["g_ba"])

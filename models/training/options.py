@@ -30,8 +30,8 @@ class CycleGANOptions(BaseModel):
     ndf: Annotated[int, Field(ge=1, description="discriminator channels after the first convolution")] = 64
     n_blocks: Annotated[int, Field(ge=1, description="residual blocks of each generator")] = 9
 
-    smooth_upsampling: Annotated[
-        bool, Field(description="start the transposed convolutions as bilinear interpolation: short runs need it")
+    balanced_upsampling: Annotated[
+        bool, Field(description="keep transposed convolutions from drawing checkerboards; short runs need it")
     ] = False
 
     batch_size: Annotated[int, Field(ge=1, description="pictures of each domain a step")] = 1
