@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from app.settings import Settings
 from models import checkpoint
 from models.catalog import ModelCard, ModelFile
 from models.cyclegan import ResnetGenerator
-from tests.processes import api, fake_worker
+from tests.processes import api, eventually, fake_worker, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.queue import InferenceQueue
@@ -97,3 +99,27 @@ def service(client: httpx.Client, redis_url: str) -> Iterator[httpx.Client]:
     """A client of the whole service, with a real worker process around the fake model."""
     with fake_worker(redis_url):
         yield client
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A running stack: its process, a client, and what it printed."""
+    data_dir = tmp_path_factory.mktemp("data")
+    port = _free_port()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DOPPEL_")}
+    env |= {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": str(data_dir), "DOPPEL_OFFLINE": "1"}
+    output = data_dir / "output"
+    output.touch()
+    command = f"exec {sys.executable} -m app.cli serve >{output} 2>&1"
+    with (
+        process("bash", "-c", command, env=env) as child,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        eventually(lambda: "Ctrl-C stops it" in output.read_text(), within_s=60)
+        yield child, client, output

@@ -11,32 +11,9 @@ import httpx
 import pytest
 
 from tests.pictures import decoded
-from tests.processes import ROOT, eventually, process
+from tests.processes import ROOT, eventually
 
 SAMPLES = {"style_monet": "sample-photo.jpg", "monet2photo": "sample-painting.jpg"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A running stack: its process, a client, and what it printed."""
-    data_dir = tmp_path_factory.mktemp("data")
-    port = free_port()
-    env = {key: value for key, value in os.environ.items() if not key.startswith("DOPPEL_")}
-    env |= {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": str(data_dir), "DOPPEL_OFFLINE": "1"}
-    output = data_dir / "output"
-    command = f"exec {sys.executable} -m app.cli serve >{output} 2>&1"
-    with (
-        process("bash", "-c", command, env=env) as child,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
-    ):
-        eventually(lambda: "Ctrl-C stops it" in output.read_text(), within_s=60)
-        yield child, client, output
 
 
 def children(process_id):
