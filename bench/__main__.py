@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import inference, memory, service
+from bench import inference, memory, recovery, service
 
 
 def _precision() -> None:
@@ -18,6 +18,8 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "latency": service.latency,
     "precision": _precision,
     "memory": memory.residency,
+    "worker-deaths": recovery.worker_deaths,
+    "redis-deaths": recovery.redis_deaths,
 }
 
 if __name__ == "__main__":

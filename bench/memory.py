@@ -1,7 +1,6 @@
 """What each role keeps resident."""
 
 import os
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from app.cli import role_command
+from bench.service import free_port
 from tests.processes import ROOT, eventually, process
 from worker.embedded_redis import EmbeddedRedis
 
@@ -17,10 +17,8 @@ MODELS = ("style_monet", "monet2photo")
 
 def residency() -> None:
     """The API and a worker with the two shipped models, after some pictures."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         redis_server = EmbeddedRedis(Path(folder))
         redis_server.start()
         settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": folder}

@@ -30,13 +30,18 @@ def picture(side: int = SIDE) -> bytes:
     return file.getvalue()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def service(*worker_options: str) -> Iterator[int]:
     """Redis, the API and one worker with a fake model, all as processes; the API's port."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         add_model(Path(folder) / "weights", "fake", ready=True)
         redis_server = EmbeddedRedis(Path(folder))
         redis_server.start()

@@ -78,9 +78,8 @@ def test_rq_knows_how_every_job_ended(queue, redis_url):
     queue.cancel(jobs[2])
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, jobs))
-        rq = rq_queue(queue.connection)
-        # RQ's own bookkeeping follows the outcome, which clients need not wait for.
-        eventually(lambda: rq.started_job_registry.get_job_ids() == [])
+    rq = rq_queue(queue.connection)
+    assert rq.started_job_registry.get_job_ids() == []
     assert rq.finished_job_registry.get_job_ids() == [jobs[0]]
     assert rq.failed_job_registry.get_job_ids() == [jobs[1]]
     assert rq.canceled_job_registry.get_job_ids() == [jobs[2]]

@@ -5,6 +5,7 @@ import inspect
 import rq
 from rq import SimpleWorker
 from rq.executions import Execution
+from rq.job import Job
 
 
 def test_rq_is_the_version_whose_private_parts_are_known():
@@ -16,8 +17,10 @@ def parameters(function):
 
 
 def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
-    assert parameters(SimpleWorker._finalize_success) == ["self", "job", "queue", "execution", "return_value"]
-    assert parameters(SimpleWorker._finalize_failure) == ["self", "job", "queue", "execution", "exc_info"]
+    execution = ["worker_name", "execution_id", "execution_started_at", "execution_ended_at"]
+    assert parameters(Job._handle_success) == ["self", "result_ttl", "pipeline", *execution]
+    assert parameters(Job._handle_failure) == ["self", "exc_string", "pipeline", *execution]
+    assert parameters(SimpleWorker.cleanup_execution) == ["self", "job", "pipeline", "execution"]
     assert parameters(SimpleWorker.execute_job) == ["self", "job", "queue"]
     assert parameters(SimpleWorker.maintain_heartbeats) == ["self", "job", "execution"]
     assert parameters(Execution.create)[:4] == ["job", "ttl", "pipeline", "worker_name"]

@@ -1,0 +1,114 @@
+"""What is lost, and for how long nothing comes, when processes of a serving stack are killed under load."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from bench.load import Answer, measure, percentile, translate_request
+from bench.service import free_port, picture
+from tests.processes import eventually, process
+
+JOBS = 200
+KILLS = 3
+MODEL = "style_monet-lite"
+
+
+@contextmanager
+def stack() -> Iterator[tuple[int, int]]:
+    """``doppel serve`` with the weights that ship: its process id and port."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        env = os.environ | {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": folder, "DOPPEL_OFFLINE": "1"}
+        with process(sys.executable, "-m", "app.cli", "serve", env=env) as child:
+            eventually(lambda: _ready(port), within_s=60)
+            yield child.pid, port
+            child.send_signal(signal.SIGINT)
+            child.wait(timeout=60)
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _child(supervisor: int, name: str) -> int | None:
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return next((int(pid) for pid, parent, args in rows if int(parent) == supervisor and name in args), None)
+
+
+def _kill(supervisor: int, name: str) -> None:
+    pid = _child(supervisor, name)
+    assert pid is not None, f"{name} does not run"
+    os.kill(pid, signal.SIGKILL)
+
+
+def worker_deaths() -> None:
+    """kill -9 of the worker, three times under load: requests that wait are all answered."""
+    request = translate_request(picture(), {"model": MODEL, "wait": "120"}, "image/jpeg")
+
+    async def run(supervisor: int, port: int) -> tuple[list[Answer], list[float]]:
+        load = asyncio.create_task(measure(port, request, clients=16, requests=JOBS))
+        pauses = []
+        for _ in range(KILLS):
+            await asyncio.sleep(1.5)
+            if load.done():
+                break
+            killed = time.perf_counter()
+            _kill(supervisor, "doppel worker")
+            while _child(supervisor, "doppel worker") is None:
+                await asyncio.sleep(0.02)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+                files = {"image": picture()}
+                (await client.post("/translate", files=files, data={"model": MODEL})).raise_for_status()
+            pauses.append(time.perf_counter() - killed)
+        answers, _ = await load
+        return answers, pauses
+
+    with stack() as (supervisor, port):
+        answers, pauses = asyncio.run(run(supervisor, port))
+    answered = sum(answer.status == 200 for answer in answers)
+    slowest = percentile([answer.latency_ms for answer in answers], 100) / 1000
+    shown = ", ".join(f"{pause:.1f}" for pause in pauses)
+    print(
+        f"Worker killed {len(pauses)} times under {JOBS} requests: {answered} answered, {JOBS - answered} lost; "
+        f"from kill to the next picture {shown} s; slowest answer {slowest:.1f} s"
+    )
+
+
+def redis_deaths() -> None:
+    """kill -9 of Redis, twice while jobs are being accepted: none that was accepted is lost."""
+    with stack() as (supervisor, port), httpx.Client(timeout=120, trust_env=False) as client:
+        base = f"http://127.0.0.1:{port}"
+        accepted, refused = [], 0
+        for number in range(JOBS):
+            if number in (JOBS // 3, 2 * JOBS // 3):
+                _kill(supervisor, "redis-server")
+            data = {"model": MODEL, "wait": "0"}
+            answer = client.post(f"{base}/translate", files={"image": picture()}, data=data)
+            if answer.status_code == 202:
+                accepted.append(answer.json()["id"])
+            else:
+                refused += 1
+        deadline = time.monotonic() + 120
+        states = {}
+        while time.monotonic() < deadline:
+            states = {job: client.get(f"{base}/jobs/{job}").json().get("status", "lost") for job in accepted}
+            if set(states.values()) <= {"succeeded", "failed", "lost"}:
+                break
+            time.sleep(0.5)
+    succeeded = sum(status == "succeeded" for status in states.values())
+    print(
+        f"Redis killed twice while {JOBS} jobs came: {len(accepted)} accepted, {refused} refused, "
+        f"{succeeded} succeeded, {len(accepted) - succeeded} of the accepted lost"
+    )
