@@ -115,7 +115,7 @@ class InferenceWorker(SimpleWorker):
     def register_death(self) -> None:
         self._over.set()
         self._heart.join(timeout=HEARTBEAT_S)  # or a last beat would report the dead alive
-        super().register_death()
+        super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, self.name)
 
     @property
