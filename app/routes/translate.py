@@ -43,12 +43,9 @@ async def translate(
     image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF")],
     model: Annotated[str, Form(description="a model of `GET /models`")] = "style_monet",
     resolution: Annotated[
-        str | None,
-        Form(
-            description="short side in px, 32 to 2048; `native`: as uploaded; default: as uploaded but at most 512",
-            examples=["256"],
-        ),
-    ] = None,
+        str,
+        Form(description="short side in px, 32 to 2048; `native`: as uploaded; empty: as uploaded but at most 512"),
+    ] = "",
     fit: Annotated[
         Fit, Form(description="`keep` the aspect, stretch to a `square`, or `crop` the middle square")
     ] = "keep",
@@ -77,8 +74,8 @@ async def translate(
     return await run_in_threadpool(_picture_answer, services, event, runs, answer_type)
 
 
-def _resolution(value: str | None) -> images.Resolution:
-    if not value:  # Swagger UI sends an empty field for one that was left alone
+def _resolution(value: str) -> images.Resolution:
+    if not value:
         return None
     if value == "native":
         return "native"
