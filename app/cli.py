@@ -71,22 +71,27 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
+    from models.device import DeviceError
     from worker.embedded_redis import socket_url
     from worker.role import run_worker
 
-    run_worker(
-        redis_url=settings.redis_url or socket_url(settings.data_dir),
-        weights_dir=settings.weights_dir,
-        data_dir=settings.data_dir,
-        device=settings.device,
-        max_batch=settings.max_batch,
-        batch_wait_ms=settings.batch_wait_ms,
-        result_ttl_s=settings.result_ttl_s,
-        resident_mb=settings.resident_mb,
-        preload=settings.preload,
-        weights_url=settings.weights_url,
-        offline=settings.offline,
-    )
+    try:
+        run_worker(
+            redis_url=settings.redis_url or socket_url(settings.data_dir),
+            weights_dir=settings.weights_dir,
+            data_dir=settings.data_dir,
+            device=settings.device,
+            max_batch=settings.max_batch,
+            batch_wait_ms=settings.batch_wait_ms,
+            result_ttl_s=settings.result_ttl_s,
+            resident_mb=settings.resident_mb,
+            preload=settings.preload,
+            weights_url=settings.weights_url,
+            offline=settings.offline,
+        )
+    except DeviceError as error:
+        print(f"doppel: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -10,7 +10,7 @@ from app.errors import Problem
 from app.settings import Settings
 from models.catalog import Catalog, CatalogError
 from models.checkpoint import CheckpointError
-from models.device import select_device
+from models.device import DeviceError, select_device
 from models.translator import Translator
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -35,7 +35,7 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
     try:
         runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
         translator = Translator(runs, select_device(settings.device))
-    except (CatalogError, CheckpointError) as error:
+    except (CatalogError, CheckpointError, DeviceError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
     if runs.name != model:

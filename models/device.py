@@ -3,10 +3,24 @@
 import torch
 
 
+class DeviceError(Exception):
+    """The device that was asked for is not there; the message says which."""
+
+
 def select_device(name: str) -> torch.device:
-    """``auto`` takes the first accelerator and else the CPU; any other name is torch's own (``cuda:1``, ``mps``)."""
+    """``auto`` takes the first accelerator and else the CPU; any other name is torch's own (``cuda:1``, ``mps``).
+
+    Raises:
+        DeviceError: torch knows no such device, or this machine has none.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise DeviceError(f"the device {name!r} cannot be used here: {reason}") from error
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

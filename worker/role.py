@@ -1,6 +1,7 @@
 """The process ``doppel worker``: models in memory at one end, the queue at the other."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from models.checkpoint import CheckpointError
 from models.device import select_device
 from worker import contract
 from worker.connection import connect
-from worker.inference import InferenceWorker
+from worker.inference import InferenceWorker, worker_name
+from worker.janitor import Janitor
 from worker.process import bound
 from worker.residents import Residents
 
@@ -47,6 +49,8 @@ def run_worker(
         except (CatalogError, CheckpointError) as error:
             log.warning("%s is not preloaded: %s", name, error)
     connection = connect(redis_url, patience_s=PATIENCE_S)
+    # In a container that is started again host and process number are those of the worker that died.
+    Janitor(connection).recover(worker_name(os.getpid()))
     fetcher = Fetcher(connection, catalog, weights_url)
     InferenceWorker(
         connection,

@@ -13,7 +13,7 @@ import pydantic
 from tqdm import tqdm
 
 from models.cyclegan.trainer import CycleGANTrainer
-from models.device import select_device
+from models.device import DeviceError, select_device
 from models.training.dataset import DatasetError, UnpairedPictures
 from models.training.loop import Losses, train
 from models.training.run_folder import RunFolder, RunFolderError, load_state
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     try:
         run(parser.parse_args().run_dir)
-    except (RunFolderError, DatasetError, pydantic.ValidationError) as error:
+    except (RunFolderError, DatasetError, DeviceError, pydantic.ValidationError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

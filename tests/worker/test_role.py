@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import subprocess
 import sys
 import threading
 
@@ -11,8 +12,8 @@ import torch
 from models.catalog import Catalog
 from models.cyclegan import ResnetGenerator
 from tests.conftest import TINY
-from tests.fake_worker import first_pixel
-from tests.processes import eventually, process
+from tests.fake_worker import SLOW, first_pixel
+from tests.processes import eventually, fake_worker, process
 from worker.contract import Status, TranslationTask
 
 
@@ -38,13 +39,39 @@ def mirror(tmp_path):
         thread.join()
 
 
+def environment(settings):
+    names = ("redis_url", "data_dir", "weights_dir", "device")
+    return os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
+
+
 @pytest.fixture
 def worker(settings, mirror):
-    names = ("redis_url", "data_dir", "weights_dir", "device")
-    env = os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
-    env |= {"DOPPEL_WEIGHTS_URL": mirror, "DOPPEL_PRELOAD": "tiny,missing"}
+    env = environment(settings) | {"DOPPEL_WEIGHTS_URL": mirror, "DOPPEL_PRELOAD": "tiny,missing"}
     with process(sys.executable, "-m", "app.cli", "worker", env=env) as child:
         yield child
+
+
+def test_a_worker_takes_the_place_of_a_dead_one_of_its_name(queue, redis_url, settings):
+    """As in a container that is started again, where host and process number are the same."""
+    with fake_worker(redis_url) as dead:
+        job = queue.submit(TranslationTask(model="tiny", height=32, width=32), first_pixel(SLOW), decode_ms=1)
+        eventually(lambda: queue.state(job).status is Status.RUNNING)
+        dead.kill()
+        dead.wait()
+    code = (
+        f"import os; os.getpid = lambda: {dead.pid}\nimport sys; from app.cli import main; sys.exit(main(['worker']))"
+    )
+    with process(sys.executable, "-c", code, env=environment(settings)):
+        eventually(lambda: queue.state(job).status.ended, within_s=60)
+    assert queue.state(job).status is Status.SUCCEEDED
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(settings):
+    env = environment(settings) | {"DOPPEL_DEVICE": "cuda:99"}
+    command = [sys.executable, "-m", "app.cli", "worker"]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("doppel: the device 'cuda:99' cannot be used here")
 
 
 def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, settings):
