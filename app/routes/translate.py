@@ -60,14 +60,13 @@ async def translate(
     """
     answer_type = accepted_type(request.headers.get("accept"))
     geometry = Geometry(_resolution(resolution), fit)
-    runs = (await run_in_threadpool(services.selection.running, model)).name
     if services.dispatcher.no_worker_for_s > NO_WORKER_S:
         raise Unavailable(f"No worker was heard of for {NO_WORKER_S} s. The operator starts one with: doppel worker")
     data = await image.read()
 
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        await run_in_threadpool(_submit, services, job_id, runs, data, geometry)
+        runs = await run_in_threadpool(_submit, services, job_id, model, data, geometry)
         event = await _outcome(request, services, job_id, events, wait) if wait else None
     if event is None or event.status is not Status.SUCCEEDED or answer_type == JSON:
         return await run_in_threadpool(_job_answer, services, job_id)
@@ -85,7 +84,9 @@ def _resolution(value: str) -> images.Resolution:
     return int(value)
 
 
-def _submit(services: Services, job_id: str, model: str, data: bytes, geometry: Geometry) -> None:
+def _submit(services: Services, job_id: str, model: str, data: bytes, geometry: Geometry) -> str:
+    """Settle which model runs, decode, and queue the job; the name of the model."""
+    runs = services.selection.running(model).name
     started = time.perf_counter()
     settings = services.settings
     picture = images.decode(
@@ -93,8 +94,9 @@ def _submit(services: Services, job_id: str, model: str, data: bytes, geometry: 
     )
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     height, width, _ = picture.shape
-    task = TranslationTask(model=model, height=height, width=width)
+    task = TranslationTask(model=runs, height=height, width=width)
     services.queue.submit(task, picture, decode_ms=decode_ms, job_id=job_id)
+    return runs
 
 
 async def _outcome(request: Request, services: Services, job_id: str, events: Events, wait_s: float) -> JobEvent | None:
