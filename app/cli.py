@@ -12,7 +12,7 @@ import pydantic
 
 from app.settings import Settings
 
-log = logging.getLogger("doppel.cli")
+GRACE_S = 20  # for requests under way when the API is told to stop
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,10 +49,18 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("source", type=Path, metavar="FILE", help="picture or folder")
     translate.add_argument("-m", "--model", default="style_monet", metavar="NAME")
     translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
-    translate.add_argument("--resolution", type=int, metavar="PX", help="short side; default: as it is, at most 512")
+    translate.add_argument(
+        "--resolution", type=_resolution, metavar="PX", help="short side; default: as it is, at most 512"
+    )
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _resolution(value: str) -> int:
+    if not value.isdigit() or not 32 <= int(value[:5]) <= 2048:
+        raise argparse.ArgumentTypeError(f"{value} is not a number of pixels from 32 to 2048")
+    return int(value)
 
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -66,7 +74,13 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
     from app.main import create_app
 
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="warning")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_S,
+    )
     return 0
 
 

@@ -1,6 +1,7 @@
 """What routes depend on, each as a named alias."""
 
 from dataclasses import dataclass
+from threading import Semaphore
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -23,6 +24,7 @@ class Services:
     selection: ModelSelection
     queue: InferenceQueue
     dispatcher: Dispatcher
+    decoding: Semaphore  # bounds the memory of pictures being decoded, which may be large ones all at once
 
 
 async def _services(request: Request) -> Services:  # async: a plain function would cost a thread

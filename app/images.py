@@ -64,7 +64,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
-            turned = _orientation(image) >= 5
+            turned = image.format != "TIFF" and _orientation(image) >= 5  # of a TIFF Pillow turns the size itself
             plan = _plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
             # JPEG decodes at a fraction of its size for next to nothing, as long as enough pixels are left.
             image.draft(None, plan.target[::-1] if turned else plan.target)
@@ -198,9 +198,11 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
-    levels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    levels = np.asarray(image)
+    if levels.dtype.itemsize == 2:
+        return Image.fromarray((levels >> 8).astype(np.uint8))
+    levels = np.nan_to_num(levels.astype(np.float32), copy=False)
     # A floating-point picture is from 0 to 1 by custom, an integer one of 16 bits unless it says otherwise.
-    full = 1.0 if image.mode == "F" else 65535.0
-    if levels.max(initial=0) > full:
-        full = levels.max()
-    return Image.fromarray(np.clip(levels / full * 255, 0, 255).round().astype(np.uint8), "L")
+    full = max(1.0 if image.mode == "F" else 65535.0, float(levels.max(initial=0)))
+    levels *= 255 / full
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))

@@ -25,7 +25,8 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
         The exit status: 0 when every picture was translated.
     """
     if source.is_dir():
-        pairs = [(path, output / f"{path.stem}.png") for path in sorted(source.iterdir()) if path.is_file()]
+        # The whole old name is kept, so that a.jpg and a.png do not meet, nor a picture its own translation.
+        pairs = [(path, output / f"{path.name}.png") for path in sorted(source.iterdir()) if path.is_file()]
         output.mkdir(parents=True, exist_ok=True)
     else:
         pairs = [(source, output)]

@@ -1,5 +1,6 @@
 """The web application, assembled: settings in, FastAPI out."""
 
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         selection=ModelSelection(catalog, queue, offline=settings.offline),
         queue=queue,
         dispatcher=Dispatcher(queue, redis_url),
+        decoding=threading.Semaphore(os.cpu_count() or 1),
     )
 
     @asynccontextmanager

@@ -67,6 +67,8 @@ class Dispatcher:
                 await self._look()
             except QueueUnreachable as error:
                 log.warning("the jobs that are waited for were not looked at: %s", error)
+            except Exception:  # whatever it is, the next look must come
+                log.exception("the jobs that are waited for were not looked at")
             await asyncio.sleep(SWEEP_S)
 
     async def _look(self) -> None:

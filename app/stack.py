@@ -36,7 +36,8 @@ def serve(settings: Settings) -> int:
 
 
 def _port_problem(settings: Settings) -> str | None:
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))

@@ -4,7 +4,9 @@
 Each has one folder a model; where both describe a model, DATA_DIR's files come first.
 """
 
+import contextlib
 import json
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ CARD_FILE = "model.json"
 LOCK_FILE = "lock.json"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
+
+log = logging.getLogger("doppel.models")
 
 _NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder's name and never a path
 
@@ -104,10 +108,18 @@ class Catalog:
 
     def names(self) -> list[str]:
         """All models' names in alphabetical order."""
-        return sorted({path.parent.name for root in self._roots() for path in root.glob(f"*/{CARD_FILE}")})
+        found = {path.parent.name for root in self._roots() for path in root.glob(f"*/{CARD_FILE}")}
+        return sorted(filter(_NAME.fullmatch, found))
 
     def all(self) -> list[Model]:
-        return [self.get(name) for name in self.names()]
+        """Every model whose card can be read; the others are logged."""
+        models = []
+        for name in self.names():
+            try:
+                models.append(self.get(name))
+            except CatalogError as error:
+                log.error("%s", error)
+        return models
 
     def get(self, name: str) -> Model:
         """The model of this name.
@@ -143,9 +155,10 @@ class Catalog:
         if model.weights is not None:
             return model
         if model.card.fallback is not None:
-            twin = self.get(model.card.fallback)
-            if twin.weights is not None:
-                return twin
+            with contextlib.suppress(UnknownModel):
+                twin = self.get(model.card.fallback)
+                if twin.weights is not None:
+                    return twin
         raise ModelUnavailable(name, model.failure or "not fetched yet")
 
     def _roots(self) -> tuple[Path, Path]:

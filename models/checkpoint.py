@@ -143,12 +143,15 @@ def _without_prefix(state: StateDict, notes: list[str]) -> StateDict:
 def _identify(state: StateDict, path: Path) -> tuple[str, dict[str, int], nn.Module]:
     """Tell the network by its keys and shapes; returned on the meta device, for its own keys and shapes."""
     arguments: dict[str, int]
-    if "model.1.weight" in state and any(".conv_block." in key for key in state):
+    first = state.get("model.1.weight", state.get("model.0.weight"))
+    if first is None or first.dim() != 4:  # out channels, in channels, height, width
+        pass
+    elif "model.1.weight" in state and any(".conv_block." in key for key in state):
         blocks = {key.split(".")[1] for key in state if ".conv_block." in key}
         arguments = {"ngf": state["model.1.weight"].shape[0], "n_blocks": len(blocks)}
         with torch.device("meta"):
             return "cyclegan generator", arguments, ResnetGenerator(**arguments)
-    if "model.0.weight" in state and state["model.0.weight"].shape[1:] == (3, 4, 4):
+    elif "model.0.weight" in state and state["model.0.weight"].shape[1:] == (3, 4, 4):
         n_layers = sum(key.endswith(".weight") for key in state) - 2
         arguments = {"ndf": state["model.0.weight"].shape[0], "n_layers": n_layers}
         with torch.device("meta"):

@@ -55,8 +55,10 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
         with FileLock(folder / ".fetch.lock", timeout=0):
             target = folder / WEIGHTS_FILE
             try:
-                if not target.is_file():
+                if not _intact(target, folder):
                     _fetch_locked(card, folder, target, mirror)
+            except OSError as error:
+                raise FetchError(f"{folder} cannot be written: {error}") from error
             except (FetchError, checkpoint.CheckpointError) as error:
                 record = {"failed_at": time.time(), "why": str(error)}
                 _write_json(folder / FAILURE_FILE, record)
@@ -88,12 +90,18 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
     part.replace(complete)  # the checks name the file as it is known
     try:
         weights = checkpoint.load_generator(complete, card.network)
-        checkpoint.save(weights.state, target)
     finally:
         complete.unlink()
+    converted = folder / f"new-{WEIGHTS_FILE}"
+    checkpoint.save(weights.state, converted)
+    _write_json(folder / LOCK_FILE, {**lock, file.name: digest, WEIGHTS_FILE: checkpoint.sha256(converted)})
+    converted.replace(target)  # last, so that no weights are ever here without their hash
     for note in weights.notes:
         print(f"{card.name}: {note}", file=sys.stderr)
-    _write_json(folder / LOCK_FILE, {**lock, file.name: digest, WEIGHTS_FILE: checkpoint.sha256(target)})
+
+
+def _intact(target: Path, folder: Path) -> bool:
+    return target.is_file() and checkpoint.sha256(target) == read_lock(folder).get(WEIGHTS_FILE)
 
 
 def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
@@ -119,7 +127,7 @@ def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
                     bar.update(len(chunk))
     except httpx.HTTPStatusError as error:
         raise FetchError(f"{url} answered {error.response.status_code}") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchError(f"{url} cannot be reached ({error or type(error).__name__})") from error
 
 
@@ -141,7 +149,7 @@ def main() -> int:
     for name in arguments.names:
         try:
             model = catalog.get(name)
-            if model.weights is None:
+            if any(file.url for file in model.card.files):
                 fetch(model.card, catalog.models_dir / name, mirror=arguments.mirror)
             print(f"{name}: ready")
         except (CatalogError, FetchError, checkpoint.CheckpointError) as error:

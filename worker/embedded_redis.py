@@ -1,5 +1,6 @@
 """A Redis of our own, for a machine that has none: its data in DATA_DIR, its socket in a private runtime folder."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import redis
 
@@ -64,6 +66,7 @@ class EmbeddedRedis:
         self.url = socket_url(data_dir)
         self._folder = data_dir / "redis"
         self._runtime = runtime_folder(data_dir)
+        self._lock: IO[str] | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -71,10 +74,12 @@ class EmbeddedRedis:
 
         Raises:
             RedisMissing: there is no redis-server on this machine.
-            RuntimeError: it ended at once, or did not answer in time; the message ends with its log.
+            RuntimeError: the folder is another process's; or the server did not come up, and the message ends with its
+                log.
         """
         server = find_server()
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._claim()
         self._runtime.mkdir(mode=0o700, exist_ok=True)
         if self._runtime.stat().st_uid != os.getuid():
             raise RuntimeError(f"{self._runtime} belongs to another user")
@@ -109,11 +114,28 @@ class EmbeddedRedis:
             except redis.ConnectionError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     tail = log_file.read_text(errors="replace")[-400:] if log_file.exists() else ""
+                    self.stop()
                     raise RuntimeError(f"redis-server did not come up:\n{tail}") from None
                 time.sleep(0.01)
+
+    def _claim(self) -> None:
+        """Keep the folder to this process until it ends: two servers would write over each other's file."""
+        if self._lock is None:
+            lock = (self._folder / "lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                raise RuntimeError(
+                    f"another Doppel uses {self._folder.parent}; stop it, or set DOPPEL_DATA_DIR to another folder"
+                ) from None
+            self._lock = lock
 
     def stop(self) -> None:
         """Let the server finish its file and end."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=30)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

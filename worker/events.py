@@ -4,8 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
 from worker import contract
-from worker.connection import LOST, RETRY_PAUSE_S, connect_async
+from worker.connection import RETRY_PAUSE_S, connect_async
 from worker.contract import JobEvent
 
 log = logging.getLogger("doppel.worker")
@@ -19,8 +22,13 @@ async def job_events(url: str) -> AsyncIterator[JobEvent]:
             async with client.pubsub(ignore_subscribe_messages=True) as subscription:
                 await subscription.subscribe(contract.EVENTS)
                 async for message in subscription.listen():
-                    yield JobEvent.model_validate_json(message["data"])
-        except LOST as error:
+                    try:
+                        event = JobEvent.model_validate_json(message["data"])
+                    except ValidationError as error:
+                        log.warning("an event was not understood: %s", error)
+                    else:
+                        yield event
+        except RedisError as error:
             log.warning("lost the events: %s", error)
             await asyncio.sleep(RETRY_PAUSE_S)
         finally:

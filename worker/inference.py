@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 from redis.client import Pipeline
+from redis.exceptions import OutOfMemoryError
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job, JobStatus
@@ -37,7 +38,7 @@ from worker.contract import (
     WorkerReport,
 )
 from worker.pictures import Picture, input_key, output_key, pack, unpack
-from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
+from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, job_meta, rq_queue
 
 Translate = Callable[[str, Sequence[Picture]], list[Picture]]
 
@@ -54,7 +55,7 @@ class _Running:
 
     job: Job
     execution: Execution
-    task: TranslationTask
+    task: TranslationTask | None  # None: it is not one that this worker runs
     meta: JobMeta
     picture: Picture | None  # None: its input is gone
     outcome: Picture | Exception | None = None
@@ -98,6 +99,7 @@ class InferenceWorker(SimpleWorker):
         self._max_batch = max_batch
         self._batch_wait_s = batch_wait_ms / 1000
         self._result_ttl_s = result_ttl_s
+        self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
         self._mates = Mates(queue)
         self._running: list[_Running] = []
         self._batch_started: float | None = None
@@ -139,9 +141,10 @@ class InferenceWorker(SimpleWorker):
 
     def _gather(self, job: Job) -> list[Job]:
         """The job and its mates. Waits for more only when there already are some, or a lone picture would wait too."""
-        if job.func_name != contract.TRANSLATE or job.retries_left != MAX_TRIES - 1:
+        task = _task(job)
+        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1:
             return [job]
-        batch_key = TranslationTask.model_validate(job.kwargs).batch_key
+        batch_key = task.batch_key
         jobs = [job]
         deadline = time.monotonic() + self._batch_wait_s
         while len(jobs) < self._max_batch:
@@ -182,30 +185,25 @@ class InferenceWorker(SimpleWorker):
 
     @staticmethod
     def _running_job(job: Job, execution: Execution, data: bytes | None) -> _Running:
-        meta = JobMeta.model_validate(job.meta)
+        task = _task(job)
+        meta = job_meta(job)
         enqueued_at = job.enqueued_at or job.created_at
         meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
-        running = _Running(job, execution, TranslationTask(model="", height=0, width=0), meta, None)
-        try:
-            # JSON keeps pickles out, but a job still names a function: none but ours is ever looked up.
-            if job.func_name != contract.TRANSLATE:
-                raise TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
-            running.task = TranslationTask.model_validate(job.kwargs)
-            if data is None:
-                raise TaskError("The picture expired before a worker came to it.")
-            running.picture = unpack(data)
-        except Exception as error:
-            running.outcome = error
-        return running
+        if isinstance(task, Exception):
+            return _Running(job, execution, None, meta, None, outcome=task)
+        if data is None:
+            expired = TaskError("The picture expired before a worker came to it.")
+            return _Running(job, execution, task, meta, None, outcome=expired)
+        return _Running(job, execution, task, meta, unpack(data))
 
     def _perform(self, batch: list[_Running]) -> None:
         """Give each job of the batch its outcome: a picture, or the exception that was its own."""
         self._running = batch
         self._batch_started = time.monotonic()
         ready = [running for running in batch if running.picture is not None]
-        if ready:
+        if ready and ready[0].task:
             started = time.perf_counter()
-            outcomes = self._outcomes(ready)
+            outcomes = self._outcomes(ready[0].task.model, ready)
             inference_ms = round((time.perf_counter() - started) * 1000, 1)
             for running, outcome in zip(ready, outcomes, strict=True):
                 running.outcome = outcome
@@ -213,15 +211,15 @@ class InferenceWorker(SimpleWorker):
             log.info("%s: %d in %.0f ms", ready[0].task.batch_key, len(ready), inference_ms)
         self._batch_started = None
 
-    def _outcomes(self, ready: list[_Running]) -> list[Picture | Exception]:
+    def _outcomes(self, model: str, ready: list[_Running]) -> list[Picture | Exception]:
         pictures = [running.picture for running in ready if running.picture is not None]
         try:
-            outcomes: list[Picture | Exception] = list(self._translate(ready[0].task.model, pictures))
+            outcomes: list[Picture | Exception] = list(self._translate(model, pictures))
         except Exception as error:
             if len(ready) == 1:
                 return [error]
             log.warning("a batch of %d failed (%s); its jobs run one by one", len(ready), error)
-            return [self._outcomes([running])[0] for running in ready]
+            return [self._outcomes(model, [running])[0] for running in ready]
         return outcomes
 
     def _finish(self, batch: list[_Running]) -> None:
@@ -233,15 +231,24 @@ class InferenceWorker(SimpleWorker):
         with self.connection.pipeline(transaction=False) as pipe:
             for running in batch:
                 pipe.hget(running.job.key, "status")
-            canceled = [status == b"canceled" for status in pipe.execute()]
+            # Canceled meanwhile, or given up as this worker's if it was silent for too long: not ours to end.
+            ours = [status == b"started" for status in pipe.execute()]
+        ending = list(zip(batch, ours, strict=True))
+        try:
+            self._write(ending)
+        except OutOfMemoryError:
+            self.connection.delete(*(input_key(running.job.id) for running in batch))  # as large as the results
+            self._write(ending)
+        self._running = []
+
+    def _write(self, ending: list[tuple[_Running, bool]]) -> None:
         with self.connection.pipeline() as pipe:
-            for running, dropped in zip(batch, canceled, strict=True):
+            for running, ours in ending:
                 pipe.delete(input_key(running.job.id))
-                if not dropped:
+                if ours:
                     self._end(running, pipe)
                 self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
             pipe.execute()
-        self._running = []
 
     def _end(self, running: _Running, pipe: Pipeline) -> None:
         job, outcome = running.job, running.outcome
@@ -264,14 +271,14 @@ class InferenceWorker(SimpleWorker):
         else:
             if outcome is not None:
                 pipe.set(output_key(job.id), pack(outcome), ex=self._result_ttl_s)
-            job._handle_success(RECORD_TTL_S, pipe, **execution)
+            job._handle_success(self._record_ttl_s, pipe, **execution)
             self.increment_successful_job_count(pipe)
             status = Status.SUCCEEDED
         assert job.started_at is not None
         self.increment_total_working_time(job.ended_at - job.started_at, pipe)
         job.meta = running.meta.model_dump(exclude_none=True)
         pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
-        job.cleanup(RECORD_TTL_S, pipeline=pipe, remove_from_queue=False)
+        job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
         pipe.publish(contract.EVENTS, _event(running, status))
 
     def _heartbeats(self) -> None:
@@ -307,6 +314,17 @@ class InferenceWorker(SimpleWorker):
 def worker_name(pid: int) -> str:
     """The name under which a worker process on this host is known to RQ."""
     return f"doppel-{socket.gethostname()}-{pid}"
+
+
+def _task(job: Job) -> TranslationTask | Exception:
+    """What a job asks for, or why this worker does not do it."""
+    try:
+        # JSON keeps pickles out, but a job still names a function: none but ours is ever looked up.
+        if job.func_name != contract.TRANSLATE:
+            return TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
+        return TranslationTask.model_validate(job.kwargs)
+    except Exception as error:  # RQ raises what its serializer raises
+        return TaskError(f"The job is not understood: {error}")
 
 
 def _event(running: _Running, status: Status) -> str:

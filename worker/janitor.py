@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import redis
+from redis.lock import Lock
 from rq import SimpleWorker
 from rq.job import Job
 from rq.registry import clean_registries
@@ -19,8 +20,9 @@ from rq.worker_registration import clean_worker_registry
 from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
 from worker.pictures import input_key
-from worker.queue import WORKER_DIED, rq_queue
+from worker.queue import RECORD_TTL_S, WORKER_DIED, rq_queue
 
+LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
 FORGET_WORKER_S = 120
 
@@ -39,13 +41,25 @@ class Janitor:
         """Sweep every ``SWEEP_S`` until ``stop``, while no other janitor does."""
         while not stop.wait(contract.SWEEP_S):
             try:
-                if self.connection.set(contract.JANITOR_LOCK, "1", nx=True, px=int(contract.SWEEP_S * 900)):
-                    self.sweep()
+                self.sweep()
             except redis.RedisError as error:
                 log.warning("the queue was not swept: %s", error)
+            except Exception:  # whatever it is, the next sweep must come
+                log.exception("the queue was not swept")
 
     def sweep(self) -> None:
-        """Requeue or fail what expired leases left behind, and forget what is long over."""
+        """Requeue or fail what expired leases left behind, and forget what is long over; not while another does."""
+        lock = self._lock()
+        if lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                lock.release()
+
+    def _lock(self) -> Lock:
+        return Lock(self.connection, contract.JANITOR_LOCK, timeout=LOCK_S)
+
+    def _sweep(self) -> None:
         clean_registries(self._queue, [self._on_abandoned])
         clean_worker_registry(self._queue)
         self._sweep_intermediate()
@@ -62,10 +76,11 @@ class Janitor:
         if worker is None:
             return 0
         executions = worker.get_current_executions()
-        for execution in executions:
-            self.connection.zadd(self._queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
-            self.connection.delete(execution.key)
-        clean_registries(self._queue, [self._on_abandoned])
+        with self._lock():  # an ended lease that comes into another's sweep would be dropped with those it has seen
+            for execution in executions:
+                self.connection.zadd(self._queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
+                self.connection.delete(execution.key)
+            clean_registries(self._queue, [self._on_abandoned])
         worker.register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, worker_name)
         return len(executions)
@@ -99,10 +114,7 @@ class Janitor:
 
     def _forget(self) -> None:
         """Drop canceled jobs whose record expired (RQ keeps their ids for ever), and workers long gone."""
-        canceled = self._queue.canceled_job_registry
-        for job_id in canceled.get_job_ids():
-            if not Job.exists(job_id, self.connection):
-                canceled.remove(job_id)
+        self.connection.zremrangebyscore(self._queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
         for name, report in self.connection.hgetall(contract.WORKERS).items():
             if WorkerReport.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
                 self.connection.hdel(contract.WORKERS, name)

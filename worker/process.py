@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
 def bound(command: list[str]) -> list[str]:
-    """The command line that runs ``command`` so that it is killed when the calling process ends, however that ends.
+    """The command line that runs ``command`` so that it is killed when the thread that starts it ends, however it ends.
 
     Where the system cannot do that (not Linux), it is ``command`` itself.
     """

@@ -7,9 +7,10 @@ from typing import cast
 from uuid import uuid4
 
 import redis
+from pydantic import ValidationError
+from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 from rq import Queue, Retry
-from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
@@ -127,7 +128,7 @@ class InferenceQueue:
 
     def _state(self, job: Job) -> JobState:
         status = _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
-        meta = JobMeta.model_validate(job.meta)
+        meta = job_meta(job)
         error = meta.error
         if status is Status.FAILED and error is None:
             error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
@@ -162,37 +163,41 @@ class InferenceQueue:
             Its state afterwards, unchanged if it had ended; None if there is no such job.
         """
         with _translating_errors():
-            job = next(iter(Job.fetch_many([job_id], self.connection, serializer=JSONSerializer)), None)
-            if job is None:
-                return None
-            if not self._state(job).status.ended:
-                with contextlib.suppress(InvalidJobOperation):  # somebody else canceled it in between
-                    job.cancel()
-                event = JobEvent(id=job_id, status=Status.CANCELED)
-                with self.connection.pipeline() as pipe:
-                    pipe.delete(input_key(job_id))
-                    pipe.hset(job.key, "ended_at", utcformat(now()))
-                    pipe.expire(job.key, RECORD_TTL_S)
-                    pipe.publish(contract.EVENTS, event.model_dump_json())
-                    pipe.execute()
+            self.connection.transaction(
+                lambda pipe: self._cancel(job_id, pipe), Job.key_for(job_id), value_from_callable=True
+            )
             return self.state(job_id)
+
+    def _cancel(self, job_id: str, pipe: Pipeline) -> None:
+        """The writes of a cancellation, begun anew by redis-py if the job changes meanwhile.
+
+        RQ's own ``Job.cancel`` stumbles over the records that a dead worker leaves; a running job's are cleared by its
+        worker, or when the lease ends.
+        """
+        found = Job.fetch_many([job_id], self.connection, serializer=JSONSerializer)[0]
+        pipe.multi()
+        if found is None or self._state(found).status.ended:
+            return
+        found.set_status(JobStatus.CANCELED, pipeline=pipe)
+        pipe.hset(found.key, "ended_at", utcformat(now()))
+        pipe.expire(found.key, RECORD_TTL_S)
+        pipe.lrem(self._queue.key, 1, job_id)
+        self._queue.canceled_job_registry.add(found, pipeline=pipe)
+        pipe.delete(input_key(job_id))
+        pipe.publish(contract.EVENTS, JobEvent(id=job_id, status=Status.CANCELED).model_dump_json())
 
     def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
         """The workers that were heard of within ``seen_within_s``."""
         with _translating_errors():
             reports = self.connection.hvals(contract.WORKERS)
         oldest = time.time() - seen_within_s
-        workers = [WorkerReport.model_validate_json(report) for report in reports]
+        workers = [report for report in map(_report, reports) if report is not None]
         return sorted((worker for worker in workers if worker.seen_at >= oldest), key=lambda worker: worker.name)
 
     def want(self, model: str) -> None:
         """Ask the workers to fetch a model's weights in the background."""
         with _translating_errors():
             self.connection.sadd(contract.WANTED, model)
-
-    def ping(self) -> None:
-        with _translating_errors():
-            self.connection.ping()
 
 
 class _Memory:
@@ -213,6 +218,21 @@ class _Memory:
         if self._limit and self._used + nbytes > MEMORY_SHARE * self._limit:
             raise QueueFull(f"The pictures that are waiting or kept fill the {self._limit >> 20} MB set aside.")
         self._used += nbytes
+
+
+def job_meta(job: Job) -> JobMeta:
+    """What we stored with a job."""
+    try:
+        return JobMeta.model_validate(job.meta)
+    except ValidationError:
+        return JobMeta(model="")  # of another version
+
+
+def _report(data: bytes | str) -> WorkerReport | None:
+    try:
+        return WorkerReport.model_validate_json(data)
+    except ValidationError:
+        return None  # of a worker of another version
 
 
 def new_job_id() -> str:

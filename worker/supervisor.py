@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from worker.connection import connect
@@ -78,11 +78,19 @@ class Supervisor:
         role.process = role.start()
         role.started_at = time.monotonic()
 
+    def _start_again(self, role: _Role) -> None:
+        try:
+            self._start(role)
+        except (OSError, RuntimeError) as error:
+            role.pause_s = min(2 * role.pause_s, LONGEST_PAUSE_S)
+            role.start_again_at = time.monotonic() + role.pause_s
+            log.error("%s could not be started again: %s", role.name, error)
+
     def _look_after(self, role: _Role) -> None:
         now = time.monotonic()
         if role.process is None:
             if now >= role.start_again_at:
-                self._start(role)
+                self._start_again(role)
             return
         code = role.process.poll()
         if code is None:
@@ -102,16 +110,22 @@ class Supervisor:
             log.warning("could not give back the dead worker's jobs: %s", error)
 
     def _shut_down(self) -> None:
-        """Stop the roles last to first, so that Redis outlives those who need it."""
+        """Stop the API, which still needs workers for what it has accepted, then the workers, then Redis."""
+        running = [role for role in self._roles if role.process is not None and role.name != "redis"]
+        self._end([role.process for role in running if role.name == "api"])
+        self._end([role.process for role in running if role.name != "api"])
+        if self._embedded is not None:
+            self._embedded.stop()
+
+    @staticmethod
+    def _end(processes: Sequence[subprocess.Popen[bytes] | None]) -> None:
+        """Ask the processes to end, and kill those that take longer than ``STOP_TIMEOUT_S``."""
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        others = [role.process for role in self._roles if role.process and role.name != "redis"]
-        for process in others:
-            if process.poll() is None:
-                process.terminate()
-        for process in others:
+        alive = [process for process in processes if process is not None and process.poll() is None]
+        for process in alive:
+            process.terminate()
+        for process in alive:
             try:
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-        if self._embedded is not None:
-            self._embedded.stop()

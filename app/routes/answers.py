@@ -11,7 +11,7 @@ Responses = dict[int | str, dict[str, Any]]
 _PROBLEMS = {
     404: "No such job or model.",
     406: "The `Accept` header leaves nothing to answer with.",
-    409: "The picture is not ready.",
+    409: "The job is not in a state for that: its picture is not ready, it was canceled, or it has ended.",
     410: "The picture is no longer kept.",
     413: "The upload is larger than this server takes.",
     422: "Something in the request is not acceptable; `detail` says what, and what is.",

@@ -7,7 +7,7 @@ from app.errors import NotFound
 from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import ModelInfo
-from models.catalog import Model, ModelUnavailable, UnknownModel
+from models.catalog import CatalogError, Model, UnknownModel
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -42,5 +42,5 @@ def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
 def _runs_as(services: Services, model: Model) -> str | None:
     try:
         return services.catalog.resolve(model.name).name
-    except ModelUnavailable:
+    except CatalogError:
         return None

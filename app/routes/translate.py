@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import images
 from app.deps import Services, ServicesDep
-from app.errors import BadRequest, Unavailable
+from app.errors import BadRequest, NotReady, Unavailable
 from app.images import Fit, Geometry
 from app.negotiation import JSON, accepted_type
 from app.results import Events, ended
@@ -19,7 +19,7 @@ from worker.contract import JobEvent, JobState, Status, TranslationTask
 from worker.queue import new_job_id
 
 NO_WORKER_S = 30  # without any worker; a restart takes less
-DELIVERED_TTL_S = 300  # a result that its client has is kept for a second look
+DELIVERED_TTL_S = 30  # a result that its client has is kept for a second look
 MAX_WAIT_S = 600
 RESOLUTIONS = range(32, 2049)
 
@@ -34,7 +34,7 @@ router = APIRouter(tags=["translate"])
         200: answers.picture("The translated picture, or with `Accept: application/json` the job."),
         202: answers.job("Not done within `wait`: the job. `Location` is where to look."),
         500: answers.job("The job failed: the job, whose `error` says why."),
-        **answers.problems(406, 413, 422, 503),
+        **answers.problems(406, 409, 413, 422, 503),
     },
 )
 async def translate(
@@ -68,9 +68,9 @@ async def translate(
     with services.dispatcher.watching(job_id) as events:
         runs = await run_in_threadpool(_submit, services, job_id, model, data, geometry)
         event = await _outcome(request, services, job_id, events, wait) if wait else None
-    if event is None or event.status is not Status.SUCCEEDED or answer_type == JSON:
-        return await run_in_threadpool(_job_answer, services, job_id)
-    return await run_in_threadpool(_picture_answer, services, event, runs, answer_type)
+    if event is not None and event.status is Status.SUCCEEDED and answer_type != JSON:
+        return await run_in_threadpool(_picture_answer, services, event, runs, answer_type)
+    return await run_in_threadpool(_job_answer, services, job_id, waited=event is not None)
 
 
 def _resolution(value: str) -> images.Resolution:
@@ -78,7 +78,7 @@ def _resolution(value: str) -> images.Resolution:
         return None
     if value == "native":
         return "native"
-    if not value.isascii() or not value.isdigit() or int(value) not in RESOLUTIONS:
+    if len(value) > 4 or not value.isascii() or not value.isdigit() or int(value) not in RESOLUTIONS:
         bounds = f"{RESOLUTIONS[0]} to {RESOLUTIONS[-1]}"
         raise BadRequest(f"resolution: {value[:40]!r} is neither a number of pixels from {bounds} nor 'native'.")
     return int(value)
@@ -89,9 +89,10 @@ def _submit(services: Services, job_id: str, model: str, data: bytes, geometry: 
     runs = services.selection.running(model).name
     started = time.perf_counter()
     settings = services.settings
-    picture = images.decode(
-        data, geometry, max_pixels=settings.max_pixels, max_output_pixels=settings.max_output_pixels
-    )
+    with services.decoding:
+        picture = images.decode(
+            data, geometry, max_pixels=settings.max_pixels, max_output_pixels=settings.max_output_pixels
+        )
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     height, width, _ = picture.shape
     task = TranslationTask(model=runs, height=height, width=width)
@@ -120,13 +121,16 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _job_answer(services: Services, job_id: str) -> Response:
+def _job_answer(services: Services, job_id: str, *, waited: bool) -> Response:
+    """The job: with 202 while its end was not waited for, whatever has become of it since."""
     state: JobState | None = services.queue.state(job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send it again.")
-    status = {Status.SUCCEEDED: 200, Status.FAILED: 500, Status.CANCELED: 200}.get(state.status, 202)
+    if waited and state.status is Status.CANCELED:
+        raise NotReady("The job was canceled while it was waited for.")
+    status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
     job = Job.of(state)
-    headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self}
+    headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self, "Vary": "Accept"}
     return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
 
 

@@ -23,12 +23,12 @@ class ImagePool:
         answer = []
         for fake in fakes:
             if len(self._pictures) < self.size:
-                self._pictures.append(fake)
+                self._pictures.append(fake.clone())
                 answer.append(fake)
             elif torch.rand((), generator=self._random) < 0.5:
                 slot = int(torch.randint(self.size, (), generator=self._random))
-                answer.append(self._pictures[slot])
-                self._pictures[slot] = fake
+                answer.append(self._pictures[slot].to(fake.device))  # a resumed run read it onto the CPU
+                self._pictures[slot] = fake.clone()  # of its own, or it would keep the whole batch alive
             else:
                 answer.append(fake)
         return torch.stack(answer)

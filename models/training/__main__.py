@@ -40,7 +40,8 @@ def run(folder: Path) -> None:
         constant_steps=constant_steps,
         decay_steps=decay_steps,
     )
-    if options.init_from is not None:
+    resumed = run_folder.checkpoints()
+    if options.init_from is not None and not resumed:
         trainer.start_from(load_state(options.init_from)["trainer"])
 
     stopping = False
@@ -52,7 +53,6 @@ def run(folder: Path) -> None:
     signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, request_stop)
 
-    resumed = run_folder.checkpoints()
     first_step = int(resumed[-1].stem) if resumed else 0
     with tqdm(total=total_steps, initial=first_step, unit="step") as bar:
 

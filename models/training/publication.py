@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models import checkpoint
-from models.catalog import CARD_FILE, WEIGHTS_FILE, ModelCard, ModelFile
+from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
 from models.cyclegan import ResnetGenerator
 from models.training.run_folder import RunFolder, load_state
 
@@ -37,7 +37,9 @@ def publish(run: RunFolder, folder: Path, *, direction: str, **card: str) -> Mod
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
     checkpoint.save(generator.state_dict(), weights, dtype=torch.float16)
-    last = json.loads(run.metrics_file.read_text().splitlines()[-1])
+    (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
+    records = map(json.loads, run.metrics_file.read_text().splitlines())
+    metrics = next(record for record in records if record["step"] == state["step"])
     model = ModelCard(
         name=folder.name,
         family="cyclegan",
@@ -48,7 +50,7 @@ def publish(run: RunFolder, folder: Path, *, direction: str, **card: str) -> Mod
             "direction": direction,
             "steps": state["step"],
             "options": options.model_dump(mode="json", exclude=LOCAL_OPTIONS),
-            "metrics": {name: round(value, 3) for name, value in last.items() if name not in ("step", "seconds")},
+            "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
         },
         **card,
     )

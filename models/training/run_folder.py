@@ -8,6 +8,7 @@ checkpoints/000500.pt  all that is needed to go on exactly; the last few are kep
 
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""
-        return sorted((self.path / "checkpoints").glob("*.pt"))
+        return sorted((self.path / "checkpoints").glob("*.pt"), key=lambda path: int(path.stem))
 
     def save_checkpoint(self, state: dict[str, Any]) -> Path:
         """Write ``state`` (with its ``step``) and drop the oldest beyond ``KEPT_CHECKPOINTS``."""
@@ -90,5 +91,8 @@ class RunFolder:
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read a training checkpoint onto the CPU; tensors and plain values only, no code."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise RunFolderError(f"{path} is not a checkpoint that can be read: {error}") from error
     return state

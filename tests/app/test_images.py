@@ -87,7 +87,8 @@ def test_the_picture_is_turned_as_its_exif_says(orientation):
     stored = upright.transpose(Image.Transpose(turned_back[orientation])) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert (decode(encoded(stored, "PNG", exif=exif)) == np.asarray(upright)).all()
+    for file_format in ("PNG", "TIFF"):
+        assert (decode(encoded(stored, file_format, exif=exif)) == np.asarray(upright)).all(), file_format
 
 
 def test_broken_exif_does_not_spoil_a_sound_picture():

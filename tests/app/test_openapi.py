@@ -33,7 +33,7 @@ def test_every_error_answer_is_named_as_a_problem_document(client):
     document = client.get("/openapi.json").json()
     assert "HTTPValidationError" not in str(document)
     named = dict(operations(document))
-    assert set(named["POST /translate"]["responses"]) == {"200", "202", "406", "413", "422", "500", "503"}
+    assert set(named["POST /translate"]["responses"]) == {"200", "202", "406", "409", "413", "422", "500", "503"}
     for name, operation in named.items():
         assert operation["summary"], name
         for status, answer in operation["responses"].items():

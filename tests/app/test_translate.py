@@ -98,6 +98,7 @@ def test_a_model_that_appears_is_served_without_a_restart(service, settings):
         ({"resolution": "-5"}, "resolution"),
         ({"resolution": "big"}, "'native'"),
         ({"resolution": "٣٢٣"}, "resolution"),
+        ({"resolution": "9" * 5000}, "resolution"),
         ({"fit": "stretch"}, "'keep', 'square' or 'crop'"),
         ({"wait": "-1"}, "wait"),
         ({"wait": "forever"}, "wait"),
@@ -165,6 +166,18 @@ def test_a_job_that_takes_longer_than_the_wait_is_handed_over(service):
     location = answer.headers["location"]
     eventually(lambda: service.get(location).json()["status"] == "succeeded")
     assert service.get(f"{location}/image").status_code == 200
+
+
+def test_a_job_that_somebody_else_cancels_while_it_is_waited_for_is_a_conflict(client, queue):
+    def cancel():
+        eventually(lambda: queue.connection.keys("rq:job:*"))
+        queue.cancel(queue.connection.keys("rq:job:*")[0].decode().split(":")[-1])
+
+    canceler = threading.Thread(target=cancel)
+    canceler.start()
+    answer = client.post("/translate", files=upload(), data={"model": "tiny"})
+    canceler.join()
+    assert answer.status_code == 409
 
 
 def test_without_waiting_the_job_comes_at_once(client):

@@ -51,6 +51,20 @@ def test_a_card_that_makes_no_sense_is_named(catalog, content):
         catalog.get("odd")
 
 
+def test_a_card_that_makes_no_sense_spoils_no_list(catalog):
+    for name in ("odd", "my model", ".hidden"):
+        folder = catalog.models_dir / name
+        folder.mkdir(parents=True)
+        (folder / "model.json").write_text("{")
+    assert [model.name for model in catalog.all()] == ["borrower", "missing", "tiny"]
+
+
+def test_a_fallback_that_is_not_there_is_none(catalog):
+    add_model(catalog.models_dir, "alone", ready=False, fallback="nothing")
+    with pytest.raises(ModelUnavailable):
+        catalog.resolve("alone")
+
+
 def test_a_card_that_names_another_model_is_refused(catalog):
     add_model(catalog.models_dir, "one", ready=True)
     (catalog.models_dir / "one").rename(catalog.models_dir / "two")

@@ -135,6 +135,14 @@ def test_changed_after_its_hash_was_pinned(catalog, upstream, official):
     assert catalog.get("horse2zebra").availability == "ready"
 
 
+def test_converted_weights_that_were_damaged_are_fetched_again(catalog, upstream, official):
+    upstream.content = official
+    path = pull(catalog)
+    path.write_bytes(path.read_bytes()[:-1])
+    pull(catalog)
+    assert checkpoint.sha256(path) == catalog.get("horse2zebra").sha256
+
+
 def test_a_mirror_is_asked_instead(catalog, upstream, official):
     upstream.content = official
     card = catalog.get("horse2zebra").card

@@ -113,6 +113,13 @@ def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_
     assert fingerprint(run) == fingerprint(finished)
 
 
+def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
+    run = RunFolder(tmp_path)
+    for step in (999_000, 999_500, 1_000_000):
+        run.save_checkpoint({"step": step})
+    assert [path.name for path in run.checkpoints()] == ["999500.pt", "1000000.pt"]
+
+
 def test_another_seed_gives_other_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "other", dataset, seed=1)
     assert train(run).returncode == 0

@@ -63,6 +63,21 @@ def test_jobs_of_a_worker_known_to_be_dead_are_queued_again_at_once(queue, redis
     assert statuses(queue, jobs) == [Status.QUEUED] * 2
 
 
+def test_a_job_that_outlived_a_worker_can_be_canceled_while_it_runs_again(queue, redis_url):
+    job = submit(queue, SLOW)
+    with fake_worker(redis_url) as worker:
+        eventually(lambda: statuses(queue, [job]) == [Status.RUNNING])
+        worker.kill()
+        worker.wait()
+    Janitor(connect(redis_url, patience_s=1)).recover(worker_name(worker.pid))
+    with fake_worker(redis_url):
+        eventually(lambda: statuses(queue, [job]) == [Status.RUNNING])
+        assert queue.cancel(job).status is Status.CANCELED
+        later = submit(queue)
+        eventually(lambda: all_ended(queue, [later]))
+    assert statuses(queue, [job]) == [Status.CANCELED]
+
+
 def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue, redis_url, janitor):
     jobs = [submit(queue), submit(queue, KILLS), submit(queue)]
     for _ in range(3):

@@ -20,6 +20,17 @@ def test_what_was_written_is_there_after_a_kill(tmp_path):
     server.stop()
 
 
+def test_two_servers_never_share_a_folder(tmp_path):
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    with pytest.raises(RuntimeError, match="another Doppel uses"):
+        EmbeddedRedis(tmp_path).start()
+    assert redis.Redis.from_url(server.url).ping()
+    server.stop()
+    server.start()
+    server.stop()
+
+
 def test_a_deep_data_folder_does_not_break_the_socket(tmp_path):
     deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 6)
     server = EmbeddedRedis(deep)

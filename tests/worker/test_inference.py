@@ -128,6 +128,16 @@ def test_a_job_that_names_another_function_is_refused(queue, worker):
     assert "'os.system' is not one that this worker runs" in queue.state(job.id).error.detail
 
 
+def test_a_job_that_is_not_understood_fails_and_its_worker_lives(queue, worker):
+    rq = rq_queue(queue.connection)
+    odd = [rq.enqueue(contract.TRANSLATE, colour="red", meta={}), rq.enqueue(contract.TRANSLATE, meta={"model": [1]})]
+    eventually(lambda: all_ended(queue, [job.id for job in odd]))
+    assert statuses(queue, [job.id for job in odd]) == [Status.FAILED] * 2
+    job = submit(queue)
+    eventually(lambda: all_ended(queue, [job]))
+    assert worker.poll() is None
+
+
 def test_a_job_whose_picture_expired_says_so(queue, redis_url):
     job = submit(queue)
     queue.connection.delete(f"doppel:picture:{job}:in")

@@ -38,7 +38,7 @@ def test_an_unknown_job_has_no_state_and_cannot_be_canceled(queue):
 def test_a_redis_that_is_not_there_is_said_so(tmp_path):
     lost = InferenceQueue(connect(f"unix://{tmp_path}/none.sock", patience_s=0.2), limit=1)
     with pytest.raises(QueueUnreachable):
-        lost.ping()
+        lost.workers(seen_within_s=1)
     with pytest.raises(QueueUnreachable):
         lost.submit(TASK, PICTURE, decode_ms=1)
 
