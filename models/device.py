@@ -29,7 +29,7 @@ def select_device(name: str) -> torch.device:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16, without which it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     capabilities = torch.cpu.get_capabilities()
