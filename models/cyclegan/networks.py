@@ -98,6 +98,28 @@ class PatchDiscriminator(nn.Module):
         return out
 
 
+@torch.no_grad()
+def balance_upsampling(generator: nn.Module) -> None:
+    """Give the four kinds of output pixels of each transposed convolution the same gain, in place.
+
+    At kernel 3 and stride 2 an output pixel gets 1, 2, 2 or 4 of the taps, depending on its place. Where the sums of
+    those differ, an even input comes out as a checkerboard (Odena et al., 2016, "Deconvolution and Checkerboard
+    Artifacts"), which takes a long training to unlearn. Kept balanced from the first step on, they draw
+    none; a network that has learned otherwise does not survive it.
+    """
+    for module in generator.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            kernel = module.weight  # (in, out, 3, 3)
+            kinds = [kernel[:, :, rows, columns] for rows in _PARITIES for columns in _PARITIES]
+            gains = [taps.sum(dim=(2, 3), keepdim=True) for taps in kinds]
+            mean = torch.stack(gains).mean(dim=0)
+            for taps, gain in zip(kinds, gains, strict=True):
+                taps.add_((mean - gain) / (taps.shape[2] * taps.shape[3]))
+
+
+_PARITIES = (slice(1, 2), slice(0, 3, 2))  # the taps that reach even, and odd, rows or columns of the output
+
+
 def init_normal(network: nn.Module, std: float = 0.02) -> None:
     """Draw convolution weights from N(0, std²) and set their biases to zero (section 7.1), in place."""
     for module in network.modules():

@@ -9,7 +9,7 @@ from torchvision.utils import make_grid
 
 from models import pixels
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
-from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
 from models.training.options import CycleGANOptions
@@ -53,6 +53,7 @@ class CycleGANTrainer:
         init_normal(self.networks)
         self.networks.to(device).to(memory_format=torch.channels_last)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
+        self._keep_balance()
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
         self._pool_a = ImagePool(options.pool_size, seed=options.seed)
@@ -101,6 +102,7 @@ class CycleGANTrainer:
         self._optimizer_g.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         self._optimizer_g.step()
+        self._keep_balance()
 
         self.d_a.requires_grad_(True)
         self.d_b.requires_grad_(True)
@@ -141,6 +143,11 @@ class CycleGANTrainer:
     def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:
             self.networks[name].load_state_dict(state[name])
+
+    def _keep_balance(self) -> None:
+        if self.options.balanced_upsampling:
+            balance_upsampling(self.g_ab)
+            balance_upsampling(self.g_ba)
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Begin a new run with another run's networks (fine-tuning)."""

@@ -30,6 +30,10 @@ class CycleGANOptions(BaseModel):
     ndf: Annotated[int, Field(ge=1, description="discriminator channels after the first convolution")] = 64
     n_blocks: Annotated[int, Field(ge=1, description="residual blocks of each generator")] = 9
 
+    balanced_upsampling: Annotated[
+        bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
+    ] = False
+
     batch_size: Annotated[int, Field(ge=1, description="pictures of each domain a step")] = 1
     epochs: Annotated[float, Field(ge=0, description="passes over the larger domain at the full learning rate")] = 100
     epochs_decay: Annotated[float, Field(ge=0, description="passes more, the rate falling linearly to 0")] = 100

@@ -5,6 +5,7 @@ import torch
 
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
+from models.cyclegan.networks import balance_upsampling
 from models.cyclegan.pool import ImagePool
 from tests.models import reference
 
@@ -79,3 +80,18 @@ def test_full_pool_answers_with_old_and_new_pictures():
 def test_pool_of_size_0_passes_pictures_through():
     fresh = torch.rand(2, 3, 2, 2)
     assert ImagePool(size=0, seed=0).query(fresh) is fresh
+
+
+def test_balanced_upsampling_draws_no_checkerboard_on_an_even_input():
+    torch.manual_seed(0)
+    generator = ResnetGenerator(ngf=4, n_blocks=1)
+    layer = next(module for module in generator.modules() if isinstance(module, torch.nn.ConvTranspose2d))
+    even = torch.ones(1, layer.in_channels, 8, 8)
+
+    def spread():
+        inside = layer(even)[:, :, 2:-2, 2:-2]
+        return (inside.amax(dim=(2, 3)) - inside.amin(dim=(2, 3))).max().item()
+
+    assert spread() > 0.1
+    balance_upsampling(generator)
+    assert spread() < 1e-5
