@@ -64,7 +64,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
-            turned = image.format != "TIFF" and _orientation(image) >= 5  # of a TIFF Pillow turns the size itself
+            turned = image.format != "TIFF" and _lies_on_its_side(image)  # of a TIFF Pillow turns the size itself
             plan = _plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
             # JPEG decodes at a fraction of its size for next to nothing, as long as enough pixels are left.
             image.draft(None, plan.target[::-1] if turned else plan.target)
@@ -116,12 +116,12 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise BadPicture(f"The picture is {width} × {height}; sides of {MIN_SIDE} to {MAX_SIDE} px are accepted.")
 
 
-def _orientation(image: Image.Image) -> int:
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether EXIF orders a quarter turn; values that it does not define order nothing, as for Pillow."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        return image.getexif().get(0x0112) in (5, 6, 7, 8)
     except Exception:  # broken EXIF is no reason to refuse a sound picture
-        return 1
-    return orientation if isinstance(orientation, int) else 1
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A Redis of our own, for a machine that has none: its data in DATA_DIR, its socket in a private runtime folder."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -137,5 +138,7 @@ class EmbeddedRedis:
             self.process.terminate()
             self.process.wait(timeout=30)
         if self._lock is not None:
+            with contextlib.suppress(OSError):  # it never came so far as to make the folder
+                self._runtime.rmdir()
             self._lock.close()
             self._lock = None

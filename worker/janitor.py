@@ -15,6 +15,7 @@ from rq import SimpleWorker
 from rq.job import Job
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
+from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from worker import contract
@@ -94,6 +95,7 @@ class Janitor:
         meta = JobMeta.model_validate(job.meta)
         meta.error = WORKER_DIED
         job.meta = meta.model_dump(exclude_none=True)
+        job.ended_at = now()  # RQ saves the job after this
         job.save_meta()  # type: ignore[no-untyped-call]
         event = JobEvent(id=job.id, status=Status.FAILED, timings=meta.timings, error=WORKER_DIED)
         self.connection.delete(input_key(job.id))

@@ -105,7 +105,7 @@ class Supervisor:
     def _recover(self, pid: int) -> None:
         try:
             held = self._janitor.recover(worker_name(pid))
-            log.warning("%d jobs that the dead worker held are queued again", held)
+            log.warning("the dead worker held %d jobs", held)
         except Exception as error:  # the leases run out in a few seconds anyway
             log.warning("could not give back the dead worker's jobs: %s", error)
 

@@ -91,6 +91,13 @@ def test_the_picture_is_turned_as_its_exif_says(orientation):
         assert (decode(encoded(stored, file_format, exif=exif)) == np.asarray(upright)).all(), file_format
 
 
+@pytest.mark.parametrize("orientation", [0, 9, 99])
+def test_an_orientation_that_exif_does_not_define_turns_nothing(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert (decode(encoded(landscape(), "PNG", exif=exif)) == np.asarray(landscape())).all()
+
+
 def test_broken_exif_does_not_spoil_a_sound_picture():
     data = encoded(landscape(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert decode(data).shape == (64, 96, 3)

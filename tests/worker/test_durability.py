@@ -88,6 +88,7 @@ def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue,
         eventually(lambda: all_ended(queue, jobs))
     assert statuses(queue, jobs) == [Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED]
     assert queue.state(jobs[1]).error == WORKER_DIED
+    assert queue.state(jobs[1]).finished_at is not None
     assert queue.connection.exists(f"doppel:picture:{jobs[1]}:in") == 0
 
 
