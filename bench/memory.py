@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 
 from app.cli import role_command
-from bench.service import free_port
-from tests.processes import ROOT, eventually, process
+from tests.processes import ROOT, eventually, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 
 MODELS = ("style_monet", "monet2photo")
@@ -29,7 +28,7 @@ def residency() -> None:
             process(*role_command("worker"), env=env) as worker,
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
         ):
-            eventually(lambda: _ready(client), within_s=60)
+            eventually(lambda: ready(client), within_s=60)
             for _ in range(10):
                 for model in MODELS:
                     client.post("/translate", files={"image": photo}, data={"model": model}).raise_for_status()
@@ -37,13 +36,6 @@ def residency() -> None:
             print(f"Resident: API {_resident_mb(api.pid):.0f} MB (target 150), ", end="")
             print(f"worker with both shipped models {_resident_mb(worker.pid):.0f} MB (target 1000)")
         redis_server.stop()
-
-
-def _ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").is_success
-    except httpx.TransportError:
-        return False
 
 
 def _resident_mb(pid: int) -> float:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 import httpx
 
 from bench.load import Answer, measure, percentile, translate_request
-from bench.service import free_port, picture
-from tests.processes import eventually, process
+from bench.service import picture
+from tests.processes import child, eventually, free_port, process, ready
 
 JOBS = 200
 KILLS = 3
@@ -27,28 +26,18 @@ def stack() -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         env = os.environ | {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": folder, "DOPPEL_OFFLINE": "1"}
-        with process(sys.executable, "-m", "app.cli", "serve", env=env) as child:
-            eventually(lambda: _ready(port), within_s=60)
-            yield child.pid, port
-            child.send_signal(signal.SIGINT)
-            child.wait(timeout=60)
-
-
-def _ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
-def _child(supervisor: int, name: str) -> int | None:
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 2) for line in listed.splitlines())
-    return next((int(pid) for pid, parent, args in rows if int(parent) == supervisor and name in args), None)
+        with (
+            process(sys.executable, "-m", "app.cli", "serve", env=env) as supervisor,
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            eventually(lambda: ready(client), within_s=60)
+            yield supervisor.pid, port
+            supervisor.send_signal(signal.SIGINT)
+            supervisor.wait(timeout=60)
 
 
 def _kill(supervisor: int, name: str) -> None:
-    pid = _child(supervisor, name)
+    pid = child(supervisor, name)
     assert pid is not None, f"{name} does not run"
     os.kill(pid, signal.SIGKILL)
 
@@ -66,7 +55,7 @@ def worker_deaths() -> None:
                 break
             killed = time.perf_counter()
             _kill(supervisor, "doppel worker")
-            while _child(supervisor, "doppel worker") is None:
+            while child(supervisor, "doppel worker") is None:
                 await asyncio.sleep(0.02)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
                 files = {"image": picture()}

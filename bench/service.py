@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from PIL import Image
 from app.cli import role_command
 from bench.load import Answer, measure, percentile, translate_request
 from tests.conftest import add_model
-from tests.processes import fake_worker, process
+from tests.processes import fake_worker, free_port, process
 from worker.embedded_redis import EmbeddedRedis
 
 FIXED_MS, EACH_MS = 20, 2
@@ -28,13 +27,6 @@ def picture(side: int = SIDE) -> bytes:
     file = io.BytesIO()
     Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
     return file.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from app.settings import Settings
 from models import checkpoint
 from models.catalog import ModelCard, ModelFile
 from models.cyclegan import ResnetGenerator
-from tests.processes import api, eventually, fake_worker, process
+from tests.processes import api, eventually, fake_worker, free_port, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.queue import InferenceQueue
@@ -101,17 +100,11 @@ def service(client: httpx.Client, redis_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A running stack: its process, a client, and what it printed."""
     data_dir = tmp_path_factory.mktemp("data")
-    port = _free_port()
+    port = free_port()
     env = {key: value for key, value in os.environ.items() if not key.startswith("DOPPEL_")}
     env |= {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": str(data_dir), "DOPPEL_OFFLINE": "1"}
     output = data_dir / "output"

@@ -1,5 +1,6 @@
 """Real processes for tests: started, waited for, and ended whatever happens."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,34 @@ def eventually(true: Callable[[], object], *, within_s: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not true within {within_s} s"
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def children(process_id: int) -> dict[int, str]:
+    """pid → command line of the processes that ``process_id`` started."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return {int(pid): arguments for pid, parent, arguments in rows if int(parent) == process_id}
+
+
+def child(process_id: int, name: str) -> int | None:
+    """The first of ``children`` whose command line has ``name`` in it."""
+    return next((pid for pid, arguments in children(process_id).items() if name in arguments), None)
+
+
+def ready(client: httpx.Client) -> bool:
+    """Whether the service that ``client`` talks to can translate now."""
+    try:
+        return client.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
 
 
 @contextmanager

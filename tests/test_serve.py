@@ -7,25 +7,17 @@ import socket
 import subprocess
 import sys
 
-import httpx
 import pytest
 
 from tests.pictures import decoded
-from tests.processes import ROOT, eventually
+from tests.processes import ROOT, child, children, eventually, ready
 
 SAMPLES = {"style_monet": "sample-photo.jpg", "monet2photo": "sample-painting.jpg"}
 
 
-def children(process_id):
-    """pid → command line of the processes that ``process_id`` started."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 2) for line in listed.splitlines())
-    return {int(pid): arguments for pid, parent, arguments in rows if int(parent) == process_id}
-
-
 def role(served, name):
-    child, _, _ = served
-    return next((pid for pid, arguments in children(child.pid).items() if name in arguments), None)
+    supervisor, _, _ = served
+    return child(supervisor.pid, name)
 
 
 @pytest.mark.parametrize(("model", "sample"), SAMPLES.items())
@@ -60,24 +52,18 @@ def test_what_dies_is_started_again(served, name):
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: role(served, name) not in (None, killed))
 
-    def ready():
-        try:
-            return client.get("/readyz").is_success
-        except httpx.TransportError:
-            return False
-
-    eventually(ready)
+    eventually(lambda: ready(client))
     photo = (ROOT / "docs" / "images" / "sample-photo.jpg").read_bytes()
     answer = client.post("/translate", files={"image": photo}, data={"resolution": "64"})
     assert answer.status_code == 200, answer.text
 
 
 def test_ctrl_c_stops_every_role(served):
-    child, _, _ = served
-    pids = list(children(child.pid))
+    supervisor, _, _ = served
+    pids = list(children(supervisor.pid))
     assert len(pids) == 3
-    child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=40) == 0
+    supervisor.send_signal(signal.SIGINT)
+    assert supervisor.wait(timeout=40) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
