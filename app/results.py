@@ -13,6 +13,7 @@ from worker.events import job_events
 from worker.queue import InferenceQueue, QueueUnreachable
 
 SWEEP_S = 2.0  # catches what no event told: lost while Redis was away, or a job ended by RQ itself
+DELIVERED_TTL_S = 30  # a result that its client has is kept for a second look
 ALIVE_S = 3 * HEARTBEAT_S  # a worker that was heard of within this time is alive
 
 log = logging.getLogger("doppel.app")
@@ -27,6 +28,7 @@ class Dispatcher:
         self._queue = queue
         self._redis_url = redis_url
         self._watchers: dict[str, set[Events]] = {}
+        self._delivered: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._worker_seen_at = time.monotonic()  # a worker gets as long to appear as it may stay away later
 
@@ -52,6 +54,10 @@ class Dispatcher:
             if not watchers:
                 del self._watchers[job_id]
 
+    def delivered(self, job_id: str) -> None:
+        """Let a job's picture go soon: its client has it. Done with the next sweep, since nobody waits for it."""
+        self._delivered.append(job_id)
+
     @property
     def no_worker_for_s(self) -> float:
         """Seconds since any worker was last known to be alive."""
@@ -74,6 +80,9 @@ class Dispatcher:
     async def _look(self) -> None:
         if await run_in_threadpool(self._queue.workers, seen_within_s=ALIVE_S):
             self._worker_seen_at = time.monotonic()
+        delivered, self._delivered = self._delivered, []
+        if delivered:
+            await run_in_threadpool(self._queue.keep, delivered, for_s=DELIVERED_TTL_S)
         watched = list(self._watchers)
         if not watched:
             return

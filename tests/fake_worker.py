@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--batch-wait-ms", type=float, default=5)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.WARNING)
     InferenceWorker(
         connect(arguments.redis_url, patience_s=30),
         FakeModel(arguments.fixed_ms, arguments.each_ms),

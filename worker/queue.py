@@ -33,7 +33,7 @@ JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its job
 RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
 BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
-MEMORY_AGE_S = 0.2
+ROOM_AGE_S = 0.2
 MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
 
 _STATUSES = {
@@ -74,9 +74,8 @@ class InferenceQueue:
 
     def __init__(self, connection: redis.Redis, *, limit: int) -> None:
         self.connection = connection
-        self.limit = limit
         self._queue = rq_queue(connection)
-        self._memory = _Memory(connection)
+        self._room = _Room(connection, self._queue.key, limit)
 
     def submit(self, task: TranslationTask, picture: Picture, *, decode_ms: float, job_id: str | None = None) -> str:
         """Accept a picture for translation; when this returns, Redis holds both job and picture.
@@ -92,7 +91,8 @@ class InferenceQueue:
         data = pack(picture)
         meta = JobMeta(model=task.model, timings=Timings(decode_ms=decode_ms))
         with _translating_errors():
-            self._admit(len(data))
+            # Beside the input there must be room for the output, which is as large.
+            self._room.claim(2 * len(data))
             job = self._queue.create_job(
                 contract.TRANSLATE,
                 kwargs=task.model_dump(),
@@ -109,13 +109,6 @@ class InferenceQueue:
                 pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
                 pipe.execute()
         return job_id
-
-    def _admit(self, nbytes: int) -> None:
-        waiting = self.connection.llen(self._queue.key)
-        if waiting >= self.limit:
-            raise QueueFull(f"{waiting} pictures are waiting already, and no more than {self.limit} are taken on.")
-        # Beside the input there must be room for the output, which is as large.
-        self._memory.claim(2 * nbytes)
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
@@ -146,15 +139,18 @@ class InferenceQueue:
             error=error,
         )
 
-    def picture(self, job_id: str, *, keep_for_s: int | None = None) -> Picture | None:
-        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired.
-
-        Args:
-            keep_for_s: from now on; None leaves it as the worker set it.
-        """
+    def picture(self, job_id: str) -> Picture | None:
+        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired."""
         with _translating_errors():
-            data = cast(bytes | None, self.connection.getex(output_key(job_id), ex=keep_for_s))
+            data = cast(bytes | None, self.connection.get(output_key(job_id)))
         return None if data is None else unpack(data)
+
+    def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
+        """Keep these jobs' translated pictures for so long from now on, whatever the worker set."""
+        with _translating_errors(), self.connection.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.expire(output_key(job_id), for_s)
+            pipe.execute()
 
     def cancel(self, job_id: str) -> JobState | None:
         """Cancel a job that has not ended: a queued one never runs, a running one's result is dropped.
@@ -200,24 +196,43 @@ class InferenceQueue:
             self.connection.sadd(contract.WANTED, model)
 
 
-class _Memory:
-    """Room for pictures in Redis. Its report is long, so it is asked at most every ``MEMORY_AGE_S``."""
+class _Room:
+    """What the queue and Redis' memory still take on. Asked for at most every ``ROOM_AGE_S`` while there is plenty."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, queue_key: str, limit: int) -> None:
         self._connection = connection
+        self._queue_key = queue_key
+        self._limit = limit
         self._asked_at = 0.0
-        self._used = 0
-        self._limit = 0  # bytes; 0: Redis sets none
+        self._waiting = 0  # jobs
+        self._used = 0  # bytes
+        self._memory = 0  # bytes; 0: Redis sets no limit
 
     def claim(self, nbytes: int) -> None:
-        """Count on ``nbytes`` more, or raise :class:`QueueFull`."""
-        if time.monotonic() - self._asked_at > MEMORY_AGE_S:
-            report = cast(dict[str, int], self._connection.info("memory"))
-            self._used, self._limit = report["used_memory"], report["maxmemory"]
-            self._asked_at = time.monotonic()
-        if self._limit and self._used + nbytes > MEMORY_SHARE * self._limit:
-            raise QueueFull(f"The pictures that are waiting or kept fill the {self._limit >> 20} MB set aside.")
+        """Count on one job and ``nbytes`` more, or raise :class:`QueueFull`."""
+        # What is remembered leaves out the jobs that ended since: no reason to refuse one.
+        if time.monotonic() - self._asked_at > ROOM_AGE_S or self._full(nbytes):
+            self._ask()
+            if full := self._full(nbytes):
+                raise QueueFull(full)
+        self._waiting += 1
         self._used += nbytes
+
+    def _ask(self) -> None:
+        with self._connection.pipeline(transaction=False) as pipe:
+            pipe.llen(self._queue_key)
+            pipe.info("memory")
+            self._waiting, report = pipe.execute()
+        self._used, self._memory = report["used_memory"], report["maxmemory"]
+        self._asked_at = time.monotonic()
+
+    def _full(self, nbytes: int) -> str | None:
+        """What has no room, as a sentence."""
+        if self._waiting >= self._limit:
+            return f"{self._waiting} pictures are waiting already, and no more than {self._limit} are taken on."
+        if self._memory and self._used + nbytes > MEMORY_SHARE * self._memory:
+            return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside."
+        return None
 
 
 def job_meta(job: Job) -> JobMeta:

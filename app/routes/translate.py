@@ -19,7 +19,6 @@ from worker.contract import JobEvent, JobState, Status, TranslationTask
 from worker.queue import new_job_id
 
 NO_WORKER_S = 30  # without any worker; a restart takes less
-DELIVERED_TTL_S = 30  # a result that its client has is kept for a second look
 MAX_WAIT_S = 600
 RESOLUTIONS = range(32, 2049)
 
@@ -135,9 +134,10 @@ def _job_answer(services: Services, job_id: str, *, waited: bool) -> Response:
 
 
 def _picture_answer(services: Services, event: JobEvent, model: str, media_type: str) -> Response:
-    picture = services.queue.picture(event.id, keep_for_s=DELIVERED_TTL_S)
+    picture = services.queue.picture(event.id)
     if picture is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
+    services.dispatcher.delivered(event.id)
     started = time.perf_counter()
     body = images.encode(picture, media_type)
     timings = event.timings
