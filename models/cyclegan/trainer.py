@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torchvision.utils import make_grid
 
 from models import pixels
@@ -84,6 +85,26 @@ class CycleGANTrainer:
             for group in optimizer.param_groups:
                 group["lr"] = lr
 
+        if progress < self.options.identity_steps:
+            return self._step_identity(real_a, real_b)
+        return self._step_game(real_a, real_b)
+
+    def _step_identity(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
+        """Teach the generators to leave pictures as they are, from where they then learn to change them.
+
+        Begun so (Chen et al., 2018, "CartoonGAN", section 3.2), short trainings keep structure from the first picture.
+        """
+        both = torch.cat([real_a, real_b])
+        with self._autocast():
+            terms = {
+                "idt_A": functional.l1_loss(self.g_ab(both), both),
+                "idt_B": functional.l1_loss(self.g_ba(both), both),
+            }
+        self._improve(self._optimizer_g, terms)
+        self._keep_balance()
+        return {name: term.item() for name, term in terms.items()}
+
+    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
         self.d_a.requires_grad_(False)
         self.d_b.requires_grad_(False)
         with self._autocast():
@@ -99,20 +120,24 @@ class CycleGANTrainer:
                 lambda_b=self.options.lambda_b,
                 lambda_identity=self.options.lambda_identity,
             )
-        self._optimizer_g.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        self._optimizer_g.step()
+        self._improve(self._optimizer_g, terms)
         self._keep_balance()
 
         self.d_a.requires_grad_(True)
         self.d_b.requires_grad_(True)
         with self._autocast():
-            terms["D_A"] = discriminator_loss(self.d_b, real_b, self._pool_b.query(generated.fake_b), self._gan_loss)
-            terms["D_B"] = discriminator_loss(self.d_a, real_a, self._pool_a.query(generated.fake_a), self._gan_loss)
-        self._optimizer_d.zero_grad()
-        (terms["D_A"] + terms["D_B"]).backward()  # type: ignore[no-untyped-call]
-        self._optimizer_d.step()
-        return {name: term.item() for name, term in terms.items()}
+            judged = {
+                "D_A": discriminator_loss(self.d_b, real_b, self._pool_b.query(generated.fake_b), self._gan_loss),
+                "D_B": discriminator_loss(self.d_a, real_a, self._pool_a.query(generated.fake_a), self._gan_loss),
+            }
+        self._improve(self._optimizer_d, judged)
+        return {name: term.item() for name, term in (terms | judged).items()}
+
+    @staticmethod
+    def _improve(optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
 
     @torch.inference_mode()
     def sample(self) -> Picture:

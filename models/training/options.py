@@ -34,6 +34,9 @@ class CycleGANOptions(BaseModel):
         bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
     ] = False
 
+    identity_steps: Annotated[
+        int, Field(ge=0, description="steps at the start on the identity loss alone, without discriminators")
+    ] = 0
     batch_size: Annotated[int, Field(ge=1, description="pictures of each domain a step")] = 1
     epochs: Annotated[float, Field(ge=0, description="passes over the larger domain at the full learning rate")] = 100
     epochs_decay: Annotated[float, Field(ge=0, description="passes more, the rate falling linearly to 0")] = 100

@@ -13,14 +13,15 @@ FOLDER = Path(__file__).parent / "parity"
 TAG = "parity-1/"
 
 
-def facts() -> dict[str, Any]:
-    """Constructor arguments, keys and shapes of each network, and the losses."""
-    content: dict[str, Any] = json.loads((FOLDER / "cyclegan.json").read_text())
+def facts(family: str) -> dict[str, Any]:
+    """Constructor arguments, keys and shapes of each network of ``cyclegan`` or ``stargan``, and the losses."""
+    content: dict[str, Any] = json.loads((FOLDER / f"{family}.json").read_text())
     return content
 
 
-def output(name: str) -> torch.Tensor:
-    with np.load(FOLDER / "cyclegan.npz") as arrays:
+def array(family: str, name: str) -> torch.Tensor:
+    """An input or output; large pictures are kept at every 4th or 8th pixel."""
+    with np.load(FOLDER / f"{family}.npz") as arrays:
         return torch.from_numpy(arrays[name])
 
 
@@ -40,7 +41,13 @@ def fill(network: nn.Module, name: str) -> nn.Module:
 
 def _weight(name: str, key: str, shape: tuple[int, ...]) -> torch.Tensor:
     noise = np.random.default_rng(zlib.crc32(f"{TAG}{name}/{key}".encode())).standard_normal(shape)
-    if key.endswith("bias"):
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.int64)
+    if key.endswith("running_var"):
+        noise = 1 + 0.1 * np.abs(noise)
+    elif key.endswith("running_mean"):
+        noise = 0.1 * noise
+    elif key.endswith("bias"):
         noise = 0.05 * noise
     elif len(shape) >= 2:
         noise = noise * np.sqrt(2 / np.prod(shape[1:]))

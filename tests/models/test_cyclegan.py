@@ -16,19 +16,19 @@ NAMES = {"generator": "cyclegan_generator", "discriminator": "patchgan_discrimin
 
 @pytest.mark.parametrize(("role", "network_class"), NETWORKS)
 def test_network_has_the_keys_and_outputs_of_the_reference(role, network_class):
-    facts = reference.facts()[role]
+    facts = reference.facts("cyclegan")[role]
     network = network_class(**facts["config"])
     assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == facts["keys"]
 
     reference.fill(network, NAMES[role])
     with torch.inference_mode():
         actual = network(reference.picture("cyclegan_input", 2, (64, 96)))
-    assert (actual - reference.output(f"{role}_output")).abs().max() < TOLERANCE
+    assert (actual - reference.array("cyclegan", f"{role}_output")).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("gan_loss", ["lsgan", "vanilla"])
 def test_losses_are_those_of_the_reference(gan_loss):
-    facts = reference.facts()
+    facts = reference.facts("cyclegan")
     g_ab, g_ba = (
         reference.fill(ResnetGenerator(**facts["generator"]["config"]), f"cyclegan_generator{suffix}")
         for suffix in ("", "_b")

@@ -1,0 +1,59 @@
+"""From heat maps of the 98 points to the two masks of the generator's high-pass path.
+
+Groups of points are shifted and sharpened so that the masks cover what makes a face the same person: the first all of
+it, the second without jaw, brows and mouth's outline, which may change with the style.
+"""
+
+import torch
+
+FLOOR = 0.1  # lower heat is none
+POINTS = 98
+
+# First and last point, rows to move up (negative: down), power. The rest is special, and in prepare_masks.
+_GROUPS = (
+    (8, 24, 0, 3),  # chin
+    (33, 50, -7, 2),  # brows
+    (55, 59, 8, 4),  # under the nose
+    (77, 81, -8, 4),  # upper lip
+    (83, 87, 8, 4),  # lower lip
+    (88, 95, -2, 3),  # mouth, inside
+)
+_UNUSED = (*range(8), *range(25, 34), 46, 76, 82)  # sides of the face, corners of brows and mouth
+_NOSE_BRIDGE = slice(52, 55)
+_EYES = slice(60, 76)
+_CHANGEABLE = (*range(8, 25), *range(33, 51), *range(76, 96))
+
+
+def prepare_masks(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two masks, each (N, 1, 256, 256) in [0, 1], from heat maps (N, 98, 256, 256).
+
+    Raises:
+        ValueError: there are not 98 maps.
+    """
+    if heatmaps.shape[1] != POINTS:
+        raise ValueError(f"{POINTS} heat maps are needed, not {heatmaps.shape[1]}")
+    maps = _spread(torch.where(heatmaps < FLOOR, 0.0, heatmaps))
+    for first, last, rows_up, power in _GROUPS:
+        group = slice(first, last + 1)
+        maps[:, group] = _moved_up(maps[:, group], rows_up).pow(power)
+    maps[:, _UNUSED] = 0.0
+    maps[:, _NOSE_BRIDGE] = _moved_up(maps[:, _NOSE_BRIDGE], 4)
+    eyes = maps[:, _EYES]
+    maps[:, _EYES] = _moved_up(eyes, -8).pow(3) + _moved_up(eyes, -24)
+    lasting = maps.clone()
+    lasting[:, _CHANGEABLE] = 0.0
+    return _united(maps), _united(lasting)
+
+
+def _spread(maps: torch.Tensor) -> torch.Tensor:
+    """Each map stretched to 0..1."""
+    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
+    return (maps - low) / (high - low + 1e-6)
+
+
+def _moved_up(maps: torch.Tensor, rows: int) -> torch.Tensor:
+    return maps.roll(-rows, dims=2)
+
+
+def _united(maps: torch.Tensor) -> torch.Tensor:
+    return maps.sum(dim=1, keepdim=True).clamp(0.0, 1.0)
