@@ -58,7 +58,7 @@ class ModelInfo(BaseModel):
     licence: str
     source: str
     image_size: Annotated[int, Field(description="px, side of the pictures it was trained on")]
-    network: Annotated[dict[str, int], Field(description="the network's constructor arguments")]
+    network: Annotated[dict[str, int | float], Field(description="the network's constructor arguments")]
     availability: Annotated[
         Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
     ]

@@ -67,14 +67,17 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    family: Literal["cyclegan"]
-    network: dict[str, int]  # the network's constructor arguments
+    family: Literal["cyclegan", "stargan_v2"]
+    network: dict[str, int | float]  # the network's constructor arguments
     image_size: int  # px, side of the pictures it was trained on
     description: str
     licence: str
     source: str
     files: list[ModelFile]
     fallback: str | None = None  # a model that does the same task, used openly while this one's weights are missing
+    domains: list[str] = []  # of StarGAN: what a picture can be made, in the order of the network's branches
+    align: Literal["face", "none"] = "none"  # how the training pictures were brought into place
+    masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts, for w_hpf > 0
     training: dict[str, Any] | None = None  # options and metrics, of models trained here
 
 

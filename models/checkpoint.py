@@ -17,12 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.cyclegan import PatchDiscriminator, ResnetGenerator
-
-StateDict = dict[str, torch.Tensor]
+from models import architecture
+from models.architecture import Arguments, StateDict
 
 # Old PyTorch kept running statistics for InstanceNorm, which has never used them in these networks.
 LEGACY_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+# StarGAN v2's files hold one state dict a network.
+STARGAN_NETWORKS = ("generator", "mapping_network", "style_encoder")
+UNUSED_NETWORKS = ("fan",)  # also in those files; the landmark network comes from its own
+UNUSED_FILTER = "generator.hpf.filter"  # a constant that some files carry
+# The landmark network's file has the further modules of the stack that it was cut from.
+_FURTHER_MODULES = re.compile(r"(?:m|top_m_|conv_last|bn_end|l)[1-9]\d*\.|(?:al|bl)\d+\.")
+_FIRST_LAYERS = re.compile(r"\bmodel\.\d|\bconv1\.conv\.weight$")
 SHOWN_KEYS = 3
 
 
@@ -34,8 +40,8 @@ class CheckpointError(Exception):
 class Checkpoint:
     """A state dict that fits its network exactly."""
 
-    kind: str  # "cyclegan generator" or "cyclegan discriminator"
-    arguments: dict[str, int]  # the network's constructor arguments, as the shapes tell them
+    kind: str  # as models.architecture names them
+    arguments: Arguments  # the network's constructor arguments, as the shapes tell them
     state: StateDict
     notes: list[str] = field(default_factory=list)  # what was understood or left out on the way
 
@@ -54,20 +60,26 @@ def load(path: Path) -> Checkpoint:
     """
     notes: list[str] = []
     state = _state_dict(_read(path), path, notes)
-    state = _without_legacy_statistics(state, notes)
     state = _without_prefix(state, notes)
-    kind, arguments, network = _identify(state, path)
-    _check_strictly(state, network, f"{path.name} looks like a {kind} with {_shown(arguments)}, but")
-    return Checkpoint(kind, arguments, state, notes)
-
-
-def load_generator(path: Path, arguments: dict[str, int]) -> Checkpoint:
-    """:func:`load`, for a CycleGAN generator with exactly these constructor arguments."""
-    checkpoint = load(path)
-    expected = f"a cyclegan generator with {_shown(arguments)}"
-    if checkpoint.kind != "cyclegan generator" or checkpoint.arguments != arguments:
+    state = _without_unused(state, notes)
+    found = architecture.identify(state)
+    if found is None:
         raise CheckpointError(
-            f"{path.name} is a {checkpoint.kind} with {_shown(checkpoint.arguments)}; expected {expected}"
+            f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of no network known here; expected "
+            f"{architecture.KNOWN}"
+        )
+    _check_strictly(state, found.network, f"{path.name} looks like a {found.kind} with {_shown(found.arguments)}, but")
+    return Checkpoint(found.kind, found.arguments, state, notes)
+
+
+def load_exactly(path: Path, kind: str, arguments: Arguments) -> Checkpoint:
+    """:func:`load`, for weights of a network of this kind with exactly these constructor arguments."""
+    checkpoint = load(path)
+    wanted = architecture.expected(kind, arguments)
+    if checkpoint.kind != kind or checkpoint.arguments != wanted:
+        raise CheckpointError(
+            f"{path.name} is a {checkpoint.kind} with {_shown(checkpoint.arguments)}; expected a {kind} with "
+            f"{_shown(wanted)}"
         )
     return checkpoint
 
@@ -115,6 +127,8 @@ def _state_dict(content: Any, path: Path, notes: list[str]) -> StateDict:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         notes.append("the state dict was found under the key 'state_dict'")
         content = content["state_dict"]
+    if isinstance(content, dict) and all(isinstance(content.get(name), dict) for name in STARGAN_NETWORKS):
+        content = _flattened(content, path, notes)
     if (
         not isinstance(content, dict)
         or not content
@@ -124,7 +138,34 @@ def _state_dict(content: Any, path: Path, notes: list[str]) -> StateDict:
     return dict(content)
 
 
-def _without_legacy_statistics(state: StateDict, notes: list[str]) -> StateDict:
+def _flattened(networks: dict[str, Any], path: Path, notes: list[str]) -> dict[str, Any]:
+    """One state dict of several, each key led by its network's name."""
+    unknown = [name for name in networks if name not in (*STARGAN_NETWORKS, *UNUSED_NETWORKS)]
+    if unknown:
+        raise CheckpointError(
+            f"{path.name} holds {_some(list(map(str, unknown)))} beside {', '.join(STARGAN_NETWORKS)}; expected these "
+            f"three, and no other than {', '.join(UNUSED_NETWORKS)}"
+        )
+    if unused := [name for name in networks if name in UNUSED_NETWORKS]:
+        notes.append(f"the network {', '.join(unused)} was left out")
+    flat = {}
+    for name in STARGAN_NETWORKS:
+        for key, tensor in networks[name].items():
+            flat[f"{name}.{str(key).removeprefix('module.')}"] = tensor
+    if any(str(key).startswith("module.") for key in networks["generator"]):
+        notes.append("the prefix 'module.' was removed from every key")
+    return flat
+
+
+def _without_unused(state: StateDict, notes: list[str]) -> StateDict:
+    """Drop what is allowed by name and needed by nothing."""
+    if "m0.coordconv.conv.weight" in state:
+        kept = {key: tensor for key, tensor in state.items() if not _FURTHER_MODULES.match(key)}
+        if len(kept) < len(state):
+            notes.append(f"{len(state) - len(kept)} tensors of further modules were left out")
+        return kept
+    if "generator.from_rgb.weight" in state:
+        return {key: tensor for key, tensor in state.items() if key != UNUSED_FILTER}
     kept = {key: tensor for key, tensor in state.items() if not key.endswith(LEGACY_STATISTICS)}
     if len(kept) < len(state):
         notes.append(f"{len(state) - len(kept)} unused InstanceNorm statistics of old PyTorch were dropped")
@@ -133,33 +174,13 @@ def _without_legacy_statistics(state: StateDict, notes: list[str]) -> StateDict:
 
 def _without_prefix(state: StateDict, notes: list[str]) -> StateDict:
     """Strip what wrappers put before every key (``module.``, ``netG.`` ...)."""
-    prefixes = {key[: match.start()] for key in state if (match := re.search(r"\bmodel\.\d", key))}
+    if any(key.startswith("generator.") for key in state):
+        return state
+    prefixes = {key[: match.start()] for key in state if (match := _FIRST_LAYERS.search(key))}
     if len(prefixes) == 1 and (prefix := prefixes.pop()) and all(key.startswith(prefix) for key in state):
         notes.append(f"the prefix {prefix!r} was removed from every key")
         return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return state
-
-
-def _identify(state: StateDict, path: Path) -> tuple[str, dict[str, int], nn.Module]:
-    """Tell the network by its keys and shapes; returned on the meta device, for its own keys and shapes."""
-    arguments: dict[str, int]
-    first = state.get("model.1.weight", state.get("model.0.weight"))
-    if first is None or first.dim() != 4:  # out channels, in channels, height, width
-        pass
-    elif "model.1.weight" in state and any(".conv_block." in key for key in state):
-        blocks = {key.split(".")[1] for key in state if ".conv_block." in key}
-        arguments = {"ngf": state["model.1.weight"].shape[0], "n_blocks": len(blocks)}
-        with torch.device("meta"):
-            return "cyclegan generator", arguments, ResnetGenerator(**arguments)
-    elif "model.0.weight" in state and state["model.0.weight"].shape[1:] == (3, 4, 4):
-        n_layers = sum(key.endswith(".weight") for key in state) - 2
-        arguments = {"ndf": state["model.0.weight"].shape[0], "n_layers": n_layers}
-        with torch.device("meta"):
-            return "cyclegan discriminator", arguments, PatchDiscriminator(**arguments)
-    raise CheckpointError(
-        f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of no network known here; expected a CycleGAN "
-        "generator (model.1.weight ...) or discriminator (model.0.weight ...)"
-    )
 
 
 def _check_strictly(state: StateDict, network: nn.Module, subject: str) -> None:
@@ -177,7 +198,7 @@ def _check_strictly(state: StateDict, network: nn.Module, subject: str) -> None:
         raise CheckpointError(f"{subject} it {' and '.join(problems)}")
 
 
-def _shown(arguments: dict[str, int]) -> str:
+def _shown(arguments: Arguments) -> str:
     return ", ".join(f"{name} {value}" for name, value in arguments.items())
 
 

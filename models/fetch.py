@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from models import checkpoint
+from models.architecture import CYCLEGAN
 from models.catalog import (
     FAILURE_FILE,
     LOCK_FILE,
@@ -89,7 +90,7 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
     complete = folder / file.name
     part.replace(complete)  # the checks name the file as it is known
     try:
-        weights = checkpoint.load_generator(complete, card.network)
+        weights = checkpoint.load_exactly(complete, CYCLEGAN, card.network)
     finally:
         complete.unlink()
     converted = folder / f"new-{WEIGHTS_FILE}"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models import checkpoint, pixels
+from models.architecture import CYCLEGAN
 from models.catalog import Model, ModelUnavailable
 from models.cyclegan import ResnetGenerator
 from models.device import computes_bfloat16
@@ -37,8 +38,8 @@ class Translator:
             raise checkpoint.CheckpointError(
                 f"{model.weights} has sha256 {digest}, but {model.sha256} is what its card or lock says"
             )
-        weights = checkpoint.load_generator(model.weights, model.card.network)
-        network = ResnetGenerator(**model.card.network)
+        weights = checkpoint.load_exactly(model.weights, CYCLEGAN, model.card.network)
+        network = ResnetGenerator(**{name: int(value) for name, value in model.card.network.items()})
         network.load_state_dict(weights.state)
         network.requires_grad_(False).eval().to(device)
         self.name = model.name

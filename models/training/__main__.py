@@ -12,37 +12,22 @@ from types import FrameType
 import pydantic
 from tqdm import tqdm
 
-from models.cyclegan.trainer import CycleGANTrainer
-from models.device import DeviceError, select_device
-from models.training.dataset import DatasetError, UnpairedPictures
-from models.training.loop import Losses, train
+from models.checkpoint import CheckpointError
+from models.device import DeviceError
+from models.training.dataset import DatasetError
+from models.training.loop import Diverged, Losses, train
+from models.training.plan import plan
 from models.training.run_folder import RunFolder, RunFolderError, load_state
-
-SAMPLES = 4
 
 
 def run(folder: Path) -> None:
     """Train the run in ``folder`` until it is complete or a signal stops it."""
     run_folder = RunFolder(folder)
     options = run_folder.options()
-    dataset = UnpairedPictures(
-        options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
-    )
-    steps_per_epoch = len(dataset) / options.batch_size
-    constant_steps = round(options.epochs * steps_per_epoch)
-    decay_steps = round(options.epochs_decay * steps_per_epoch)
-    total_steps = constant_steps + decay_steps
-
-    trainer = CycleGANTrainer(
-        options,
-        device=select_device(options.device),
-        fixed_inputs=dataset.fixed_inputs(SAMPLES),
-        constant_steps=constant_steps,
-        decay_steps=decay_steps,
-    )
+    planned = plan(options)
     resumed = run_folder.checkpoints()
     if options.init_from is not None and not resumed:
-        trainer.start_from(load_state(options.init_from)["trainer"])
+        planned.trainer.start_from(load_state(options.init_from)["trainer"])
 
     stopping = False
 
@@ -54,7 +39,7 @@ def run(folder: Path) -> None:
     signal.signal(signal.SIGINT, request_stop)
 
     first_step = int(resumed[-1].stem) if resumed else 0
-    with tqdm(total=total_steps, initial=first_step, unit="step") as bar:
+    with tqdm(total=planned.total_steps, initial=first_step, unit="step") as bar:
 
         def show(step: int, losses: Losses) -> None:
             bar.update()
@@ -62,9 +47,9 @@ def run(folder: Path) -> None:
 
         train(
             run_folder,
-            trainer,
-            lambda first, last: dataset.batches(options.batch_size, first, last),
-            total_steps=total_steps,
+            planned.trainer,
+            planned.batches,
+            total_steps=planned.total_steps,
             sample_every=options.sample_every,
             save_every=options.save_every,
             on_progress=show,
@@ -77,9 +62,12 @@ def main() -> int:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     try:
         run(parser.parse_args().run_dir)
-    except (RunFolderError, DatasetError, DeviceError, pydantic.ValidationError) as error:
+    except (RunFolderError, DatasetError, DeviceError, CheckpointError, pydantic.ValidationError) as error:
         print(error, file=sys.stderr)
         return 2
+    except Diverged as error:
+        print(error, file=sys.stderr)
+        return 3
     return 0
 
 

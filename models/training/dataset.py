@@ -31,6 +31,11 @@ def load_picture(path: Path, size: int) -> Image.Image:
         return image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
 
 
+def seeded(*key: object) -> torch.Generator:
+    """A source of random numbers that depends on ``key`` alone."""
+    return torch.Generator().manual_seed(zlib.crc32("/".join(map(str, key)).encode()))
+
+
 class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Item ``n`` of the endless sequence of pairs (x_a, x_b), each (3, S, S) float32 in [-1, 1].
 
@@ -63,18 +68,14 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def _draw(self, domain: str, n: int) -> torch.Tensor:
         paths = self.paths[domain]
         lap, place = divmod(n, len(paths))
-        order = torch.randperm(len(paths), generator=self._random("order", domain, lap))
+        order = torch.randperm(len(paths), generator=seeded(self.seed, "order", domain, lap))
         picture = load_picture(paths[int(order[place])], self.load_size)
-        random = self._random("crop", domain, n)
+        random = seeded(self.seed, "crop", domain, n)
         left, top = torch.randint(self.load_size - self.image_size + 1, (2,), generator=random).tolist()
         picture = picture.crop((left, top, left + self.image_size, top + self.image_size))
         if torch.rand((), generator=random) < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return pixels.to_tensor([np.asarray(picture)])[0]
-
-    def _random(self, *purpose: object) -> torch.Generator:
-        key = "/".join(map(str, (self.seed, *purpose)))
-        return torch.Generator().manual_seed(zlib.crc32(key.encode()))
 
     def batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches for the steps after ``first_step`` up to and including ``last_step``."""

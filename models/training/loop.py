@@ -1,22 +1,24 @@
 """The training loop. It knows no family and no queue: it takes a trainer, batches, and two functions."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-import torch
-
 from models.pixels import Picture
 from models.training.run_folder import RunFolder
 
-Batch = tuple[torch.Tensor, torch.Tensor]
 Losses = dict[str, float]
+
+
+class Diverged(Exception):
+    """A loss is not a finite number any more; the run's last checkpoint is from before that."""
 
 
 class Trainer(Protocol):
     """One family's networks, optimizers and step."""
 
-    def step(self, batch: Batch, progress: int) -> Losses:
+    def step(self, batch: Any, progress: int) -> Losses:
         """Train on one batch, ``progress`` steps having been done; the named losses of this step."""
 
     def sample(self) -> Picture:
@@ -27,11 +29,14 @@ class Trainer(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Take the networks of another run's state, and nothing else."""
+
 
 def train(
     run: RunFolder,
     trainer: Trainer,
-    batches: Callable[[int, int], Iterator[Batch]],
+    batches: Callable[[int, int], Iterator[Any]],
     *,
     total_steps: int,
     sample_every: int,
@@ -43,6 +48,9 @@ def train(
 
     Either way the last thing written is a checkpoint. A run that is stopped or killed and then resumed repeats exactly
     what an uninterrupted one would have done, on a CPU bit for bit.
+
+    Raises:
+        Diverged: a loss is not finite; nothing of that step is kept.
 
     Args:
         batches: given the steps done and the last step, yields one batch a step.
@@ -64,6 +72,8 @@ def train(
     started = time.perf_counter()
     for batch in batches(step, total_steps):
         losses = trainer.step(batch, progress=step)
+        if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
+            raise Diverged(f"Stopped at step {step + 1}: {', '.join(broken)}. The checkpoint of step {saved} is good.")
         step += 1
         run.append_metrics({"step": step, "seconds": round(time.perf_counter() - started, 3), **losses})
         if step % sample_every == 0 or step == total_steps:

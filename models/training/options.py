@@ -1,28 +1,32 @@
 """What a training run can be told. Saved whole in the run folder, so that a run can be read and repeated."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class CycleGANOptions(BaseModel):
-    """Options of a CycleGAN run; the defaults are those of the paper's code."""
+class RunOptions(BaseModel):
+    """What every family is told."""
 
     model_config = ConfigDict(extra="forbid")
 
-    family: Literal["cyclegan"] = "cyclegan"
-    dataset: Annotated[
-        Path, Field(description="folder with trainA/ and trainB/, and testA/ and testB/ if there are any")
-    ]
-    init_from: Annotated[Path | None, Field(description="checkpoint of another run to take all four networks from")] = (
-        None
-    )
+    dataset: Annotated[Path, Field(description="folder of pictures, see docs/training.md")]
+    init_from: Annotated[Path | None, Field(description="checkpoint of another run to take all networks from")] = None
     seed: Annotated[int, Field(ge=0, description="of the initial weights, the order of pictures and their crops")] = 0
     device: Annotated[str, Field(description="cpu, cuda, cuda:1, mps; auto takes the first accelerator")] = "auto"
     precision: Annotated[
         Literal["fp32", "bf16"], Field(description="bf16 runs the networks under autocast; weights stay float32")
     ] = "fp32"
+    sample_every: Annotated[int, Field(ge=1, description="steps between sample pictures")] = 500
+    save_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 500
+
+
+class CycleGANOptions(RunOptions):
+    """Options of a CycleGAN run; the defaults are those of the paper's code."""
+
+    family: Literal["cyclegan"] = "cyclegan"
 
     load_size: Annotated[int, Field(ge=32, description="px, both sides, bicubic, before the crop")] = 286
     image_size: Annotated[int, Field(ge=32, multiple_of=4, description="px, both sides of the random crop")] = 256
@@ -51,7 +55,70 @@ class CycleGANOptions(BaseModel):
     gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
         "lsgan"
     )
+    distance: Annotated[
+        Literal["l1", "matched"],
+        Field(description="of cycle and identity loss: the paper's, or blind to each picture's mean and contrast"),
+    ] = "l1"
     pool_size: Annotated[int, Field(ge=0, description="generated pictures kept for the discriminators; 0: none")] = 50
 
-    sample_every: Annotated[int, Field(ge=1, description="steps between sample pictures")] = 500
-    save_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 500
+
+class StarGANOptions(RunOptions):
+    """Options of a StarGAN v2 run; the defaults are those of the paper's code for faces."""
+
+    family: Literal["stargan_v2"] = "stargan_v2"
+    domains: Annotated[
+        list[str] | None, Field(description="names to give the domains, in their folders' alphabetical order")
+    ] = None
+
+    img_size: Annotated[int, Field(ge=64, le=512, description="px, both sides, a power of two")] = 256
+    style_dim: Annotated[int, Field(ge=1, description="numbers of a style code")] = 64
+    latent_dim: Annotated[int, Field(ge=1, description="numbers of a latent code")] = 16
+    base_dim: Annotated[
+        int | None,
+        Field(ge=1, description="channels at full resolution, doubled with each halving; none: 2**14 / img_size"),
+    ] = None
+    max_conv_dim: Annotated[int, Field(ge=1, description="most channels of any layer")] = 512
+    w_hpf: Annotated[float, Field(ge=0, description="divides the high-pass path's strength; 0: no such path")] = 1
+    masks: Annotated[
+        Literal["landmarks", "ones"],
+        Field(description="where the high-pass path acts: on a face's features, everywhere"),
+    ] = "landmarks"
+    landmarks: Annotated[
+        Path | None, Field(description="weights of the landmark network, for w_hpf > 0 with masks of landmarks")
+    ] = None
+
+    batch_size: Annotated[int, Field(ge=1, description="sources a step")] = 8
+    total_iters: Annotated[int, Field(ge=1, description="steps")] = 100_000
+    lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 1e-4
+    f_lr: Annotated[float, Field(gt=0, description="Adam's learning rate for the mapping network")] = 1e-6
+    beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.0
+    beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's second-moment decay")] = 0.99
+    weight_decay: Annotated[float, Field(ge=0, description="Adam's L2 penalty on weights")] = 1e-4
+    lambda_reg: Annotated[float, Field(ge=0, description="weight of R1")] = 1.0
+    lambda_sty: Annotated[float, Field(ge=0, description="weight of the style reconstruction loss")] = 1.0
+    lambda_ds: Annotated[float, Field(ge=0, description="weight of the diversity loss at the start")] = 1.0
+    lambda_cyc: Annotated[float, Field(ge=0, description="weight of the cycle loss")] = 1.0
+    ds_iter: Annotated[int, Field(ge=1, description="steps over which lambda_ds falls linearly to 0")] = 100_000
+    randcrop_prob: Annotated[float, Field(ge=0, le=1, description="how likely a picture is cropped")] = 0.5
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StarGANOptions":
+        if self.img_size & (self.img_size - 1):
+            raise ValueError(f"img_size must be a power of two, not {self.img_size}")
+        if self.w_hpf and self.masks == "landmarks" and self.landmarks is None:
+            raise ValueError("w_hpf > 0 with masks of landmarks needs the weights of the landmark network: landmarks")
+        return self
+
+
+Options = CycleGANOptions | StarGANOptions
+
+
+def read_options(text: str) -> Options:
+    """Options of whichever family the JSON document names; CycleGAN if it names none.
+
+    Raises:
+        pydantic.ValidationError: an option is unknown or out of its range.
+    """
+    content = json.loads(text)
+    family = content.get("family") if isinstance(content, dict) else None
+    return (StarGANOptions if family == "stargan_v2" else CycleGANOptions).model_validate(content)

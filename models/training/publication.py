@@ -3,12 +3,14 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models import checkpoint
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
-from models.cyclegan import ResnetGenerator
+from models.training.labelled import domain_folders
+from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder, load_state
 
 DIRECTIONS = {"AtoB": "g_ab", "BtoA": "g_ba"}
@@ -16,11 +18,11 @@ DIRECTIONS = {"AtoB": "g_ab", "BtoA": "g_ba"}
 LOCAL_OPTIONS = {"dataset", "init_from", "device", "sample_every", "save_every"}
 
 
-def publish(run: RunFolder, folder: Path, *, direction: str, **card: str) -> ModelCard:
-    """Write the newest checkpoint's generator as float16 safetensors, with its card, into ``folder``.
+def publish(run: RunFolder, folder: Path, *, direction: str | None = None, **card: str) -> ModelCard:
+    """Write the newest checkpoint's networks as float16 safetensors, with its card, into ``folder``.
 
     Args:
-        direction: ``AtoB`` or ``BtoA``.
+        direction: ``AtoB`` or ``BtoA``, of a CycleGAN.
         card: the card's description, licence and source.
 
     Returns:
@@ -31,40 +33,63 @@ def publish(run: RunFolder, folder: Path, *, direction: str, **card: str) -> Mod
     if not files:
         raise FileNotFoundError(f"{run.path} has no checkpoint to publish")
     state = load_state(files[-1])
-    network = {"ngf": options.ngf, "n_blocks": options.n_blocks}
-    generator = ResnetGenerator(**network)
-    generator.load_state_dict(state["trainer"][DIRECTIONS[direction]])
+    if isinstance(options, StarGANOptions):
+        content = _stargan(options, state["trainer"])
+    else:
+        content = _cyclegan(options, state["trainer"], direction)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
-    checkpoint.save(generator.state_dict(), weights, dtype=torch.float16)
+    checkpoint.save(content.pop("state"), weights, dtype=torch.float16)
     (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
     records = map(json.loads, run.metrics_file.read_text().splitlines())
     metrics = next(record for record in records if record["step"] == state["step"])
-    model = ModelCard(
-        name=folder.name,
-        family="cyclegan",
-        network=network,
-        image_size=options.image_size,
-        files=[ModelFile(name=WEIGHTS_FILE, sha256=checkpoint.sha256(weights))],
-        training={
-            "direction": direction,
-            "steps": state["step"],
-            "options": options.model_dump(mode="json", exclude=LOCAL_OPTIONS),
-            "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
-        },
-        **card,
-    )
+    training = {
+        "direction": direction,
+        "steps": state["step"],
+        "options": options.model_dump(mode="json", exclude=LOCAL_OPTIONS),
+        "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
+    }
+    fields = {
+        "name": folder.name,
+        "family": options.family,
+        "files": [ModelFile(name=WEIGHTS_FILE, sha256=checkpoint.sha256(weights))],
+        "training": {name: value for name, value in training.items() if value is not None},
+    }
+    model = ModelCard.model_validate(fields | content | card)
     part = folder / f"{CARD_FILE}.part"
     part.write_text(json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n")
     part.replace(folder / CARD_FILE)
     return model
 
 
+def _cyclegan(options: CycleGANOptions, trainer: dict[str, Any], direction: str | None) -> dict[str, Any]:
+    if direction not in DIRECTIONS:
+        raise ValueError(f"a CycleGAN has two generators: name the direction, {' or '.join(sorted(DIRECTIONS))}")
+    network = {"ngf": options.ngf, "n_blocks": options.n_blocks}
+    return {"state": trainer[DIRECTIONS[direction]], "network": network, "image_size": options.image_size}
+
+
+def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]:
+    domains = options.domains or list(domain_folders(options.dataset, "train"))
+    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim")
+    network = {name: value for name in names if (value := getattr(options, name)) is not None}
+    state = trainer["averages"]
+    if options.w_hpf and options.masks == "landmarks":
+        raise ValueError("a model whose masks are of landmarks cannot be published yet")
+    return {
+        "state": state,
+        "network": network | {"num_domains": len(domains)},
+        "image_size": options.img_size,
+        "domains": domains,
+        "masks": options.masks if options.w_hpf else None,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Publish a run's generator as a model folder.")
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="its last part is the model's name")
-    parser.add_argument("--direction", choices=sorted(DIRECTIONS), required=True)
+    parser.add_argument("--direction", choices=sorted(DIRECTIONS), help="of a CycleGAN")
     for field in ("description", "licence", "source"):
         parser.add_argument(f"--{field}", required=True)
     arguments = vars(parser.parse_args())

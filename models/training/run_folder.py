@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from models.pixels import Picture
-from models.training.options import CycleGANOptions
+from models.training.options import Options, read_options
 
 KEPT_CHECKPOINTS = 2
 
@@ -33,12 +33,15 @@ class RunFolder:
         self.options_file = path / "options.json"
         self.metrics_file = path / "metrics.jsonl"
 
-    def options(self) -> CycleGANOptions:
+    def options(self) -> Options:
         try:
             text = self.options_file.read_text()
         except FileNotFoundError:
             raise RunFolderError(f"{self.options_file} is missing: a run folder holds its options in it") from None
-        return CycleGANOptions.model_validate_json(text)
+        try:
+            return read_options(text)
+        except json.JSONDecodeError as error:
+            raise RunFolderError(f"{self.options_file} is not JSON: {error}") from error
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""

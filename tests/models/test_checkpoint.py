@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models import checkpoint
+from models.architecture import CYCLEGAN
 from models.checkpoint import CheckpointError
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 
@@ -90,7 +91,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path, content, words
 
 def test_another_size_than_the_card_says_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"ngf 4, n_blocks 2; expected .* ngf 64, n_blocks 9"):
-        checkpoint.load_generator(saved(tmp_path, generator_state()), {"ngf": 64, "n_blocks": 9})
+        checkpoint.load_exactly(saved(tmp_path, generator_state()), CYCLEGAN, {"ngf": 64, "n_blocks": 9})
 
 
 class Hostile:

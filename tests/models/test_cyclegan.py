@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
-from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses
+from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses, l1_distance
 from models.cyclegan.networks import balance_upsampling
 from models.cyclegan.pool import ImagePool
 from tests.models import reference
@@ -42,7 +42,17 @@ def test_losses_are_those_of_the_reference(gan_loss):
     loss = GAN_LOSSES[gan_loss]
     with torch.inference_mode():
         terms, generated = generator_losses(
-            g_ab, g_ba, d_a, d_b, real_a, real_b, gan_loss=loss, lambda_a=10, lambda_b=10, lambda_identity=0.5
+            g_ab,
+            g_ba,
+            d_a,
+            d_b,
+            real_a,
+            real_b,
+            gan_loss=loss,
+            distance=l1_distance,
+            lambda_a=10,
+            lambda_b=10,
+            lambda_identity=0.5,
         )
         terms["D_A"] = discriminator_loss(d_b, real_b, generated.fake_b, loss)
         terms["D_B"] = discriminator_loss(d_a, real_a, generated.fake_a, loss)

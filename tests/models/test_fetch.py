@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models import checkpoint, fetch
+from models.architecture import CYCLEGAN
 from models.catalog import Catalog, ModelCard, ModelFile, ModelUnavailable
 from models.checkpoint import CheckpointError
 from models.cyclegan import ResnetGenerator
@@ -102,7 +103,7 @@ def test_whole(catalog, upstream, official, capsys):
     assert model.availability == "ready"
     assert model.weights == path
     assert model.sha256 == checkpoint.sha256(path)
-    assert checkpoint.load_generator(path, OFFICIAL).notes == []
+    assert checkpoint.load_exactly(path, CYCLEGAN, OFFICIAL).notes == []
     assert "46 unused InstanceNorm statistics" in capsys.readouterr().err
     assert sorted(entry.name for entry in path.parent.iterdir()) == [".fetch.lock", "lock.json", "weights.safetensors"]
 

@@ -5,6 +5,7 @@ import torch
 
 from models.landmarks import LandmarkNetwork
 from models.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder
+from models.stargan_v2.losses import discriminator_terms, generator_terms
 from models.stargan_v2.networks import halvings
 from tests.models import reference
 
@@ -90,3 +91,29 @@ def test_the_high_pass_path_carries_nothing_where_the_masks_are_zero():
 def test_a_size_that_is_no_power_of_two_is_refused(img_size):
     with pytest.raises(ValueError, match="power of two"):
         Generator(img_size)
+
+
+@pytest.mark.parametrize("guide", ["latent", "reference"])
+def test_losses_are_those_of_the_reference(guide):
+    mapping = network(MappingNetwork, "mapping_network")
+    encoder = network(StyleEncoder, "style_encoder")
+    discriminator = network(Discriminator, "stargan_discriminator")
+    generator = network(Generator, "stargan_generator_hpf0")
+    x_real = reference.picture("stargan_source", *PICTURES)
+    y_org, y_trg = expected("stargan_origin_domain"), expected("stargan_domain")
+
+    def style(suffix):
+        if guide == "latent":
+            return lambda: mapping(expected(f"stargan_latent{suffix}"), y_trg)
+        return lambda: encoder(reference.picture(f"stargan_reference{suffix}", *PICTURES), y_trg)
+
+    domains = (x_real, y_org, y_trg)
+    judged = discriminator_terms(discriminator, generator, style(""), *domains, masks=lambda x: None)
+    with torch.no_grad():
+        played = generator_terms(
+            discriminator, generator, encoder, style(""), style("2"), *domains, masks=lambda x: None
+        )
+    for terms, name in ((judged, f"d_{guide}"), (played, f"g_{guide}")):
+        assert {key: term.item() for key, term in terms.items()} == pytest.approx(
+            reference.facts("stargan")["losses"][name], abs=TOLERANCE
+        )

@@ -1,8 +1,6 @@
 """The training core, small but whole."""
 
-import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from models.training.options import CycleGANOptions
 from models.training.publication import publish
 from models.training.run_folder import RunFolder, RunFolderError, load_state
 from models.translator import Translator
+from tests.models.runs import fingerprint, kill_after, steps, train, write_run
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +39,7 @@ def dataset(tmp_path_factory):
 def make_run(path, dataset, **options):
     small = {"load_size": 36, "image_size": 32, "ngf": 2, "ndf": 2, "n_blocks": 1, "device": "cpu", "pool_size": 3}
     schedule = {"epochs": 2, "epochs_decay": 1, "sample_every": 6, "save_every": 5}
-    path.mkdir()
-    content = CycleGANOptions(dataset=dataset, **(small | schedule | options))
-    (path / "options.json").write_text(content.model_dump_json())
-    return RunFolder(path)
-
-
-def train(run):
-    return subprocess.run(
-        [sys.executable, "-m", "models.training", str(run.path)], capture_output=True, text=True, check=False
-    )
-
-
-def fingerprint(run):
-    """sha256 over all networks' final weights."""
-    state = load_state(run.checkpoints()[-1])["trainer"]
-    digest = hashlib.sha256()
-    for network in ("g_ab", "g_ba", "d_a", "d_b"):
-        for key, tensor in state[network].items():
-            digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def steps(run):
-    return [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()]
+    return write_run(path, CycleGANOptions(dataset=dataset, **(small | schedule | options)))
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +66,7 @@ def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
 
 def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "killed", dataset)
-    killed = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
-    while not run.metrics_file.exists() or len(run.metrics_file.read_bytes().splitlines()) < 7:
-        time.sleep(0.005)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    kill_after(run, 7)
     assert train(run).returncode == 0
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == list(range(1, 19))

@@ -1,0 +1,39 @@
+"""The networks that serve one StarGAN v2 model together, as one module and hence one weights file."""
+
+import torch
+from torch import nn
+
+from models.landmarks import LandmarkNetwork
+from models.stargan_v2.networks import Generator, MappingNetwork, StyleEncoder
+
+POINTS = 98
+
+
+class Ensemble(nn.Module):
+    """Generator, mapping network and style encoder; for faces also the landmark network and the mean face's points.
+
+    The arguments are those of the networks, of the same names.
+    """
+
+    landmark_mean: torch.Tensor  # (98, 2) px: where the training set's faces have their points
+
+    def __init__(
+        self,
+        img_size: int = 256,
+        style_dim: int = 64,
+        latent_dim: int = 16,
+        num_domains: int = 2,
+        max_conv_dim: int = 512,
+        w_hpf: float = 1,
+        base_dim: int | None = None,
+        landmarks: bool = False,  # whether the landmark network and the mean face belong to it
+    ) -> None:
+        super().__init__()
+        self.img_size = img_size
+        self.w_hpf = w_hpf
+        self.generator = Generator(img_size, style_dim, max_conv_dim, w_hpf, base_dim)
+        self.mapping_network = MappingNetwork(latent_dim, style_dim, num_domains)
+        self.style_encoder = StyleEncoder(img_size, style_dim, num_domains, max_conv_dim, base_dim)
+        self.landmarks = LandmarkNetwork(POINTS) if landmarks else None
+        if landmarks:
+            self.register_buffer("landmark_mean", torch.zeros(POINTS, 2))

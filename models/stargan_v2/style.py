@@ -1,0 +1,24 @@
+"""Latent codes and the style codes made from them."""
+
+import torch
+from torch import nn
+
+MEAN_OF = 10_000  # latent codes whose styles are averaged
+
+
+def latent_code(seed: int, latent_dim: int) -> torch.Tensor:
+    """(1, latent_dim) from a standard normal: the same numbers for a seed on every machine and device."""
+    return torch.randn(1, latent_dim, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def mean_styles(mapping: nn.Module, latent_dim: int, num_domains: int) -> torch.Tensor:
+    """The mean style of each domain, (num_domains, style_dim), by the mapping network on many latent codes."""
+    z = latent_code(0, latent_dim * MEAN_OF).view(MEAN_OF, latent_dim).to(next(mapping.parameters()))
+    domains = (torch.full((MEAN_OF,), y, device=z.device) for y in range(num_domains))
+    return torch.stack([mapping(z, y).float().mean(dim=0) for y in domains])
+
+
+def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float) -> torch.Tensor:
+    """Draw style codes (N, style_dim) towards a mean style: ``psi`` 1 leaves them, 0 gives the mean."""
+    return torch.lerp(mean, s, psi)

@@ -1,0 +1,211 @@
+"""One StarGAN v2 being trained: four networks with an optimizer each, and the moving averages of three."""
+
+import contextlib
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.utils import make_grid
+
+from models import pixels
+from models.pixels import Picture
+from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discriminator_terms, generator_terms
+from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
+from models.stargan_v2.style import latent_code, mean_styles, truncate
+from models.training.labelled import GuidedBatch
+from models.training.options import StarGANOptions
+
+AVERAGED = ("generator", "mapping_network", "style_encoder")
+EMA_BETA = 0.999  # share of the average that a step keeps (appendix B)
+SAMPLE_PSI = (0.5, 0.7, 1.0)
+
+
+class StarGANTrainer:
+    """The step of the paper's code: D on latent codes, D on references, then G on either.
+
+    Args:
+        fixed_inputs: (domains, count, 3, S, S) pictures for :meth:`sample`, float32 in [-1, 1].
+        masks: where the high-pass path acts on the pictures it is given; returns None for w_hpf 0.
+    """
+
+    def __init__(
+        self, options: StarGANOptions, *, device: torch.device, fixed_inputs: torch.Tensor, masks: MaskPictures
+    ) -> None:
+        self.options = options
+        self.device = device
+        self._fixed_inputs = fixed_inputs.to(device)
+        self._masks = masks
+        num_domains = len(fixed_inputs)
+
+        torch.manual_seed(options.seed)
+        size, style_dim = options.img_size, options.style_dim
+        width = (options.max_conv_dim, options.base_dim)
+        self.networks = nn.ModuleDict(
+            {
+                "generator": Generator(size, style_dim, width[0], options.w_hpf, width[1]),
+                "mapping_network": MappingNetwork(options.latent_dim, style_dim, num_domains),
+                "style_encoder": StyleEncoder(size, style_dim, num_domains, *width),
+                "discriminator": Discriminator(size, num_domains, *width),
+            }
+        )
+        init_he(self.networks)
+        self.networks.to(device).to(memory_format=torch.channels_last)
+        self.averages = nn.ModuleDict({name: copy.deepcopy(self.networks[name]) for name in AVERAGED})
+        self.averages.requires_grad_(False)
+        self.generator, self.mapping_network, self.style_encoder, self.discriminator = self.networks.values()
+        self._optimizers = {name: self._adam(name) for name in self.networks}
+
+    def _adam(self, name: str) -> torch.optim.Adam:
+        options = self.options
+        return torch.optim.Adam(
+            self.networks[name].parameters(),
+            lr=options.f_lr if name == "mapping_network" else options.lr,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+        )
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.options.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def lambda_ds(self, progress: int) -> float:
+        """Weight of the diversity loss after ``progress`` steps: falls linearly to 0."""
+        return self.options.lambda_ds * max(0.0, 1.0 - progress / self.options.ds_iter)
+
+    def step(self, batch: GuidedBatch, progress: int) -> dict[str, float]:
+        """One step on both kinds of guide; its losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
+        batch = GuidedBatch(*(part.to(self.device) for part in batch))
+        y_trg = batch.y_trg
+
+        def of_latent(z: torch.Tensor) -> EncodeStyle:
+            return lambda: self.mapping_network(z, y_trg)
+
+        def of_reference(x: torch.Tensor) -> EncodeStyle:
+            return lambda: self.style_encoder(x, y_trg)
+
+        guides = {
+            "latent": (of_latent(batch.z_trg), of_latent(batch.z_trg2)),
+            "reference": (of_reference(batch.x_ref), of_reference(batch.x_ref2)),
+        }
+        losses: dict[str, float] = {}
+        for guide, (s_trg, _) in guides.items():
+            losses |= self._improve_discriminator(batch, s_trg, f"D_{guide}")
+        for guide, styles in guides.items():
+            # As in the paper's code, references teach the generator alone: the encoder must not make its own task easy.
+            taught = AVERAGED if guide == "latent" else ("generator",)
+            losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, self.lambda_ds(progress))
+        for name in AVERAGED:
+            _follow(self.averages[name], self.networks[name])
+        return losses
+
+    def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> dict[str, float]:
+        with self._autocast():
+            terms = discriminator_terms(
+                self._judge, self.generator, s_trg, batch.x_src, batch.y_org, batch.y_trg, masks=self._masks
+            )
+        loss = terms["real"] + terms["fake"] + self.options.lambda_reg * terms["reg"]
+        self._improve(loss, ("discriminator",))
+        return _named(name, terms)
+
+    def _improve_generator(
+        self,
+        batch: GuidedBatch,
+        s_trg: EncodeStyle,
+        s_trg2: EncodeStyle,
+        name: str,
+        taught: tuple[str, ...],
+        lambda_ds: float,
+    ) -> dict[str, float]:
+        options = self.options
+        domains = (batch.x_src, batch.y_org, batch.y_trg)
+        with self._autocast():
+            terms = generator_terms(
+                self._judge, self.generator, self.style_encoder, s_trg, s_trg2, *domains, masks=self._masks
+            )
+        loss = (
+            terms["adv"]
+            + options.lambda_sty * terms["sty"]
+            - lambda_ds * terms["ds"]
+            + options.lambda_cyc * terms["cyc"]
+        )
+        self._improve(loss, taught)
+        return _named(name, terms)
+
+    def _judge(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # In float32 always: the penalty is a gradient's gradient, which bfloat16 does not carry.
+        with torch.autocast(self.device.type, enabled=False):
+            logits: torch.Tensor = self.discriminator(x.float(), y)
+        return logits
+
+    def _improve(self, loss: torch.Tensor, taught: tuple[str, ...]) -> None:
+        self.networks.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name in taught:
+            self._optimizers[name].step()
+
+    @torch.inference_mode()
+    def sample(self) -> Picture:
+        """A grid whose first row are sources of every domain, and under each source what the averages make of it.
+
+        Rows: reconstruction by way of the first reference; for each reference, which stands at the left, its style;
+        for each domain and psi of 0.5, 0.7 and 1, a latent code's.
+        """
+        generator, mapping, encoder = (self.averages[name] for name in AVERAGED)
+        num_domains, count = self._fixed_inputs.shape[:2]
+        x_src = self._fixed_inputs.flatten(0, 1)
+        y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
+        masks = self._masks(x_src)
+        blank = torch.ones_like(x_src[:1])
+        means = mean_styles(mapping, self.options.latent_dim, num_domains)
+        z = latent_code(0, self.options.latent_dim).to(self.device)
+
+        def styled(s: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = generator(x_src, s.expand(len(x_src), -1), masks).float()
+            return out
+
+        rows = [torch.cat([blank, x_src])]
+        with self._autocast():
+            for y in range(num_domains):
+                domain = torch.tensor([y], device=self.device)
+                for x_ref in self._fixed_inputs[y][:, None].flip(0):
+                    fake = styled(encoder(x_ref, domain).float())
+                    rows.append(torch.cat([x_ref, fake]))
+                if y == 0:
+                    rebuilt = generator(fake, encoder(x_src, y_org), self._masks(fake)).float()
+                    rows.insert(1, torch.cat([blank, rebuilt]))
+            for y in range(num_domains):
+                s = mapping(z, torch.tensor([y], device=self.device)).float()
+                rows += [torch.cat([blank, styled(truncate(s, means[y], psi))]) for psi in SAMPLE_PSI]
+        grid = make_grid(torch.cat(rows), nrow=len(x_src) + 1, padding=2, pad_value=1.0)
+        return pixels.to_pictures(grid[None])[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "networks": self.networks.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.start_from(state)
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin a new run with another run's networks (fine-tuning)."""
+        self.networks.load_state_dict(state["networks"])
+        self.averages.load_state_dict(state["averages"])
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module) -> None:
+    for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(parameter, 1 - EMA_BETA)
+    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
+def _named(prefix: str, terms: Terms) -> dict[str, float]:
+    return {f"{prefix}_{name}": term.item() for name, term in terms.items()}

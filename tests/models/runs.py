@@ -1,0 +1,47 @@
+"""Training runs as processes: written, started, killed, compared."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from models.training.options import Options
+from models.training.run_folder import RunFolder, load_state
+
+
+def write_run(path: Path, options: Options) -> RunFolder:
+    path.mkdir()
+    (path / "options.json").write_text(options.model_dump_json())
+    return RunFolder(path)
+
+
+def train(run: RunFolder) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "models.training", str(run.path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def kill_after(run: RunFolder, steps_done: int) -> None:
+    """Train, and kill -9 the process once it has done so many steps."""
+    killed = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
+    while not run.metrics_file.exists() or len(run.metrics_file.read_bytes().splitlines()) < steps_done:
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+
+
+def steps(run: RunFolder) -> list[int]:
+    """The steps that the metrics tell of."""
+    return [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()]
+
+
+def fingerprint(run: RunFolder) -> str:
+    """sha256 over all networks' weights in the newest checkpoint."""
+    digest = hashlib.sha256()
+    for name, state in sorted(load_state(run.checkpoints()[-1])["trainer"].items()):
+        if name.startswith(("optimizer", "pool")):
+            continue
+        for key, tensor in state.items():
+            digest.update(f"{name}/{key}".encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
