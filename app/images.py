@@ -44,6 +44,11 @@ class Geometry:
 
     resolution: Resolution = None
     fit: Fit = "keep"
+    multiple: int = SIDE_MULTIPLE  # px, that both sides are multiples of
+
+    def for_stargan(self, image_size: int) -> "Geometry":
+        """For a model that was trained at ``image_size`` and halves pictures more often."""
+        return Geometry(self.resolution or image_size, self.fit, LONG_SIDE_MULTIPLE)
 
 
 def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
@@ -53,7 +58,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
     animation the first frame is taken.
 
     Returns:
-        (H, W, 3) uint8 RGB, both sides multiples of ``SIDE_MULTIPLE``.
+        (H, W, 3) uint8 RGB, both sides multiples of ``geometry.multiple``.
 
     Raises:
         BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
@@ -152,8 +157,8 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
         wanted = min(short, DEFAULT_RESOLUTION)
     else:
         wanted = short if geometry.resolution == "native" else geometry.resolution
-    side = max(MIN_SIDE, wanted // SIDE_MULTIPLE * SIDE_MULTIPLE)
-    scaled = wanted != short
+    side = max(MIN_SIDE, geometry.multiple, wanted // geometry.multiple * geometry.multiple)
+    scaled = wanted != short or side > short
     if geometry.fit == "keep":
         length = long * side / short if scaled else long
         # Rounding down crops a few pixels; a picture that is nearly square becomes square.

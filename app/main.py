@@ -14,7 +14,7 @@ from app.errors import install_handlers
 from app.limits import DeclaredLengthLimit
 from app.openapi import DESCRIPTION, SUMMARY, install_openapi
 from app.results import Dispatcher
-from app.routes import health, jobs, models, translate
+from app.routes import health, jobs, models, stargan, translate
 from app.selection import ModelSelection
 from app.settings import Settings
 from models.catalog import Catalog
@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     max_bytes = settings.max_upload_mb << 20
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes)
     routes = APIRouter(max_body_size=max_bytes)
-    for module in (translate, jobs, models, health):
+    for module in (translate, stargan, jobs, models, health):
         routes.include_router(module.router)
     app.include_router(routes)
     return app

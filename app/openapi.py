@@ -34,11 +34,18 @@ def install_openapi(app: FastAPI, catalog: Catalog) -> None:
         schemas = document["components"]["schemas"]
         for name, schema in schemas.items():
             if name.startswith("Body_") and "model" in schema["properties"]:
-                schema["properties"]["model"]["enum"] = catalog.names()
+                schema["properties"]["model"]["enum"] = _choice(catalog, name)
         _describe_validation_errors(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _choice(catalog: Catalog, body: str) -> list[str]:
+    """The models that a call takes; the empty name leaves the choice to us."""
+    if "_stargan_" not in body:
+        return catalog.names()
+    return ["", *(model.name for model in catalog.all() if model.card.family == "stargan_v2")]
 
 
 def _describe_validation_errors(document: dict[str, Any]) -> None:

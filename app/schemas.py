@@ -37,6 +37,7 @@ class Job(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     timings: Annotated[Timings, Field(description="milliseconds spent in each stage")]
+    style: Annotated[list[float] | None, Field(description="the style code, of a job of kind `style`")]
     error: Failure | None
     links: JobLinks
 
@@ -58,6 +59,7 @@ class ModelInfo(BaseModel):
     licence: str
     source: str
     image_size: Annotated[int, Field(description="px, side of the pictures it was trained on")]
+    domains: Annotated[list[str], Field(description="of StarGAN: what a picture can be made")]
     network: Annotated[dict[str, int | float], Field(description="the network's constructor arguments")]
     availability: Annotated[
         Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
@@ -69,7 +71,7 @@ class ModelInfo(BaseModel):
     @classmethod
     def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
         shared = model.card.model_dump(
-            include={"name", "family", "description", "licence", "source", "image_size", "network"}
+            include={"name", "family", "description", "licence", "source", "image_size", "network", "domains"}
         )
         return cls(
             **shared,
@@ -78,6 +80,14 @@ class ModelInfo(BaseModel):
             runs_as=runs_as,
             loaded_on=loaded_on,
         )
+
+
+class StyleCode(BaseModel):
+    """A picture's style, as numbers."""
+
+    style: Annotated[list[float], Field(description="the style code")]
+    domain: Annotated[str, Field(description="the domain that the picture was read as one of")]
+    model: Annotated[str, Field(description="the model whose style code it is; others do not understand it")]
 
 
 class Health(BaseModel):

@@ -1,11 +1,16 @@
 """Which model runs when a client names one; settled when its request is accepted, since shapes depend on it."""
 
+import contextlib
 import logging
 
-from models.catalog import Catalog, Model, ModelUnavailable
+from app.errors import BadRequest
+from models.catalog import Catalog, Model, ModelUnavailable, UnknownModel
 from worker.queue import InferenceQueue
 
 log = logging.getLogger("doppel.app")
+
+
+STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first whose weights are here
 
 
 class ModelSelection:
@@ -39,3 +44,23 @@ class ModelSelection:
             self._announced.add(name)
             log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
         return runs
+
+    def stargan(self, name: str) -> Model:
+        """The StarGAN model that runs for ``name``, or if it is empty, for a request that names none.
+
+        Raises:
+            BadRequest: it is a model of another family.
+            UnknownModel, ModelUnavailable: as :meth:`running`.
+        """
+        model = self.running(name or self._stargan_default())
+        if model.card.family != "stargan_v2":
+            known = [model.name for model in self._catalog.all() if model.card.family == "stargan_v2"]
+            raise BadRequest(f"{name} is no StarGAN model. StarGAN models: {', '.join(known) or 'none'}.")
+        return model
+
+    def _stargan_default(self) -> str:
+        for name in STARGAN_DEFAULTS[:-1]:
+            with contextlib.suppress(UnknownModel):
+                if self._catalog.get(name).weights is not None:
+                    return name
+        return STARGAN_DEFAULTS[-1]

@@ -15,6 +15,8 @@ from app.settings import Settings
 from models import checkpoint
 from models.catalog import ModelCard, ModelFile
 from models.cyclegan import ResnetGenerator
+from models.stargan_v2.ensemble import Ensemble
+from models.stargan_v2.networks import init_he
 from tests.processes import api, eventually, fake_worker, free_port, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
@@ -25,6 +27,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 TINY = {"ngf": 4, "n_blocks": 1}
+TINY_STARGAN = {"img_size": 64, "style_dim": 8, "latent_dim": 16, "num_domains": 2, "base_dim": 4, "max_conv_dim": 8}
+TINY_STARGAN |= {"w_hpf": 1}
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +70,31 @@ def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
         "licence": "MIT",
         "source": "made for tests",
         "files": files,
+    }
+    (folder / "model.json").write_text(ModelCard(**(fields | card)).model_dump_json())
+    return folder
+
+
+def add_stargan(root: Path, name: str, **card: object) -> Path:
+    """Write a folder with a tiny StarGAN v2 of two domains that carries edges over, ready to run."""
+    torch.manual_seed(len(name))
+    ensemble = Ensemble(**TINY_STARGAN)
+    init_he(ensemble)
+    folder = root / name
+    folder.mkdir(parents=True)
+    weights = folder / "weights.safetensors"
+    checkpoint.save(ensemble.state_dict(), weights)
+    fields = {
+        "name": name,
+        "family": "stargan_v2",
+        "network": TINY_STARGAN,
+        "image_size": TINY_STARGAN["img_size"],
+        "domains": ["painting", "photo"],
+        "masks": "ones",
+        "description": f"{name} for tests",
+        "licence": "MIT",
+        "source": "made for tests",
+        "files": [ModelFile(name=weights.name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())],
     }
     (folder / "model.json").write_text(ModelCard(**(fields | card)).model_dump_json())
     return folder

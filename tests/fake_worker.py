@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from worker.connection import connect
-from worker.inference import InferenceWorker
+from worker.inference import InferenceWorker, Work
 from worker.pictures import Picture
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
@@ -36,7 +36,8 @@ class FakeModel:
         self.fixed_ms = fixed_ms
         self.each_ms = each_ms
 
-    def __call__(self, model: str, pictures: Sequence[Picture]) -> list[Picture]:
+    def __call__(self, works: Sequence[Work]) -> list[Picture]:
+        pictures = [work.pictures[0] for work in works]
         time.sleep((self.fixed_ms + self.each_ms * len(pictures)) / 1000)
         for picture in pictures:
             color = tuple(picture[0, 0])

@@ -13,6 +13,8 @@ WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
 WANTED = "doppel:wanted"  # set of model names whose weights someone asked for
 JANITOR_LOCK = "doppel:janitor"
 
+Kind = Literal["translation", "style"]  # a picture out, or a style code
+
 MAX_TRIES = 3  # of a job whose worker died
 LEASE_S = 6  # a job is its worker's for so long after each heartbeat
 HEARTBEAT_S = 2
@@ -33,17 +35,36 @@ class Status(StrEnum):
         return self not in (Status.QUEUED, Status.RUNNING)
 
 
-class TranslationTask(BaseModel):
-    """A translation as the worker sees it. The picture itself travels beside it (see pictures.py)."""
+class StyleGuide(BaseModel):
+    """What a StarGAN model makes of a picture: a domain, and a seed, a latent code or a style code.
 
+    With none of the three the reference picture guides, which travels behind the source.
+    """
+
+    domain: int  # its place among the model's domains
+    psi: float = 1.0  # truncation of latent codes
+    seed: int | None = None
+    latent: list[float] | None = None
+    style: list[float] | None = None
+
+    @property
+    def by_reference(self) -> bool:
+        return self.seed is None and self.latent is None and self.style is None
+
+
+class Task(BaseModel):
+    """A piece of work as the worker sees it. Its pictures travel beside it (see pictures.py)."""
+
+    kind: Kind = "translation"
     model: str  # that runs, which may be the fallback of the one asked for
-    height: int  # px
+    height: int  # px, of the source
     width: int  # px
+    guide: StyleGuide | None = None  # of StarGAN models
 
     @property
     def batch_key(self) -> str:
         """Jobs with equal keys can run in one batch."""
-        return f"{self.model}/{self.height}x{self.width}"
+        return f"{self.model}/{self.kind}/{self.height}x{self.width}"
 
 
 class Failure(BaseModel):
@@ -64,9 +85,10 @@ class Timings(BaseModel):
 class JobMeta(BaseModel):
     """What is stored with a job besides RQ's own fields."""
 
-    kind: Literal["translation"] = "translation"
+    kind: Kind = "translation"
     model: str
     timings: Timings = Timings()
+    style: list[float] | None = None  # the result of a job of kind style
     error: Failure | None = None
 
 
@@ -83,6 +105,7 @@ class JobState(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     timings: Timings
+    style: list[float] | None = None
     error: Failure | None = None
 
 

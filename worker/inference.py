@@ -33,16 +33,27 @@ from worker.contract import (
     JobEvent,
     JobMeta,
     Status,
+    Task,
     Timings,
-    TranslationTask,
     WorkerReport,
 )
 from worker.pictures import Picture, input_key, output_key, pack, unpack
 from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, job_meta, rq_queue
 
-Translate = Callable[[str, Sequence[Picture]], list[Picture]]
+Outcome = Picture | list[float]  # a picture, or a style code
 
 log = logging.getLogger("doppel.worker")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A task with its pictures: the source, and the reference if one guides."""
+
+    task: Task
+    pictures: list[Picture]
+
+
+Perform = Callable[[Sequence[Work]], Sequence[Outcome]]  # of works that share a batch key
 
 
 class TaskError(Exception):
@@ -55,17 +66,16 @@ class _Running:
 
     job: Job
     execution: Execution
-    task: TranslationTask | None  # None: it is not one that this worker runs
+    work: Work | None  # None: it is not one that this worker can do
     meta: JobMeta
-    picture: Picture | None  # None: its input is gone
-    outcome: Picture | Exception | None = None
+    outcome: Outcome | Exception | None = None
 
 
 class InferenceWorker(SimpleWorker):
     """Takes jobs from the one inference queue and runs compatible ones as a batch.
 
     Args:
-        translate: given a model's name and N pictures of one shape, returns N pictures.
+        perform: given N works of one batch key, returns what came of each.
         loaded: names of the models in memory, for the worker's report.
         on_heartbeat: called about every ``HEARTBEAT_S`` from the heartbeat thread.
         max_batch: most jobs in one batch.
@@ -79,7 +89,7 @@ class InferenceWorker(SimpleWorker):
     def __init__(
         self,
         connection: redis.Redis,
-        translate: Translate,
+        perform: Perform,
         *,
         device: str,
         loaded: Callable[[], list[str]],
@@ -92,7 +102,7 @@ class InferenceWorker(SimpleWorker):
         name = worker_name(os.getpid())
         super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
         self.log_job_description = False
-        self._translate = translate
+        self._do = perform
         self._device = device
         self._loaded = loaded
         self._on_heartbeat = on_heartbeat
@@ -186,37 +196,36 @@ class InferenceWorker(SimpleWorker):
         enqueued_at = job.enqueued_at or job.created_at
         meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
         if isinstance(task, Exception):
-            return _Running(job, execution, None, meta, None, outcome=task)
+            return _Running(job, execution, None, meta, outcome=task)
         if data is None:
             expired = TaskError("The picture expired before a worker came to it.")
-            return _Running(job, execution, task, meta, None, outcome=expired)
-        return _Running(job, execution, task, meta, unpack(data))
+            return _Running(job, execution, None, meta, outcome=expired)
+        return _Running(job, execution, Work(task, unpack(data)), meta)
 
     def _perform(self, batch: list[_Running]) -> None:
-        """Give each job of the batch its outcome: a picture, or the exception that was its own."""
+        """Give each job of the batch its outcome: what came of it, or the exception that was its own."""
         self._running = batch
         self._batch_started = time.monotonic()
-        ready = [running for running in batch if running.picture is not None]
-        if ready and ready[0].task:
+        ready = [(running, running.work) for running in batch if running.work is not None]
+        if ready:
+            works = [work for _, work in ready]
             started = time.perf_counter()
-            outcomes = self._outcomes(ready[0].task.model, ready)
+            outcomes = self._outcomes(works)
             inference_ms = round((time.perf_counter() - started) * 1000, 1)
-            for running, outcome in zip(ready, outcomes, strict=True):
+            for (running, _), outcome in zip(ready, outcomes, strict=True):
                 running.outcome = outcome
                 running.meta.timings.inference_ms = inference_ms
-            log.info("%s: %d in %.0f ms", ready[0].task.batch_key, len(ready), inference_ms)
+            log.info("%s: %d in %.0f ms", works[0].task.batch_key, len(works), inference_ms)
         self._batch_started = None
 
-    def _outcomes(self, model: str, ready: list[_Running]) -> list[Picture | Exception]:
-        pictures = [running.picture for running in ready if running.picture is not None]
+    def _outcomes(self, works: Sequence[Work]) -> list[Outcome | Exception]:
         try:
-            outcomes: list[Picture | Exception] = list(self._translate(model, pictures))
+            return list(self._do(works))
         except Exception as error:
-            if len(ready) == 1:
+            if len(works) == 1:
                 return [error]
-            log.warning("a batch of %d failed (%s); its jobs run one by one", len(ready), error)
-            return [self._outcomes(model, [running])[0] for running in ready]
-        return outcomes
+            log.warning("a batch of %d failed (%s); its jobs run one by one", len(works), error)
+            return [self._outcomes([work])[0] for work in works]
 
     def _finish(self, batch: list[_Running]) -> None:
         """End every job of the batch in one transaction: outcome, event, and RQ's registries as RQ would leave them.
@@ -265,7 +274,9 @@ class InferenceWorker(SimpleWorker):
             self.increment_failed_job_count(pipe)
             status = Status.FAILED
         else:
-            if outcome is not None:
+            if isinstance(outcome, list):
+                running.meta.style = outcome
+            elif outcome is not None:
                 pipe.set(output_key(job.id), pack(outcome), ex=self._result_ttl_s)
             job._handle_success(self._record_ttl_s, pipe, **execution)
             self.increment_successful_job_count(pipe)
@@ -312,13 +323,13 @@ def worker_name(pid: int) -> str:
     return f"doppel-{socket.gethostname()}-{pid}"
 
 
-def _task(job: Job) -> TranslationTask | Exception:
+def _task(job: Job) -> Task | Exception:
     """What a job asks for, or why this worker does not do it."""
     try:
         # JSON keeps pickles out, but a job still names a function: none but ours is ever looked up.
         if job.func_name != contract.TRANSLATE:
             return TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
-        return TranslationTask.model_validate(job.kwargs)
+        return Task.model_validate(job.kwargs)
     except Exception as error:  # RQ raises what its serializer raises
         return TaskError(f"The job is not understood: {error}")
 

@@ -18,19 +18,26 @@ def output_key(job_id: str) -> str:
     return f"doppel:picture:{job_id}:out"
 
 
-def pack(picture: Picture) -> bytes:
-    """A picture (H, W, 3), uint8, as bytes: its height and width, then its rows."""
-    height, width, _ = picture.shape
-    return _HEADER.pack(height, width) + picture.tobytes()
+def pack(*pictures: Picture) -> bytes:
+    """Pictures (H, W, 3), uint8, as bytes: of each its height and width, then its rows."""
+    return b"".join(part for picture in pictures for part in (_HEADER.pack(*picture.shape[:2]), picture.tobytes()))
 
 
-def unpack(data: bytes) -> Picture:
-    """Undo :func:`pack`; the array is read-only and shares the bytes' memory.
+def unpack(data: bytes) -> list[Picture]:
+    """Undo :func:`pack`; the arrays are read-only and share the bytes' memory.
 
     Raises:
-        ValueError: the bytes are not a packed picture.
+        ValueError: the bytes are not packed pictures.
     """
-    if len(data) < _HEADER.size:
-        raise ValueError(f"{len(data)} bytes are no picture")
-    height, width = _HEADER.unpack_from(data)
-    return np.frombuffer(data, np.uint8, offset=_HEADER.size).reshape(height, width, 3)
+    pictures = []
+    rest = memoryview(data)
+    while rest:
+        if len(rest) < _HEADER.size:
+            raise ValueError(f"{len(rest)} bytes are no picture")
+        height, width = _HEADER.unpack_from(rest)
+        end = _HEADER.size + height * width * 3
+        if len(rest) < end:
+            raise ValueError(f"a picture of {height} × {width} was cut short")
+        pictures.append(np.frombuffer(rest[_HEADER.size : end], np.uint8).reshape(height, width, 3))
+        rest = rest[end:]
+    return pictures

@@ -23,8 +23,8 @@ from worker.contract import (
     JobMeta,
     JobState,
     Status,
+    Task,
     Timings,
-    TranslationTask,
     WorkerReport,
 )
 from worker.pictures import Picture, input_key, output_key, pack, unpack
@@ -77,25 +77,25 @@ class InferenceQueue:
         self._queue = rq_queue(connection)
         self._room = _Room(connection, self._queue.key, limit)
 
-    def submit(self, task: TranslationTask, picture: Picture, *, decode_ms: float, job_id: str | None = None) -> str:
-        """Accept a picture for translation; when this returns, Redis holds both job and picture.
+    def submit(self, task: Task, *pictures: Picture, decode_ms: float, job_id: str | None = None) -> str:
+        """Accept a piece of work; when this returns, Redis holds both job and pictures.
 
         Args:
-            picture: (task.height, task.width, 3), uint8 RGB.
+            pictures: the source (task.height, task.width, 3), uint8 RGB; behind it the reference, if one guides.
             job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
         """
         job_id = job_id or new_job_id()
-        data = pack(picture)
-        meta = JobMeta(model=task.model, timings=Timings(decode_ms=decode_ms))
+        data = pack(*pictures)
+        meta = JobMeta(kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms))
         with _translating_errors():
             # Beside the input there must be room for the output, which is as large.
             self._room.claim(2 * len(data))
             job = self._queue.create_job(
                 contract.TRANSLATE,
-                kwargs=task.model_dump(),
+                kwargs=task.model_dump(exclude_none=True),
                 job_id=job_id,
                 meta=meta.model_dump(exclude_none=True),
                 result_ttl=RECORD_TTL_S,
@@ -136,6 +136,7 @@ class InferenceQueue:
             started_at=job.started_at,
             finished_at=job.ended_at if status.ended else None,
             timings=meta.timings,
+            style=meta.style,
             error=error,
         )
 
@@ -143,7 +144,7 @@ class InferenceQueue:
         """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired."""
         with _translating_errors():
             data = cast(bytes | None, self.connection.get(output_key(job_id)))
-        return None if data is None else unpack(data)
+        return None if data is None else unpack(data)[0]
 
     def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
         """Keep these jobs' translated pictures for so long from now on, whatever the worker set."""

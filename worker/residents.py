@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from models.catalog import Catalog
+from models.stargan_v2.stylist import Guide, Stylist
 from models.translator import Translator
-from worker.pictures import Picture
+from worker.inference import Outcome, Work
 
 log = logging.getLogger("doppel.worker")
 
 
 @dataclass(frozen=True)
 class _Resident:
-    translator: Translator
+    model: Translator | Stylist
     version: tuple[str, int]  # weights file and its time of change: another one is another model
 
 
@@ -33,12 +34,20 @@ class Residents:
         """Models in memory, most recently used last."""
         return list(self._residents)
 
-    def translate(self, name: str, pictures: Sequence[Picture]) -> list[Picture]:
-        """Run a model of the catalog on N pictures (H, W, 3) of one shape, loading it first if need be."""
-        return self.load(name)(pictures)
+    def perform(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """Run works of one batch key on their model, loading it first if need be."""
+        task = works[0].task
+        model = self.load(task.model)
+        if isinstance(model, Translator):
+            return model([work.pictures[0] for work in works])
+        guides = [_guide(work) for work in works]
+        if task.kind == "style":
+            codes: list[list[float]] = model.styles(guides).tolist()
+            return codes
+        return model([work.pictures[0] for work in works], guides)
 
-    def load(self, name: str) -> Translator:
-        """The model's translator, from memory or from disk.
+    def load(self, name: str) -> Translator | Stylist:
+        """The model, from memory or from disk.
 
         Raises:
             CatalogError, CheckpointError: it cannot be loaded; the message says why.
@@ -47,11 +56,12 @@ class Residents:
         version = (str(model.weights), model.weights.stat().st_mtime_ns) if model.weights else ("", 0)
         resident = self._residents.get(name)
         if resident is None or resident.version != version:
-            resident = _Resident(Translator(model, self.device), version)
+            family = Stylist if model.card.family == "stargan_v2" else Translator
+            resident = _Resident(family(model, self.device), version)
             self._residents[name] = resident
         self._residents.move_to_end(name)
         self._evict(keep=name)
-        return resident.translator
+        return resident.model
 
     def _evict(self, keep: str) -> None:
         while len(self._residents) > 1 and self._nbytes() > self.budget_bytes:
@@ -61,4 +71,12 @@ class Residents:
             log.info("dropped %s from memory", name)
 
     def _nbytes(self) -> int:
-        return sum(resident.translator.nbytes for resident in self._residents.values())
+        return sum(resident.model.nbytes for resident in self._residents.values())
+
+
+def _guide(work: Work) -> Guide:
+    """What the model is told; a picture whose own style is asked for is its own reference."""
+    guide = work.task.guide
+    assert guide is not None, "a StarGAN's work was accepted without a guide"
+    reference = work.pictures[-1] if guide.by_reference else None
+    return Guide(guide.domain, guide.psi, guide.seed, guide.latent, guide.style, reference)

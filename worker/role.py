@@ -54,7 +54,7 @@ def run_worker(
     fetcher = Fetcher(connection, catalog, weights_url)
     InferenceWorker(
         connection,
-        residents.translate,
+        residents.perform,
         device=str(chosen),
         loaded=residents.names,
         on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,

@@ -38,6 +38,8 @@ def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None,
     media_type = accepted_type(accept)
     if media_type == JSON:
         media_type = images.MEDIA_TYPES[0]
+    if job.kind == "style":
+        raise NotReady("This job makes a style code, not a picture; it is in the job itself.")
     if job.status is not Status.SUCCEEDED:
         reason = f": {job.error.detail}" if job.error else ""
         raise NotReady(f"The job is {job.status}{reason or '.'} A picture is there once it has succeeded.")

@@ -19,6 +19,6 @@ def mean_styles(mapping: nn.Module, latent_dim: int, num_domains: int) -> torch.
     return torch.stack([mapping(z, y).float().mean(dim=0) for y in domains])
 
 
-def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float) -> torch.Tensor:
-    """Draw style codes (N, style_dim) towards a mean style: ``psi`` 1 leaves them, 0 gives the mean."""
+def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float | torch.Tensor) -> torch.Tensor:
+    """Draw style codes (N, style_dim) towards a mean style: by nothing at ``psi`` 1, wholly at 0."""
     return torch.lerp(mean, s, psi)

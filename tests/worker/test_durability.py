@@ -8,7 +8,7 @@ import pytest
 from tests.fake_worker import KILLS, SLOW, first_pixel
 from tests.processes import eventually, fake_worker
 from worker.connection import connect
-from worker.contract import LEASE_S, Status, TranslationTask
+from worker.contract import LEASE_S, Status, Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference import worker_name
 from worker.janitor import Janitor
@@ -32,7 +32,7 @@ def janitor(redis_url):
 
 def submit(queue, color=GREY):
     picture = first_pixel(color)
-    return queue.submit(TranslationTask(model="fake", height=32, width=32), picture, decode_ms=1)
+    return queue.submit(Task(model="fake", height=32, width=32), picture, decode_ms=1)
 
 
 def statuses(queue, jobs):
@@ -129,7 +129,7 @@ def test_the_memory_for_pictures_is_never_overrun(tmp_path):
     client.config_set("maxmemory", "4mb")
     queue = InferenceQueue(client, limit=1000)
     picture = first_pixel(GREY, 256, 256)
-    task = TranslationTask(model="fake", height=256, width=256)
+    task = Task(model="fake", height=256, width=256)
     accepted = []
 
     def fill():

@@ -7,7 +7,7 @@ import pytest
 from tests.fake_worker import RAISES, SLOW, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.contract import Status, TranslationTask
+from worker.contract import Status, Task
 from worker.queue import rq_queue
 
 GREY = (128, 128, 128)
@@ -15,7 +15,7 @@ GREY = (128, 128, 128)
 
 def submit(queue, color=GREY, model="fake", size=32):
     picture = first_pixel(color, size, size)
-    return queue.submit(TranslationTask(model=model, height=size, width=size), picture, decode_ms=1)
+    return queue.submit(Task(model=model, height=size, width=size), picture, decode_ms=1)
 
 
 def statuses(queue, jobs):

@@ -7,6 +7,8 @@ import torch
 from models.catalog import Catalog, UnknownModel
 from tests.conftest import add_model
 from tests.pictures import landscape
+from worker.contract import Task
+from worker.inference import Work
 from worker.residents import Residents
 
 PICTURE = np.asarray(landscape())
@@ -26,7 +28,7 @@ def residents(catalog, budget_bytes=1 << 30):
 def test_a_model_is_loaded_once(catalog):
     held = residents(catalog)
     assert held.load("tiny") is held.load("tiny")
-    assert held.translate("tiny", [PICTURE])[0].shape == PICTURE.shape
+    assert held.perform([Work(Task(model="tiny", height=1, width=1), [PICTURE])])[0].shape == PICTURE.shape
 
 
 def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):

@@ -14,7 +14,7 @@ from models.cyclegan import ResnetGenerator
 from tests.conftest import TINY
 from tests.fake_worker import SLOW, first_pixel
 from tests.processes import eventually, fake_worker, process
-from worker.contract import Status, TranslationTask
+from worker.contract import Status, Task
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def worker(settings, mirror):
 def test_a_worker_takes_the_place_of_a_dead_one_of_its_name(queue, redis_url, settings):
     """As in a container that is started again, where host and process number are the same."""
     with fake_worker(redis_url) as dead:
-        job = queue.submit(TranslationTask(model="tiny", height=32, width=32), first_pixel(SLOW), decode_ms=1)
+        job = queue.submit(Task(model="tiny", height=32, width=32), first_pixel(SLOW), decode_ms=1)
         eventually(lambda: queue.state(job).status is Status.RUNNING)
         dead.kill()
         dead.wait()
@@ -79,17 +79,17 @@ def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, 
     report = queue.workers(seen_within_s=60)[0]
     assert (report.pid, report.device, report.loaded) == (worker.pid, "cpu", ["tiny"])
 
-    job = queue.submit(TranslationTask(model="tiny", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
+    job = queue.submit(Task(model="tiny", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
     eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED, queue.state(job).error
 
-    job = queue.submit(TranslationTask(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
+    job = queue.submit(Task(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
     eventually(lambda: queue.state(job).status.ended)
     assert "doppel pull missing" in queue.state(job).error.detail
 
     queue.want("missing")
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     eventually(lambda: catalog.get("missing").availability == "ready", within_s=60)
-    job = queue.submit(TranslationTask(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
+    job = queue.submit(Task(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
     eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED, queue.state(job).error

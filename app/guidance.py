@@ -1,0 +1,88 @@
+"""What a StarGAN request's fields say about the style that is wanted."""
+
+import json
+from dataclasses import dataclass
+
+from app.errors import BadRequest
+from models.catalog import Model
+from worker.contract import StyleGuide
+
+MAX_SEED = 2**63 - 1
+MAX_NUMBER = 1e6  # of a code; those of a normal distribution or a network are a few units large
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The fields as they came; empty ones were not given."""
+
+    domain: str = ""
+    reference: bytes | None = None
+    seed: str = ""
+    latent: str = ""
+    style: str = ""
+    psi: float = 1.0
+
+    @property
+    def given(self) -> list[str]:
+        """The guides that were named."""
+        return [name for name in ("reference", "seed", "latent", "style") if getattr(self, name) not in ("", None)]
+
+    def guide(self, model: Model) -> StyleGuide:
+        """What ``model`` is to make of the source.
+
+        Raises:
+            BadRequest: not exactly one guide was named, or one is not acceptable to this model.
+        """
+        if len(self.given) != 1:
+            named = " and ".join(self.given) or "none"
+            raise BadRequest(f"Send exactly one of reference, seed, latent and style to {model.name}, not {named}.")
+        network = model.card.network
+        return StyleGuide(
+            domain=domain_index(model, self.domain),
+            psi=self.psi,
+            seed=_seed(self.seed) if self.seed else None,
+            latent=_numbers("latent", self.latent, int(network.get("latent_dim", 16))) if self.latent else None,
+            style=_numbers("style", self.style, int(network.get("style_dim", 64))) if self.style else None,
+        )
+
+    def refuse_for(self, model: Model) -> None:
+        """Say that ``model``, a CycleGAN, takes no guide, if one was given."""
+        if self.given or self.domain:
+            named = " and ".join([*self.given, *(["domain"] if self.domain else [])])
+            raise BadRequest(f"{model.name} is a CycleGAN, which takes no {named}: it has one style.")
+
+
+def domain_index(model: Model, domain: str) -> int:
+    """The domain's place among the model's; the first if none is named.
+
+    Raises:
+        BadRequest: the model has no such domain.
+    """
+    domains = model.card.domains
+    if domain and domain not in domains:
+        raise BadRequest(f"{model.name} has no domain {domain[:40]!r}. Domains: {', '.join(domains)}.")
+    return domains.index(domain) if domain else 0
+
+
+def _seed(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 19 and int(value) <= MAX_SEED):
+        raise BadRequest(f"seed: {value[:40]!r} is not a whole number from 0 to {MAX_SEED}.")
+    return int(value)
+
+
+def _numbers(field: str, value: str, length: int) -> list[float]:
+    """A JSON list of ``length`` finite numbers."""
+    try:
+        numbers = json.loads(value)
+    except (ValueError, RecursionError):
+        raise BadRequest(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
+    if not isinstance(numbers, list) or not all(map(_usable, numbers[: length + 1])):
+        raise BadRequest(f"{field}: a JSON list of {length} finite numbers is needed.")
+    if len(numbers) != length:
+        raise BadRequest(f"{field}: {len(numbers)} numbers; this model takes {length}.")
+    return [float(number) for number in numbers]
+
+
+def _usable(number: object) -> bool:
+    """Whether it is a number, finite and not absurd; JSON in Python knows NaN, and integers beyond every float."""
+    return isinstance(number, int | float) and not isinstance(number, bool) and -MAX_NUMBER <= number <= MAX_NUMBER

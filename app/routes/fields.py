@@ -1,0 +1,39 @@
+"""Form fields that several calls share."""
+
+from typing import Annotated
+
+from fastapi import File, Form, UploadFile
+
+from app import images
+from app.errors import BadRequest
+from app.images import Fit
+
+MAX_WAIT_S = 600
+RESOLUTIONS = range(32, 2049)
+
+Source = Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF")]
+Resolution = Annotated[
+    str,
+    Form(
+        description="short side in px, 32 to 2048; `native`: as uploaded; empty: as uploaded but at most 512, for a "
+        "StarGAN model the size it was trained at"
+    ),
+]
+FitField = Annotated[Fit, Form(description="`keep` the aspect, stretch to a `square`, or `crop` the middle square")]
+Wait = Annotated[float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: do not wait")]
+
+
+def resolution(value: str) -> images.Resolution:
+    """The field ``resolution``, read.
+
+    Raises:
+        BadRequest: it is neither a number in its range nor ``native``.
+    """
+    if not value:
+        return None
+    if value == "native":
+        return "native"
+    if len(value) > 4 or not value.isascii() or not value.isdigit() or int(value) not in RESOLUTIONS:
+        bounds = f"{RESOLUTIONS[0]} to {RESOLUTIONS[-1]}"
+        raise BadRequest(f"resolution: {value[:40]!r} is neither a number of pixels from {bounds} nor 'native'.")
+    return int(value)

@@ -1,0 +1,141 @@
+"""From an order to its answer: settle, decode, queue, wait, and say how it ended."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app import images
+from app.deps import Services
+from app.errors import NotReady, Unavailable
+from app.images import Geometry
+from app.negotiation import JSON
+from app.results import Events, ended
+from app.schemas import Job
+from models.catalog import Model
+from worker.contract import JobEvent, JobState, Kind, Status, StyleGuide, Task
+from worker.queue import new_job_id
+
+NO_WORKER_S = 30  # without any worker; a restart takes less
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client wants done, once every field of its request was found acceptable."""
+
+    model: Model  # that runs
+    image: bytes  # as uploaded
+    geometry: Geometry
+    guide: StyleGuide | None = None  # of StarGAN models
+    reference: bytes | None = None  # as uploaded, if it guides
+    kind: Kind = "translation"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that was waited for, and how it ended; ``event`` is None if it has not within the wait."""
+
+    job_id: str
+    event: JobEvent | None
+
+
+def require_worker(services: Services) -> None:
+    """Refuse to take work that nobody would do.
+
+    Raises:
+        Unavailable: no worker was heard of for a while.
+    """
+    if services.dispatcher.no_worker_for_s > NO_WORKER_S:
+        raise Unavailable(f"No worker was heard of for {NO_WORKER_S} s. The operator starts one with: doppel worker")
+
+
+async def carry_out(request: Request, services: Services, order: Order, wait_s: float) -> Ended:
+    """Queue the order and wait for its end. A client that goes away takes its job with it."""
+    job_id = new_job_id()
+    with services.dispatcher.watching(job_id) as events:
+        await run_in_threadpool(_submit, services, job_id, order)
+        event = await _outcome(request, services, job_id, events, wait_s) if wait_s else None
+    return Ended(job_id, event)
+
+
+def _submit(services: Services, job_id: str, order: Order) -> None:
+    started = time.perf_counter()
+    pictures = [_decode(services, order.image, order.geometry)]
+    if order.reference is not None:
+        # The style encoder reads pictures of one size, squeezed into it as in training.
+        pictures.append(_decode(services, order.reference, Geometry(order.model.card.image_size, "square")))
+    decode_ms = round((time.perf_counter() - started) * 1000, 1)
+    height, width, _ = pictures[0].shape
+    task = Task(kind=order.kind, model=order.model.name, height=height, width=width, guide=order.guide)
+    services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id)
+
+
+def _decode(services: Services, data: bytes, geometry: Geometry) -> images.Picture:
+    settings = services.settings
+    with services.decoding:
+        return images.decode(
+            data, geometry, max_pixels=settings.max_pixels, max_output_pixels=settings.max_output_pixels
+        )
+
+
+async def _outcome(request: Request, services: Services, job_id: str, events: Events, wait_s: float) -> JobEvent | None:
+    """How the job ended; None if it has not within ``wait_s``."""
+    outcome = asyncio.ensure_future(ended(events))
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({outcome, gone}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if outcome.done():
+            return outcome.result()
+        if gone.done():
+            await run_in_threadpool(services.queue.cancel, job_id)
+        return None
+    finally:
+        outcome.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer(services: Services, order: Order, done: Ended, media_type: str) -> Response:
+    """The picture if there is one and the client wants it, else the job."""
+    if done.event is not None and done.event.status is Status.SUCCEEDED and media_type != JSON:
+        return await run_in_threadpool(_picture_answer, services, done.event, order.model.name, media_type)
+    return await run_in_threadpool(job_answer, services, done)
+
+
+def job_answer(services: Services, done: Ended) -> Response:
+    """The job: with 202 while its end was not waited for, whatever has become of it since."""
+    waited = done.event is not None
+    state: JobState | None = services.queue.state(done.job_id)
+    if state is None:
+        raise Unavailable("The queue lost this job. Send it again.")
+    if waited and state.status is Status.CANCELED:
+        raise NotReady("The job was canceled while it was waited for.")
+    status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
+    job = Job.of(state)
+    headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self, "Vary": "Accept"}
+    return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
+
+
+def _picture_answer(services: Services, event: JobEvent, model: str, media_type: str) -> Response:
+    picture = services.queue.picture(event.id)
+    if picture is None:
+        raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
+    services.dispatcher.delivered(event.id)
+    started = time.perf_counter()
+    body = images.encode(picture, media_type)
+    timings = event.timings
+    stages = {
+        "decode": timings.decode_ms,
+        "queue": timings.queue_ms,
+        "inference": timings.inference_ms,
+        "encode": round((time.perf_counter() - started) * 1000, 1),
+    }
+    timing = ", ".join(f"{stage};dur={spent_ms}" for stage, spent_ms in stages.items() if spent_ms is not None)
+    headers = {"X-Job-Id": event.id, "X-Model": model, "Server-Timing": timing, "Vary": "Accept"}
+    return Response(body, headers=headers, media_type=media_type)

@@ -1,0 +1,121 @@
+"""A StarGAN v2 as a function: pictures and guides in, pictures out; or pictures in, style codes out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from models import pixels
+from models.catalog import Model
+from models.loading import weights_of
+from models.pixels import Picture
+from models.precision import PROBE_SIDE, cheapest, probe
+from models.stargan_v2.ensemble import Ensemble
+from models.stargan_v2.losses import Masks
+from models.stargan_v2.networks import Generator
+from models.stargan_v2.style import latent_code, mean_styles, truncate
+
+log = logging.getLogger("doppel.models")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What a picture is to become: a domain, and one of the four that follow ``psi``."""
+
+    domain: int  # its place among the model's domains
+    psi: float = 1.0  # truncation of a latent code's style towards the domain's mean; 1: none
+    seed: int | None = None  # of a latent code
+    latent: Sequence[float] | None = None  # latent_dim numbers
+    style: Sequence[float] | None = None  # style_dim numbers
+    reference: Picture | None = None  # (img_size, img_size, 3) uint8 RGB, of that domain
+
+
+class Stylist:
+    """The networks on their device, the generator at the lowest precision that keeps its pictures.
+
+    Args:
+        model: a StarGAN v2 of the catalog, with its weights at hand.
+
+    Raises:
+        ModelUnavailable: its weights are not at hand.
+        CheckpointError: its weights file is not what its card says.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        weights = weights_of(model)
+        card = model.card
+        arguments: dict[str, Any] = dict(weights.arguments)
+        arguments["w_hpf"] = card.network["w_hpf"]  # how strong the high-pass path is does not show in the weights
+        ensemble = Ensemble(**arguments)
+        ensemble.load_state_dict(weights.state)
+        ensemble.requires_grad_(False).eval().to(device)
+        self.device = device
+        self.latent_dim = arguments["latent_dim"]
+        self._ensemble = ensemble
+        self._masked = card.masks
+        self._mean_styles = mean_styles(ensemble.mapping_network, self.latent_dim, arguments["num_domains"])
+        self._generator, self.dtype = cheapest(ensemble.generator, device, self._try_out)
+        self.nbytes = sum(tensor.nbytes for tensor in ensemble.state_dict().values())
+        log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
+
+    def _try_out(self, generator: Generator, dtype: torch.dtype) -> torch.Tensor:
+        masks = self._ones(dtype) if self._masked else None
+        out: torch.Tensor = generator(probe(self.device).to(dtype), self._mean_styles[:1].to(dtype), masks)
+        return out
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[Picture], guides: Sequence[Guide]) -> list[Picture]:
+        """Give each picture the style of its guide.
+
+        Args:
+            pictures: N of (H, W, 3), uint8 RGB, of one shape with sides multiples of 32.
+            guides: N.
+        """
+        x = pixels.to_tensor(pictures).to(self.device)
+        s = self.styles(guides).to(self.dtype)
+        return pixels.to_pictures(self._generator(x.to(self.dtype), s, self._masks(x)))
+
+    @torch.inference_mode()
+    def styles(self, guides: Sequence[Guide]) -> torch.Tensor:
+        """The style codes (N, style_dim), float32, that the guides lead to."""
+        codes: dict[int, torch.Tensor] = {}
+        of_latent = [n for n, guide in enumerate(guides) if guide.style is None and guide.reference is None]
+        if of_latent:
+            chosen = [guides[n] for n in of_latent]
+            z = torch.cat([self._latent(guide) for guide in chosen]).to(self.device)
+            y = self._domains(chosen)
+            psi = torch.tensor([guide.psi for guide in chosen], device=self.device)[:, None]
+            s = truncate(self._ensemble.mapping_network(z, y), self._mean_styles[y], psi)
+            codes |= dict(zip(of_latent, s, strict=True))
+        of_reference = [n for n, guide in enumerate(guides) if guide.reference is not None]
+        if of_reference:
+            chosen = [guides[n] for n in of_reference]
+            x_ref = pixels.to_tensor([guide.reference for guide in chosen if guide.reference is not None])
+            s = self._ensemble.style_encoder(x_ref.to(self.device), self._domains(chosen))
+            codes |= dict(zip(of_reference, s, strict=True))
+        for n, guide in enumerate(guides):
+            if guide.style is not None:
+                codes[n] = torch.tensor(guide.style, dtype=torch.float32, device=self.device)
+        return torch.stack([codes[n] for n in range(len(guides))])
+
+    def _latent(self, guide: Guide) -> torch.Tensor:
+        if guide.latent is not None:
+            return torch.tensor(guide.latent, dtype=torch.float32)[None]
+        return latent_code(guide.seed or 0, self.latent_dim)
+
+    def _domains(self, guides: Sequence[Guide]) -> torch.Tensor:
+        return torch.tensor([guide.domain for guide in guides], device=self.device)
+
+    def _masks(self, x: torch.Tensor) -> Masks | None:
+        if self._masked is None:
+            return None
+        if self._masked == "ones" or self._ensemble.landmarks is None:
+            return self._ones(self.dtype)
+        first, second = self._ensemble.landmarks.masks(x)
+        return first.to(self.dtype), second.to(self.dtype)
+
+    def _ones(self, dtype: torch.dtype) -> Masks:
+        mask = torch.ones(1, 1, PROBE_SIDE, PROBE_SIDE, dtype=dtype, device=self.device)
+        return mask, mask

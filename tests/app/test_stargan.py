@@ -1,0 +1,199 @@
+"""The StarGAN calls over real HTTP, with a real worker that holds a tiny StarGAN v2."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import add_stargan
+from tests.pictures import decoded, encoded, landscape
+from tests.processes import api, eventually, process, ready
+
+PHOTO = encoded(landscape())
+REFERENCES = [encoded(Image.new("RGB", (40, 30), color)) for color in ("navy", "orange")]
+
+
+@pytest.fixture(scope="module")
+def service(redis_server, tmp_path_factory):
+    """A client of the service: a CycleGAN ``tiny`` and two StarGANs, one of them the default."""
+    from app.settings import Settings
+    from tests.conftest import add_model
+
+    root = tmp_path_factory.mktemp("stargan")
+    add_model(root / "weights", "tiny", ready=True)
+    for name in ("stargan-monet-lite", "other"):
+        add_stargan(root / "weights", name)
+    settings = Settings(
+        redis_url=redis_server.url, weights_dir=root / "weights", data_dir=root / "var", device="cpu", offline=True
+    )
+    names = ("redis_url", "data_dir", "weights_dir", "device")
+    env = os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
+    with (
+        api(settings) as client,
+        process(sys.executable, "-m", "app.cli", "worker", env=env | {"DOPPEL_PRELOAD": "stargan-monet-lite"}),
+    ):
+        eventually(lambda: ready(client), within_s=60)
+        yield client
+
+
+def upload(*, reference=None, **fields):
+    files = {"image": ("photo.png", PHOTO, "image/png")}
+    if reference is not None:
+        files["reference"] = ("reference.png", reference, "image/png")
+    return {"files": files, "data": fields}
+
+
+def picture(answer):
+    assert answer.status_code == 200, answer.text
+    return decoded(answer.content).astype(int)
+
+
+def difference(a, b):
+    return np.abs(a - b).mean()
+
+
+def test_a_picture_and_a_reference_are_all_that_is_needed(service):
+    answer = service.post("/stargan/reference", **upload(reference=REFERENCES[0]))
+    assert picture(answer).shape == (64, 96, 3)
+    assert answer.headers["x-model"] == "stargan-monet-lite"
+    assert "decode" in answer.headers["server-timing"]
+
+
+def test_different_references_give_different_pictures(service):
+    first, second, again = (
+        picture(service.post("/stargan/reference", **upload(reference=REFERENCES[n]))) for n in (0, 1, 0)
+    )
+    assert difference(first, second) > 1
+    assert difference(first, again) <= 1
+
+
+def test_a_seed_stands_for_the_same_style_always(service):
+    one, other, again = (picture(service.post("/stargan/latent", **upload(seed=str(seed)))) for seed in (1, 2, 1))
+    assert difference(one, again) <= 1
+    assert difference(one, other) > 0.5
+
+
+def test_a_latent_code_may_be_given_whole(service):
+    latent = json.dumps([0.5] * 16)
+    one, two = (picture(service.post("/stargan/latent", **upload(latent=latent, domain=d))) for d in ("", "photo"))
+    assert difference(one, two) > 0.5
+
+
+def test_truncation_leads_to_the_domains_mean(service):
+    by_seed = [picture(service.post("/stargan/latent", **upload(seed=str(seed), psi="0"))) for seed in (1, 2)]
+    assert difference(*by_seed) <= 1
+
+
+def test_a_style_code_does_what_its_picture_does(service):
+    answer = service.post("/stargan/style", files={"image": ("r.png", REFERENCES[1], "image/png")})
+    assert answer.status_code == 200, answer.text
+    code = answer.json()
+    assert (code["domain"], code["model"], len(code["style"])) == ("painting", "stargan-monet-lite", 8)
+    by_code = service.post("/stargan/reference", **upload(style=json.dumps(code["style"])))
+    by_picture = service.post("/stargan/reference", **upload(reference=REFERENCES[1]))
+    assert difference(picture(by_code), picture(by_picture)) <= 1
+
+
+def test_a_style_code_can_be_fetched_later_with_its_job(service):
+    job = service.post(
+        "/stargan/style", files={"image": ("r.png", PHOTO, "image/png")}, data={"wait": "0", "domain": "photo"}
+    )
+    assert job.status_code == 202
+    eventually(lambda: service.get(job.json()["links"]["self"]).json()["status"] == "succeeded")
+    assert len(service.get(job.json()["links"]["self"]).json()["style"]) == 8
+    picture_of_it = service.get(job.json()["links"]["image"])
+    assert picture_of_it.status_code == 409
+    assert "style code" in picture_of_it.json()["detail"]
+
+
+def test_translate_does_the_same(service):
+    by_name = picture(service.post("/stargan/latent", **upload(seed="5", model="other", domain="photo")))
+    by_translate = picture(service.post("/translate", **upload(seed="5", model="other", domain="photo")))
+    assert difference(by_name, by_translate) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape"),
+    [
+        ({}, (64, 96)),
+        ({"fit": "square"}, (64, 64)),
+        ({"fit": "crop", "resolution": "96"}, (96, 96)),
+        ({"resolution": "100"}, (96, 128)),
+    ],
+)
+def test_size_and_shape_can_be_chosen(service, fields, shape):
+    assert picture(service.post("/stargan/latent", **upload(seed="1", **fields))).shape[:2] == shape
+
+
+def test_the_catalog_tells_of_domains(service):
+    assert service.get("/models/other").json()["domains"] == ["painting", "photo"]
+    assert service.get("/models/tiny").json()["domains"] == []
+
+
+def test_the_drop_down_of_a_stargan_call_holds_stargan_models(service):
+    schemas = service.get("/openapi.json").json()["components"]["schemas"]
+    body = next(schema for name, schema in schemas.items() if "stargan_latent" in name)
+    assert body["properties"]["model"]["enum"] == ["", "other", "stargan-monet-lite"]
+
+
+IMAGE = {"image": ("photo.png", PHOTO, "image/png")}
+SIXTEEN = json.dumps([0.1] * 16)
+BAD = {
+    "unknown domain": ("/stargan/latent", {"seed": "1", "domain": "dog"}, "Domains: painting, photo"),
+    "unknown domain of a reference": ("/stargan/reference", {"style": "[0,0,0,0,0,0,0,0]", "domain": "x"}, "no domain"),
+    "unknown domain of a style": ("/stargan/style", {"domain": "PAINTING"}, "Domains: painting, photo"),
+    "unknown domain in translate": ("/translate", {"model": "other", "seed": "1", "domain": "cat"}, "no domain"),
+    "unknown model": ("/stargan/latent", {"seed": "1", "model": "nobody"}, "no model"),
+    "a CycleGAN": ("/stargan/latent", {"seed": "1", "model": "tiny"}, "tiny is no StarGAN model"),
+    "a CycleGAN for a style": ("/stargan/style", {"model": "tiny"}, "StarGAN models: other, stargan-monet-lite"),
+    "no guide": ("/stargan/latent", {}, "exactly one of"),
+    "no reference": ("/stargan/reference", {}, "not none"),
+    "no guide in translate": ("/translate", {"model": "other"}, "exactly one of"),
+    "seed and latent": ("/stargan/latent", {"seed": "1", "latent": SIXTEEN}, "not seed and latent"),
+    "seed and style": ("/translate", {"model": "other", "seed": "1", "style": "[0]"}, "not seed and style"),
+    "three guides": ("/translate", {"model": "other", "seed": "1", "style": "[0]", "latent": SIXTEEN}, "seed and lat"),
+    "short latent": ("/stargan/latent", {"latent": "[1, 2]"}, "2 numbers; this model takes 16"),
+    "long latent": ("/stargan/latent", {"latent": json.dumps([0] * 17)}, "17 numbers; this model takes 16"),
+    "endless latent": ("/stargan/latent", {"latent": json.dumps([0] * 9000)}, "9000 numbers"),
+    "latent of words": ("/stargan/latent", {"latent": json.dumps(["a"] * 16)}, "16 finite numbers"),
+    "latent of booleans": ("/stargan/latent", {"latent": json.dumps([True] * 16)}, "finite numbers"),
+    "latent with NaN": ("/stargan/latent", {"latent": "[NaN" + ", 0" * 15 + "]"}, "finite numbers"),
+    "infinite latent": ("/stargan/latent", {"latent": "[1e999" + ", 0" * 15 + "]"}, "finite numbers"),
+    "latent that is an object": ("/stargan/latent", {"latent": '{"a": 1}'}, "finite numbers"),
+    "latent that is no JSON": ("/stargan/latent", {"latent": "one, two"}, "not a JSON list"),
+    "deeply nested latent": ("/stargan/latent", {"latent": "[" * 100_000}, "not a JSON list"),
+    "short style": ("/stargan/reference", {"style": "[1]"}, "1 numbers; this model takes 8"),
+    "latent as style": ("/stargan/reference", {"style": SIXTEEN}, "16 numbers; this model takes 8"),
+    "style beyond every float": ("/stargan/reference", {"style": "[" + "9" * 400 + ", 0, 0, 0, 0, 0, 0, 0]"}, "finite"),
+    "negative seed": ("/stargan/latent", {"seed": "-1"}, "seed"),
+    "seed of words": ("/stargan/latent", {"seed": "lucky"}, "not a whole number"),
+    "seed beyond bounds": ("/stargan/latent", {"seed": str(2**63)}, "seed"),
+    "seed in other digits": ("/stargan/latent", {"seed": "١"}, "seed"),
+    "psi over 1": ("/stargan/latent", {"seed": "1", "psi": "1.5"}, "psi"),
+    "psi of words": ("/stargan/latent", {"seed": "1", "psi": "much"}, "psi"),
+    "psi that is no number": ("/stargan/latent", {"seed": "1", "psi": "nan"}, "psi"),
+    "wait of a day": ("/stargan/latent", {"seed": "1", "wait": "86400"}, "wait"),
+    "resolution": ("/stargan/latent", {"seed": "1", "resolution": "huge"}, "resolution"),
+    "fit": ("/stargan/latent", {"seed": "1", "fit": "stretch"}, "fit"),
+    "a guide for a CycleGAN": ("/translate", {"model": "tiny", "seed": "1"}, "takes no seed"),
+    "a domain for a CycleGAN": ("/translate", {"model": "tiny", "domain": "photo"}, "takes no domain"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_are_told_what_was_wrong(service, case):
+    path, fields, words = BAD[case]
+    answer = service.post(path, files=IMAGE, data=fields)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"not a picture", PHOTO[:80]])
+def test_a_bad_reference_is_refused_like_any_picture(service, data):
+    answer = service.post("/stargan/reference", **upload(reference=data))
+    assert answer.status_code == 422
+    assert service.post("/stargan/reference", files={"reference": ("r.png", PHOTO, "image/png")}).status_code == 422
