@@ -58,7 +58,7 @@ class ModelFile(BaseModel):
     name: str
     sha256: str | None = None  # None: upstream publishes no hash; pinned in LOCK_FILE at the first fetch
     url: str | None = None  # None: the file ships in the model's folder
-    format: Literal["safetensors", "pytorch"] = "safetensors"
+    format: Literal["safetensors", "pytorch", "numpy"] = "safetensors"
 
 
 class ModelCard(BaseModel):

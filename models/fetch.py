@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from models import checkpoint
-from models.architecture import CYCLEGAN
 from models.catalog import (
     FAILURE_FILE,
     LOCK_FILE,
@@ -26,6 +25,7 @@ from models.catalog import (
     ModelFile,
     read_lock,
 )
+from models.conversion import convert
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -72,33 +72,43 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
 
 def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | None) -> None:
     upstream = [file for file in card.files if file.url is not None]
-    if len(upstream) != 1:
+    if not upstream:
         raise FetchError(f"{card.name} has no upstream file to fetch")
-    file = upstream[0]
-    part = folder / f"{file.name}.part"
-    _download(file, part, mirror)
-
-    digest = checkpoint.sha256(part)
     lock = read_lock(folder)
+    digests = {}
+    for file in upstream:
+        part = _part(folder, file)
+        _download(file, part, mirror)
+        digests[file.name] = checkpoint.sha256(part)
+        _check_pin(file, digests[file.name], lock, part)
+    complete = [folder / file.name for file in upstream]
+    for file, path in zip(upstream, complete, strict=True):
+        _part(folder, file).replace(path)  # the checks name the files as they are known
+    try:
+        converted = convert(card, complete)
+    finally:
+        for path in complete:
+            path.unlink()
+    new = folder / f"new-{WEIGHTS_FILE}"
+    checkpoint.save(converted.state, new)
+    _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: checkpoint.sha256(new)})
+    new.replace(target)  # last, so that no weights are ever here without their hash
+    for note in converted.notes:
+        print(f"{card.name}: {note}", file=sys.stderr)
+
+
+def _part(folder: Path, file: ModelFile) -> Path:
+    return folder / f"{file.name}.part"
+
+
+def _check_pin(file: ModelFile, digest: str, lock: dict[str, str], part: Path) -> None:
     pinned = lock.get(file.name, file.sha256)
     if pinned is not None and digest != pinned:
         part.unlink()
         raise FetchError(
             f"{file.name} has sha256 {digest}, but {pinned} was pinned when it was first fetched: it changed upstream "
-            f"or on the way. If the new file is wanted, remove {folder / LOCK_FILE}"
+            f"or on the way. If the new file is wanted, remove {part.parent / LOCK_FILE}"
         )
-    complete = folder / file.name
-    part.replace(complete)  # the checks name the file as it is known
-    try:
-        weights = checkpoint.load_exactly(complete, CYCLEGAN, card.network)
-    finally:
-        complete.unlink()
-    converted = folder / f"new-{WEIGHTS_FILE}"
-    checkpoint.save(weights.state, converted)
-    _write_json(folder / LOCK_FILE, {**lock, file.name: digest, WEIGHTS_FILE: checkpoint.sha256(converted)})
-    converted.replace(target)  # last, so that no weights are ever here without their hash
-    for note in weights.notes:
-        print(f"{card.name}: {note}", file=sys.stderr)
 
 
 def _intact(target: Path, folder: Path) -> bool:
