@@ -16,7 +16,7 @@ from app.errors import BadPicture, BadRequest
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
 Fit = Literal["keep", "square", "crop"]
-Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, at most DEFAULT_RESOLUTION
+Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, within a bound
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
@@ -45,10 +45,16 @@ class Geometry:
     resolution: Resolution = None
     fit: Fit = "keep"
     multiple: int = SIDE_MULTIPLE  # px, that both sides are multiples of
+    at_most: int = DEFAULT_RESOLUTION  # px, short side of a picture for which no resolution is named
 
     def for_stargan(self, image_size: int) -> "Geometry":
         """For a model that was trained at ``image_size`` and halves pictures more often."""
         return Geometry(self.resolution or image_size, self.fit, LONG_SIDE_MULTIPLE)
+
+    @classmethod
+    def squeezed(cls, image_size: int) -> "Geometry":
+        """Into the one shape that a style encoder reads, as its training pictures were."""
+        return cls(image_size, "square")
 
 
 def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
@@ -154,7 +160,7 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
     width, height = size
     short, long = sorted(size)
     if geometry.resolution is None:
-        wanted = min(short, DEFAULT_RESOLUTION)
+        wanted = min(short, geometry.at_most)
     else:
         wanted = short if geometry.resolution == "native" else geometry.resolution
     side = max(MIN_SIDE, geometry.multiple, wanted // geometry.multiple * geometry.multiple)

@@ -38,6 +38,7 @@ class Job(BaseModel):
     finished_at: datetime | None
     timings: Annotated[Timings, Field(description="milliseconds spent in each stage")]
     style: Annotated[list[float] | None, Field(description="the style code, of a job of kind `style`")]
+    notes: Annotated[list[str], Field(description="what was done with the pictures that is worth knowing")]
     error: Failure | None
     links: JobLinks
 

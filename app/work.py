@@ -10,6 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from app import images
 from app.deps import Services
 from app.errors import NotReady, Unavailable
+from app.faces import cut_out
+from app.guidance import Wish
 from app.images import Geometry
 from app.negotiation import JSON
 from app.results import Events, ended
@@ -18,6 +20,7 @@ from models.catalog import Model
 from worker.contract import JobEvent, JobState, Kind, Status, StyleGuide, Task
 from worker.queue import new_job_id
 
+PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
 NO_WORKER_S = 30  # without any worker; a restart takes less
 
 
@@ -31,6 +34,21 @@ class Order:
     guide: StyleGuide | None = None  # of StarGAN models
     reference: bytes | None = None  # as uploaded, if it guides
     kind: Kind = "translation"
+    align: bool = False  # both pictures are photos, of which the face is wanted
+
+
+def stargan_order(model: Model, image: bytes, geometry: Geometry, wish: Wish, *, align: bool) -> Order:
+    """The order for a StarGAN model; faces are aligned if its card says so and the client does not object.
+
+    Raises:
+        BadRequest: the wish is not acceptable to this model.
+    """
+    guide = wish.guide(model)
+    faces = model.card.align == "face"
+    size = model.card.image_size
+    # A face that is taken as it is must still fill the one shape that the landmark network reads.
+    geometry = Geometry.squeezed(size) if faces else geometry.for_stargan(size)
+    return Order(model, image, geometry, guide, wish.reference, align=align and faces)
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class Ended:
 
     job_id: str
     event: JobEvent | None
+    notes: list[str]  # what was done with the pictures that their owner should know
 
 
 def require_worker(services: Services) -> None:
@@ -55,21 +74,30 @@ async def carry_out(request: Request, services: Services, order: Order, wait_s: 
     """Queue the order and wait for its end. A client that goes away takes its job with it."""
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        await run_in_threadpool(_submit, services, job_id, order)
+        notes = await run_in_threadpool(_submit, services, job_id, order)
         event = await _outcome(request, services, job_id, events, wait_s) if wait_s else None
-    return Ended(job_id, event)
+    return Ended(job_id, event, notes)
 
 
-def _submit(services: Services, job_id: str, order: Order) -> None:
+def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     started = time.perf_counter()
-    pictures = [_decode(services, order.image, order.geometry)]
+    uploads = {"image": (order.image, order.geometry)}
     if order.reference is not None:
-        # The style encoder reads pictures of one size, squeezed into it as in training.
-        pictures.append(_decode(services, order.reference, Geometry(order.model.card.image_size, "square")))
+        uploads["reference"] = (order.reference, Geometry.squeezed(order.model.card.image_size))
+    pictures, notes = [], []
+    for field, (data, geometry) in uploads.items():
+        picture = _decode(services, data, PHOTO if order.align else geometry)
+        if order.align:
+            picture, remark = cut_out(picture, what=field)
+            notes += [remark] if remark else []
+        pictures.append(picture)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     height, width, _ = pictures[0].shape
-    task = Task(kind=order.kind, model=order.model.name, height=height, width=width, guide=order.guide)
-    services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id)
+    task = Task(
+        kind=order.kind, model=order.model.name, height=height, width=width, guide=order.guide, align=order.align
+    )
+    services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id, notes=notes)
+    return notes
 
 
 def _decode(services: Services, data: bytes, geometry: Geometry) -> images.Picture:
@@ -104,7 +132,7 @@ async def _disconnected(request: Request) -> None:
 async def answer(services: Services, order: Order, done: Ended, media_type: str) -> Response:
     """The picture if there is one and the client wants it, else the job."""
     if done.event is not None and done.event.status is Status.SUCCEEDED and media_type != JSON:
-        return await run_in_threadpool(_picture_answer, services, done.event, order.model.name, media_type)
+        return await run_in_threadpool(_picture_answer, services, done.event, done.notes, order.model.name, media_type)
     return await run_in_threadpool(job_answer, services, done)
 
 
@@ -122,7 +150,7 @@ def job_answer(services: Services, done: Ended) -> Response:
     return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
 
 
-def _picture_answer(services: Services, event: JobEvent, model: str, media_type: str) -> Response:
+def _picture_answer(services: Services, event: JobEvent, notes: list[str], model: str, media_type: str) -> Response:
     picture = services.queue.picture(event.id)
     if picture is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
@@ -138,4 +166,6 @@ def _picture_answer(services: Services, event: JobEvent, model: str, media_type:
     }
     timing = ", ".join(f"{stage};dur={spent_ms}" for stage, spent_ms in stages.items() if spent_ms is not None)
     headers = {"X-Job-Id": event.id, "X-Model": model, "Server-Timing": timing, "Vary": "Accept"}
+    if notes:
+        headers["X-Note"] = "; ".join(notes)
     return Response(body, headers=headers, media_type=media_type)

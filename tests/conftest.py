@@ -78,7 +78,7 @@ def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
 def add_stargan(root: Path, name: str, **card: object) -> Path:
     """Write a folder with a tiny StarGAN v2 of two domains that carries edges over, ready to run."""
     torch.manual_seed(len(name))
-    ensemble = Ensemble(**TINY_STARGAN)
+    ensemble = Ensemble(**(card.get("network") or TINY_STARGAN))
     init_he(ensemble)
     folder = root / name
     folder.mkdir(parents=True)

@@ -16,6 +16,8 @@ JANITOR_LOCK = "doppel:janitor"
 Kind = Literal["translation", "style"]  # a picture out, or a style code
 
 MAX_TRIES = 3  # of a job whose worker died
+FACE_SIDE = 512  # px of a cut-out face that the worker is to align
+FACE_MARGIN = 2.4  # its side in widths of the face
 LEASE_S = 6  # a job is its worker's for so long after each heartbeat
 HEARTBEAT_S = 2
 SWEEP_S = 1  # the janitor's period
@@ -60,11 +62,12 @@ class Task(BaseModel):
     height: int  # px, of the source
     width: int  # px
     guide: StyleGuide | None = None  # of StarGAN models
+    align: bool = False  # its pictures are cut-out faces, to be aligned first
 
     @property
     def batch_key(self) -> str:
         """Jobs with equal keys can run in one batch."""
-        return f"{self.model}/{self.kind}/{self.height}x{self.width}"
+        return f"{self.model}/{self.kind}{'/align' if self.align else ''}/{self.height}x{self.width}"
 
 
 class Failure(BaseModel):
@@ -89,6 +92,7 @@ class JobMeta(BaseModel):
     model: str
     timings: Timings = Timings()
     style: list[float] | None = None  # the result of a job of kind style
+    notes: list[str] = []  # what was done with its pictures that their owner should know
     error: Failure | None = None
 
 
@@ -106,6 +110,7 @@ class JobState(BaseModel):
     finished_at: datetime | None = None
     timings: Timings
     style: list[float] | None = None
+    notes: list[str] = []
     error: Failure | None = None
 
 

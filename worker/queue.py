@@ -77,19 +77,27 @@ class InferenceQueue:
         self._queue = rq_queue(connection)
         self._room = _Room(connection, self._queue.key, limit)
 
-    def submit(self, task: Task, *pictures: Picture, decode_ms: float, job_id: str | None = None) -> str:
+    def submit(
+        self,
+        task: Task,
+        *pictures: Picture,
+        decode_ms: float,
+        job_id: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> str:
         """Accept a piece of work; when this returns, Redis holds both job and pictures.
 
         Args:
             pictures: the source (task.height, task.width, 3), uint8 RGB; behind it the reference, if one guides.
             job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
+            notes: what was done with the pictures that their owner should know.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
         """
         job_id = job_id or new_job_id()
         data = pack(*pictures)
-        meta = JobMeta(kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms))
+        meta = JobMeta(kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms), notes=list(notes))
         with _translating_errors():
             # Beside the input there must be room for the output, which is as large.
             self._room.claim(2 * len(data))
@@ -137,6 +145,7 @@ class InferenceQueue:
             finished_at=job.ended_at if status.ended else None,
             timings=meta.timings,
             style=meta.style,
+            notes=meta.notes,
             error=error,
         )
 

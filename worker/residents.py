@@ -40,6 +40,8 @@ class Residents:
         model = self.load(task.model)
         if isinstance(model, Translator):
             return model([work.pictures[0] for work in works])
+        if task.align:
+            works = [Work(work.task, model.aligned(work.pictures)) for work in works]
         guides = [_guide(work) for work in works]
         if task.kind == "style":
             codes: list[list[float]] = model.styles(guides).tolist()

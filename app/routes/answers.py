@@ -29,6 +29,7 @@ def picture(description: str) -> dict[str, Any]:
             "X-Job-Id": "the job, for `GET /jobs/{id}`",
             "X-Model": "the model that ran",
             "Server-Timing": "milliseconds of decode, queue, inference and encode",
+            "X-Note": "what was done with the pictures that is worth knowing",
         }.items()
     }
     return {"description": description, "content": {kind: binary for kind in MEDIA_TYPES}, "headers": headers}

@@ -1,17 +1,17 @@
 """POST /stargan/reference, /stargan/latent and /stargan/style."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import ServicesDep
+from app.deps import Services, ServicesDep
 from app.guidance import Wish, domain_index
 from app.images import Geometry
 from app.negotiation import accepted_type
 from app.routes import answers, fields
 from app.schemas import StyleCode
-from app.work import Order, answer, carry_out, job_answer, require_worker
+from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_order
 from worker.contract import Status, StyleGuide
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
@@ -22,6 +22,14 @@ StarganModel = Annotated[
     Form(
         description="a StarGAN model of `GET /models`; empty: `stargan-celeba-hq` if its weights are here, else "
         "`stargan-monet-lite`"
+    ),
+]
+
+Align = Annotated[
+    Literal["auto", "none"],
+    Form(
+        description="`auto`: as the model's card says, for faces the face is found, turned and cropped, in source and "
+        "reference alike; `none`: the pictures are taken as they are"
     ),
 ]
 
@@ -44,6 +52,7 @@ async def by_reference(
     style: Annotated[str, Form(description="instead of a reference: its style code, from `/stargan/style`")] = "",
     domain: Domain = "",
     model: StarganModel = "",
+    align: Align = "auto",
     resolution: fields.Resolution = "",
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
@@ -53,7 +62,8 @@ async def by_reference(
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
     wish = Wish(domain, await reference.read() if reference else None, style=style)
-    return await _translated(request, services, image, wish, model, Geometry(fields.resolution(resolution), fit), wait)
+    geometry = Geometry(fields.resolution(resolution), fit)
+    return await _translated(request, services, image, wish, model, geometry, align, wait)
 
 
 @router.post(
@@ -70,6 +80,7 @@ async def by_latent(
     ] = 1.0,
     domain: Domain = "",
     model: StarganModel = "",
+    align: Align = "auto",
     resolution: fields.Resolution = "",
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
@@ -79,17 +90,24 @@ async def by_latent(
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
     wish = Wish(domain, seed=seed, latent=latent, psi=psi)
-    return await _translated(request, services, image, wish, model, Geometry(fields.resolution(resolution), fit), wait)
+    geometry = Geometry(fields.resolution(resolution), fit)
+    return await _translated(request, services, image, wish, model, geometry, align, wait)
 
 
 async def _translated(
-    request: Request, services: ServicesDep, image: UploadFile, wish: Wish, model: str, geometry: Geometry, wait: float
+    request: Request,
+    services: Services,
+    image: UploadFile,
+    wish: Wish,
+    model: str,
+    geometry: Geometry,
+    align: str,
+    wait: float,
 ) -> Response:
     answer_type = accepted_type(request.headers.get("accept"))
     require_worker(services)
     runs = await run_in_threadpool(services.selection.stargan, model)
-    guide = wish.guide(runs)
-    order = Order(runs, await image.read(), geometry.for_stargan(runs.card.image_size), guide, wish.reference)
+    order = stargan_order(runs, await image.read(), geometry, wish, align=align == "auto")
     done = await carry_out(request, services, order, wait)
     return await answer(services, order, done, answer_type)
 
@@ -110,6 +128,7 @@ async def read_style(
     image: fields.Source,
     domain: Domain = "",
     model: StarganModel = "",
+    align: Align = "auto",
     wait: fields.Wait = 60,
 ) -> Response | StyleCode:
     """The numbers that stand for a picture's style; send them as `style` wherever a reference is taken.
@@ -119,8 +138,14 @@ async def read_style(
     require_worker(services)
     runs = await run_in_threadpool(services.selection.stargan, model)
     index = domain_index(runs, domain)
-    geometry = Geometry(runs.card.image_size, "square")
-    order = Order(runs, await image.read(), geometry, StyleGuide(domain=index), kind="style")
+    order = Order(
+        runs,
+        await image.read(),
+        Geometry.squeezed(runs.card.image_size),
+        StyleGuide(domain=index),
+        kind="style",
+        align=align == "auto" and runs.card.align == "face",
+    )
     done = await carry_out(request, services, order, wait)
     if done.event is not None and done.event.status is Status.SUCCEEDED:
         state = await run_in_threadpool(services.queue.state, done.job_id)

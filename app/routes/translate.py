@@ -10,7 +10,7 @@ from app.guidance import Wish
 from app.images import Geometry
 from app.negotiation import accepted_type
 from app.routes import answers, fields
-from app.work import Order, answer, carry_out, require_worker
+from app.work import Order, answer, carry_out, require_worker, stargan_order
 
 router = APIRouter(tags=["translate"])
 
@@ -53,12 +53,11 @@ async def translate(
     require_worker(services)
     wish = Wish(domain, await reference.read() if reference else None, seed, latent, style, psi)
     runs = await run_in_threadpool(services.selection.running, model)
+    data = await image.read()
     if runs.card.family == "stargan_v2":
-        guide = wish.guide(runs)
-        geometry = geometry.for_stargan(runs.card.image_size)
+        order = stargan_order(runs, data, geometry, wish, align=True)
     else:
         wish.refuse_for(runs)
-        guide = None
-    order = Order(runs, await image.read(), geometry, guide, wish.reference)
+        order = Order(runs, data, geometry)
     done = await carry_out(request, services, order, wait)
     return await answer(services, order, done, answer_type)

@@ -15,6 +15,7 @@ from models.precision import PROBE_SIDE, cheapest, probe
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.losses import Masks
 from models.stargan_v2.networks import Generator
+from models.stargan_v2.placement import place
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 
 log = logging.getLogger("doppel.models")
@@ -76,6 +77,19 @@ class Stylist:
         x = pixels.to_tensor(pictures).to(self.device)
         s = self.styles(guides).to(self.dtype)
         return pixels.to_pictures(self._generator(x.to(self.dtype), s, self._masks(x)))
+
+    @torch.inference_mode()
+    def aligned(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """Cut-out faces (S, S, 3), uint8 RGB, brought to where the training set's faces are, at the model's size.
+
+        Raises:
+            ValueError: this model's faces are not aligned.
+        """
+        landmarks = self._ensemble.landmarks
+        if landmarks is None:
+            raise ValueError("this model has no landmark network to align faces by")
+        x = pixels.to_tensor(pictures).to(self.device)
+        return pixels.to_pictures(place(x, landmarks, self._ensemble.landmark_mean, self._ensemble.img_size))
 
     @torch.inference_mode()
     def styles(self, guides: Sequence[Guide]) -> torch.Tensor:

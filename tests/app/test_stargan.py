@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import add_stargan
-from tests.pictures import decoded, encoded, landscape
+from tests.conftest import TINY_STARGAN, add_stargan
+from tests.pictures import decoded, encoded, landscape, photo
 from tests.processes import api, eventually, process, ready
 
 PHOTO = encoded(landscape())
@@ -26,6 +26,8 @@ def service(redis_server, tmp_path_factory):
     add_model(root / "weights", "tiny", ready=True)
     for name in ("stargan-monet-lite", "other"):
         add_stargan(root / "weights", name)
+    network = TINY_STARGAN | {"landmarks": 1}
+    add_stargan(root / "weights", "faces", network=network, align="face", masks="landmarks")
     settings = Settings(
         redis_url=redis_server.url, weights_dir=root / "weights", data_dir=root / "var", device="cpu", offline=True
     )
@@ -136,7 +138,7 @@ def test_the_catalog_tells_of_domains(service):
 def test_the_drop_down_of_a_stargan_call_holds_stargan_models(service):
     schemas = service.get("/openapi.json").json()["components"]["schemas"]
     body = next(schema for name, schema in schemas.items() if "stargan_latent" in name)
-    assert body["properties"]["model"]["enum"] == ["", "other", "stargan-monet-lite"]
+    assert body["properties"]["model"]["enum"] == ["", "faces", "other", "stargan-monet-lite"]
 
 
 IMAGE = {"image": ("photo.png", PHOTO, "image/png")}
@@ -148,7 +150,7 @@ BAD = {
     "unknown domain in translate": ("/translate", {"model": "other", "seed": "1", "domain": "cat"}, "no domain"),
     "unknown model": ("/stargan/latent", {"seed": "1", "model": "nobody"}, "no model"),
     "a CycleGAN": ("/stargan/latent", {"seed": "1", "model": "tiny"}, "tiny is no StarGAN model"),
-    "a CycleGAN for a style": ("/stargan/style", {"model": "tiny"}, "StarGAN models: other, stargan-monet-lite"),
+    "a CycleGAN for a style": ("/stargan/style", {"model": "tiny"}, "StarGAN models: faces, other, stargan-monet-lite"),
     "no guide": ("/stargan/latent", {}, "exactly one of"),
     "no reference": ("/stargan/reference", {}, "not none"),
     "no guide in translate": ("/translate", {"model": "other"}, "exactly one of"),
@@ -197,3 +199,43 @@ def test_a_bad_reference_is_refused_like_any_picture(service, data):
     answer = service.post("/stargan/reference", **upload(reference=data))
     assert answer.status_code == 422
     assert service.post("/stargan/reference", files={"reference": ("r.png", PHOTO, "image/png")}).status_code == 422
+
+
+PORTRAIT = encoded(photo(400, 300, (90, 40, 220)))
+CROWD = encoded(photo(800, 480, (40, 60, 140), (420, 100, 240)))
+
+
+def portrait(data=PORTRAIT, *, reference=PORTRAIT, **fields):
+    files = {"image": ("portrait.png", data, "image/png"), "reference": ("reference.png", reference, "image/png")}
+    return {"files": files, "data": {"model": "faces"} | fields}
+
+
+def test_a_model_of_faces_aligns_source_and_reference(service):
+    answer = service.post("/stargan/reference", **portrait())
+    assert picture(answer).shape == (64, 64, 3)
+    assert "x-note" not in answer.headers
+    assert difference(picture(answer), picture(service.post("/stargan/reference", **portrait(align="none")))) > 0.5
+
+
+def test_which_of_several_faces_was_taken_is_said(service):
+    answer = service.post("/stargan/reference", **portrait(CROWD))
+    assert answer.headers["x-note"] == "the largest of 2 faces in the image was taken"
+    job = service.post("/stargan/reference", **portrait(reference=CROWD), headers={"Accept": "application/json"})
+    assert job.json()["notes"] == ["the largest of 2 faces in the reference was taken"]
+
+
+@pytest.mark.parametrize(("fields", "what"), [({"data": PHOTO}, "image"), ({"reference": PHOTO}, "reference")])
+def test_a_photo_without_a_face_is_refused_unless_it_is_to_be_taken_as_it_is(service, fields, what):
+    answer = service.post("/stargan/reference", **portrait(**fields))
+    assert answer.status_code == 422
+    assert f"No face was found in the {what}" in answer.json()["detail"]
+    assert picture(service.post("/stargan/reference", **portrait(**fields, align="none"))).shape == (64, 64, 3)
+
+
+def test_a_style_is_read_from_the_face(service):
+    files = {"image": ("portrait.png", PORTRAIT, "image/png")}
+    aligned, plain = (
+        service.post("/stargan/style", files=files, data={"model": "faces", "align": align}).json()["style"]
+        for align in ("auto", "none")
+    )
+    assert aligned != plain
