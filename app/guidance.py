@@ -64,6 +64,23 @@ def domain_index(model: Model, domain: str) -> int:
     return domains.index(domain) if domain else 0
 
 
+def read_seeds(value: str, at_least: int, at_most: int) -> list[int]:
+    """The field ``seeds``, a JSON list of whole numbers.
+
+    Raises:
+        BadRequest: it is something else, or of another length.
+    """
+    try:
+        seeds = json.loads(value)
+    except (ValueError, RecursionError):
+        seeds = None
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise BadRequest(f"seeds: {value[:40]!r} is not a JSON list of whole numbers.")
+    if not at_least <= len(seeds) <= at_most:
+        raise BadRequest(f"seeds: {len(seeds)} of them; this call takes {at_least} to {at_most}.")
+    return seeds
+
+
 def _seed(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 19 and int(value) <= MAX_SEED):
         raise BadRequest(f"seed: {value[:40]!r} is not a whole number from 0 to {MAX_SEED}.")

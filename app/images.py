@@ -28,7 +28,7 @@ LONG_SIDE_MULTIPLE = 32  # coarse, so that photos share shapes and can run in on
 
 # IPTC's term for a picture that a trained model made from another picture.
 _DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+GENERATED_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>
@@ -90,6 +90,11 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
     return np.asarray(plan.apply(rgb))
 
 
+def resized(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in another size."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
 def encode(picture: Picture, media_type: str) -> bytes:
     """Write (H, W, 3) uint8 RGB as a file of ``media_type``, with no metadata but the mark of generated media."""
     file = io.BytesIO()
@@ -99,16 +104,16 @@ def encode(picture: Picture, media_type: str) -> bytes:
 
 def _write_png(image: Image.Image, file: io.BytesIO) -> None:
     info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", _XMP.decode())
+    info.add_itxt("XML:com.adobe.xmp", GENERATED_XMP.decode())
     image.save(file, "PNG", pnginfo=info, compress_level=1)  # level 6 takes three times as long to save a tenth
 
 
 def _write_jpeg(image: Image.Image, file: io.BytesIO) -> None:
-    image.save(file, "JPEG", quality=95, xmp=_XMP)
+    image.save(file, "JPEG", quality=95, xmp=GENERATED_XMP)
 
 
 def _write_webp(image: Image.Image, file: io.BytesIO) -> None:
-    image.save(file, "WEBP", quality=90, method=2, xmp=_XMP)
+    image.save(file, "WEBP", quality=90, method=2, xmp=GENERATED_XMP)
 
 
 _WRITERS: dict[str, Callable[[Image.Image, io.BytesIO], None]] = {

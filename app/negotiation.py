@@ -4,22 +4,23 @@ from app.errors import NotAcceptable
 from app.images import MEDIA_TYPES
 
 JSON = "application/json"
-_OFFERED = (*MEDIA_TYPES, JSON)  # the first one wins among equals
 
 
-def accepted_type(accept: str | None) -> str:
-    """The type to answer with: a picture's media type or ``application/json``.
+def accepted_type(accept: str | None, results: tuple[str, ...] = MEDIA_TYPES) -> str:
+    """The type to answer with: one of the result's media types or ``application/json``.
 
     Args:
-        accept: the request's Accept header; None and ``*/*`` mean PNG.
+        accept: the request's Accept header; None and ``*/*`` mean the first of ``results``.
+        results: what the result can be had as; the first one wins among equals.
 
     Raises:
         NotAcceptable: the client takes nothing that we have.
     """
-    weights = {offered: _weight(offered, accept or "*/*") for offered in _OFFERED}
-    best = max(_OFFERED, key=lambda offered: weights[offered])
+    offers = (*results, JSON)
+    weights = {offered: _weight(offered, accept or "*/*") for offered in offers}
+    best = max(offers, key=lambda offered: weights[offered])
     if weights[best] <= 0:
-        raise NotAcceptable(f"Accept: {accept} leaves nothing to answer with. Offered: {', '.join(_OFFERED)}.")
+        raise NotAcceptable(f"Accept: {accept} leaves nothing to answer with. Offered: {', '.join(offers)}.")
     return best
 
 

@@ -47,7 +47,10 @@ class Job(BaseModel):
         base = f"/jobs/{state.id}"
         links = JobLinks(self=base, image=f"{base}/image", events=f"{base}/events")
         return cls(
-            **state.model_dump(exclude={"timings", "error"}), timings=state.timings, error=state.error, links=links
+            **state.model_dump(exclude={"timings", "error", "layout"}),
+            timings=state.timings,
+            error=state.error,
+            links=links,
         )
 
 

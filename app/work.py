@@ -2,25 +2,27 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app import images
 from app.deps import Services
-from app.errors import NotReady, Unavailable
+from app.errors import BadPicture, BadRequest, NotReady, Unavailable
 from app.faces import cut_out
 from app.guidance import Wish
 from app.images import Geometry
 from app.negotiation import JSON
+from app.rendering import render
 from app.results import Events, ended
 from app.schemas import Job
 from models.catalog import Model
-from worker.contract import JobEvent, JobState, Kind, Status, StyleGuide, Task
+from worker.contract import LONG_KINDS, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
 from worker.queue import new_job_id
 
 PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
+MAX_RESULT_BYTES = 96 << 20  # of one job, before compression: it lies in Redis for a while
 NO_WORKER_S = 30  # without any worker; a restart takes less
 
 
@@ -29,12 +31,21 @@ class Order:
     """What a client wants done, once every field of its request was found acceptable."""
 
     model: Model  # that runs
-    image: bytes  # as uploaded
-    geometry: Geometry
-    guide: StyleGuide | None = None  # of StarGAN models
-    reference: bytes | None = None  # as uploaded, if it guides
+    images: list[bytes]  # as uploaded
+    geometry: Geometry  # of the images
+    guides: list[StyleGuide] = field(default_factory=list)  # of StarGAN models
+    references: list[bytes] = field(default_factory=list)  # as uploaded, one for each guide that needs one
     kind: Kind = "translation"
-    align: bool = False  # both pictures are photos, of which the face is wanted
+    align: bool = False  # all are photos, of which the face is wanted
+    frames: int = 0  # of a video, from one style to the next
+    fps: int = 0  # frames a second, of a video
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of the result, if it is of several pictures."""
+        if self.kind not in LONG_KINDS:
+            return None
+        return Layout(sources=len(self.images), references=len(self.references), fps=self.fps)
 
 
 def stargan_order(model: Model, image: bytes, geometry: Geometry, wish: Wish, *, align: bool) -> Order:
@@ -43,12 +54,22 @@ def stargan_order(model: Model, image: bytes, geometry: Geometry, wish: Wish, *,
     Raises:
         BadRequest: the wish is not acceptable to this model.
     """
-    guide = wish.guide(model)
-    faces = model.card.align == "face"
+    references = [wish.reference] if wish.reference is not None else []
+    return Order(
+        model,
+        [image],
+        stargan_geometry(model, geometry),
+        [wish.guide(model)],
+        references,
+        align=align and model.card.align == "face",
+    )
+
+
+def stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
+    """The shape in which a StarGAN model gets its sources."""
     size = model.card.image_size
     # A face that is taken as it is must still fill the one shape that the landmark network reads.
-    geometry = Geometry.squeezed(size) if faces else geometry.for_stargan(size)
-    return Order(model, image, geometry, guide, wish.reference, align=align and faces)
+    return Geometry.squeezed(size) if model.card.align == "face" else geometry.for_stargan(size)
 
 
 @dataclass(frozen=True)
@@ -81,23 +102,44 @@ async def carry_out(request: Request, services: Services, order: Order, wait_s: 
 
 def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     started = time.perf_counter()
-    uploads = {"image": (order.image, order.geometry)}
-    if order.reference is not None:
-        uploads["reference"] = (order.reference, Geometry.squeezed(order.model.card.image_size))
+    squeezed = Geometry.squeezed(order.model.card.image_size)
+    uploads = [(_named("image", n, order.images), data, order.geometry) for n, data in enumerate(order.images)]
+    uploads += [(_named("reference", n, order.references), data, squeezed) for n, data in enumerate(order.references)]
     pictures, notes = [], []
-    for field, (data, geometry) in uploads.items():
-        picture = _decode(services, data, PHOTO if order.align else geometry)
+    for what, data, geometry in uploads:
+        try:
+            picture = _decode(services, data, PHOTO if order.align else geometry)
+        except BadPicture as error:
+            raise BadPicture(f"{what}: {error.detail}" if len(uploads) > 1 else error.detail) from error
         if order.align:
-            picture, remark = cut_out(picture, what=field)
+            picture, remark = cut_out(picture, what=what)
             notes += [remark] if remark else []
         pictures.append(picture)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     height, width, _ = pictures[0].shape
     task = Task(
-        kind=order.kind, model=order.model.name, height=height, width=width, guide=order.guide, align=order.align
+        kind=order.kind,
+        model=order.model.name,
+        height=height,
+        width=width,
+        sources=len(order.images),
+        guides=order.guides,
+        frames=order.frames,
+        align=order.align,
     )
-    services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id, notes=notes)
+    nbytes = task.cells * pictures[0].nbytes
+    if nbytes > MAX_RESULT_BYTES:
+        raise BadRequest(
+            f"The result would be {task.cells} pictures of {width} × {height}, {nbytes >> 20} MB before compression; "
+            f"at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or frames, or a "
+            "smaller resolution."
+        )
+    services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id, notes=notes, layout=order.layout)
     return notes
+
+
+def _named(field_name: str, n: int, uploads: list[bytes]) -> str:
+    return f"{field_name} {n + 1}" if len(uploads) > 1 else field_name
 
 
 def _decode(services: Services, data: bytes, geometry: Geometry) -> images.Picture:
@@ -132,7 +174,7 @@ async def _disconnected(request: Request) -> None:
 async def answer(services: Services, order: Order, done: Ended, media_type: str) -> Response:
     """The picture if there is one and the client wants it, else the job."""
     if done.event is not None and done.event.status is Status.SUCCEEDED and media_type != JSON:
-        return await run_in_threadpool(_picture_answer, services, done.event, done.notes, order.model.name, media_type)
+        return await run_in_threadpool(_picture_answer, services, order, done.event, done.notes, media_type)
     return await run_in_threadpool(job_answer, services, done)
 
 
@@ -150,13 +192,13 @@ def job_answer(services: Services, done: Ended) -> Response:
     return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
 
 
-def _picture_answer(services: Services, event: JobEvent, notes: list[str], model: str, media_type: str) -> Response:
-    picture = services.queue.picture(event.id)
-    if picture is None:
+def _picture_answer(services: Services, order: Order, event: JobEvent, notes: list[str], media_type: str) -> Response:
+    result = services.queue.result(event.id)
+    if result is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(event.id)
     started = time.perf_counter()
-    body = images.encode(picture, media_type)
+    body = render(result, order.kind, order.layout, media_type)
     timings = event.timings
     stages = {
         "decode": timings.decode_ms,
@@ -165,7 +207,7 @@ def _picture_answer(services: Services, event: JobEvent, notes: list[str], model
         "encode": round((time.perf_counter() - started) * 1000, 1),
     }
     timing = ", ".join(f"{stage};dur={spent_ms}" for stage, spent_ms in stages.items() if spent_ms is not None)
-    headers = {"X-Job-Id": event.id, "X-Model": model, "Server-Timing": timing, "Vary": "Accept"}
+    headers = {"X-Job-Id": event.id, "X-Model": order.model.name, "Server-Timing": timing, "Vary": "Accept"}
     if notes:
         headers["X-Note"] = "; ".join(notes)
     return Response(body, headers=headers, media_type=media_type)

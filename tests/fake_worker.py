@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -49,6 +49,11 @@ class FakeModel:
                 time.sleep(SLOW_S)
         return [255 - picture for picture in pictures]
 
+    def stream(self, work: Work) -> Iterator[list[Picture]]:
+        """A long job's pictures, one by one."""
+        for _ in range(work.task.cells):
+            yield self([work])
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -59,9 +64,11 @@ def main() -> None:
     parser.add_argument("--batch-wait-ms", type=float, default=5)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    model = FakeModel(arguments.fixed_ms, arguments.each_ms)
     InferenceWorker(
         connect(arguments.redis_url, patience_s=30),
-        FakeModel(arguments.fixed_ms, arguments.each_ms),
+        model,
+        model.stream,
         device="none",
         loaded=lambda: ["fake"],
         on_heartbeat=lambda: None,

@@ -6,7 +6,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from worker.contract import MAX_TRIES
-from worker.queue import BATCH_KEY_FIELD
+from worker.queue import BATCH_KEY_FIELD, LONG_FIELD
 
 WINDOW = 256  # queued jobs looked at for mates
 
@@ -26,17 +26,39 @@ return taken
 """
 
 
+# The first job in the queue that is not a long one, whichever model it is for.
+_TAKE_SHORT = f"""
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)) do
+  local job = redis.call('HMGET', ARGV[2] .. id, '{LONG_FIELD}', 'retries_left')
+  if not job[1] and job[2] == '{MAX_TRIES - 1}' then
+    redis.call('LREM', KEYS[1], 1, id)
+    redis.call('LPUSH', KEYS[2], id)
+    return id
+  end
+end
+"""
+
+
 class Mates:
     """Finds the jobs that can run in one batch with a job that was just dequeued."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._take = queue.connection.register_script(_TAKE)
+        self._take_short = queue.connection.register_script(_TAKE_SHORT)
+        self._keys = [queue.key, queue.intermediate_queue_key]
 
     def take(self, batch_key: str, at_most: int) -> list[Job]:
         """Move up to ``at_most`` queued jobs of ``batch_key`` to RQ's intermediate list, oldest first."""
         connection: redis.Redis = self._queue.connection
-        keys = [self._queue.key, self._queue.intermediate_queue_key]
-        ids = self._take(keys=keys, args=[batch_key, at_most, WINDOW, Job.redis_job_namespace_prefix])
+        ids = self._take(keys=self._keys, args=[batch_key, at_most, WINDOW, Job.redis_job_namespace_prefix])
         jobs = Job.fetch_many([id.decode() for id in ids], connection, serializer=JSONSerializer)
         return [job for job in jobs if job is not None]
+
+    def take_short(self) -> Job | None:
+        """Move the oldest queued job that is not a long one to RQ's intermediate list; None if there is none."""
+        connection: redis.Redis = self._queue.connection
+        job_id = self._take_short(keys=self._keys, args=[WINDOW, Job.redis_job_namespace_prefix])
+        if job_id is None:
+            return None
+        return Job.fetch_many([job_id.decode()], connection, serializer=JSONSerializer)[0]

@@ -13,7 +13,8 @@ WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
 WANTED = "doppel:wanted"  # set of model names whose weights someone asked for
 JANITOR_LOCK = "doppel:janitor"
 
-Kind = Literal["translation", "style"]  # a picture out, or a style code
+Kind = Literal["translation", "style", "grid", "video"]
+LONG_KINDS = ("grid", "video")  # run in pieces, between which other jobs pass
 
 MAX_TRIES = 3  # of a job whose worker died
 FACE_SIDE = 512  # px of a cut-out face that the worker is to align
@@ -55,19 +56,43 @@ class StyleGuide(BaseModel):
 
 
 class Task(BaseModel):
-    """A piece of work as the worker sees it. Its pictures travel beside it (see pictures.py)."""
+    """A piece of work as the worker sees it.
+
+    Its pictures travel beside it (see pictures.py): the sources, then a reference for each guide that needs one.
+    """
 
     kind: Kind = "translation"
     model: str  # that runs, which may be the fallback of the one asked for
-    height: int  # px, of the source
+    height: int  # px, of the sources
     width: int  # px
-    guide: StyleGuide | None = None  # of StarGAN models
+    sources: int = 1
+    guides: list[StyleGuide] = []  # of StarGAN: one; of a grid one a row, of a video one a stop
+    frames: int = 0  # of a video, from one style to the next
     align: bool = False  # its pictures are cut-out faces, to be aligned first
+
+    @property
+    def cells(self) -> int:
+        """How many pictures the generator makes for it."""
+        if self.kind == "video":
+            return self.sources * ((len(self.guides) - 1) * self.frames + 1)
+        return self.sources * len(self.guides) if self.kind == "grid" else 1
 
     @property
     def batch_key(self) -> str:
         """Jobs with equal keys can run in one batch."""
         return f"{self.model}/{self.kind}{'/align' if self.align else ''}/{self.height}x{self.width}"
+
+
+class Layout(BaseModel):
+    """How a result of several pictures is to be laid out.
+
+    A grid's pictures are its sources, its references, then row after row, one row for each style. A video's are its
+    frames, each of one picture for each source.
+    """
+
+    sources: int
+    references: int = 0
+    fps: int = 0  # frames a second, of a video
 
 
 class Failure(BaseModel):
@@ -92,6 +117,8 @@ class JobMeta(BaseModel):
     model: str
     timings: Timings = Timings()
     style: list[float] | None = None  # the result of a job of kind style
+    layout: Layout | None = None  # of the result of a grid or a video
+    done: float = 0.0  # 0 to 1, of a long job
     notes: list[str] = []  # what was done with its pictures that their owner should know
     error: Failure | None = None
 
@@ -100,7 +127,7 @@ class JobState(BaseModel):
     """A job as anyone may see it."""
 
     id: str
-    kind: str
+    kind: Kind
     model: str
     status: Status
     position: int | None = None  # jobs ahead of it, while queued
@@ -110,6 +137,7 @@ class JobState(BaseModel):
     finished_at: datetime | None = None
     timings: Timings
     style: list[float] | None = None
+    layout: Layout | None = None
     notes: list[str] = []
     error: Failure | None = None
 

@@ -10,10 +10,11 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
@@ -28,6 +29,7 @@ from worker.batch import Mates
 from worker.contract import (
     HEARTBEAT_S,
     LEASE_S,
+    LONG_KINDS,
     MAX_TRIES,
     Failure,
     JobEvent,
@@ -40,7 +42,7 @@ from worker.contract import (
 from worker.pictures import Picture, input_key, output_key, pack, unpack
 from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, job_meta, rq_queue
 
-Outcome = Picture | list[float]  # a picture, or a style code
+Outcome = Picture | list[Picture] | list[float]  # a picture, those of a long job, or a style code
 
 log = logging.getLogger("doppel.worker")
 
@@ -53,7 +55,8 @@ class Work:
     pictures: list[Picture]
 
 
-Perform = Callable[[Sequence[Work]], Sequence[Outcome]]  # of works that share a batch key
+Perform = Callable[[Sequence[Work]], Sequence[Picture | list[float]]]  # of works that share a batch key
+Stream = Callable[[Work], Iterator[list[Picture]]]  # of a long job: its pictures, some at a time
 
 
 class TaskError(Exception):
@@ -76,6 +79,7 @@ class InferenceWorker(SimpleWorker):
 
     Args:
         perform: given N works of one batch key, returns what came of each.
+        stream: given a long work, yields its pictures some at a time.
         loaded: names of the models in memory, for the worker's report.
         on_heartbeat: called about every ``HEARTBEAT_S`` from the heartbeat thread.
         max_batch: most jobs in one batch.
@@ -90,6 +94,7 @@ class InferenceWorker(SimpleWorker):
         self,
         connection: redis.Redis,
         perform: Perform,
+        stream: Stream,
         *,
         device: str,
         loaded: Callable[[], list[str]],
@@ -103,6 +108,7 @@ class InferenceWorker(SimpleWorker):
         super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
         self.log_job_description = False
         self._do = perform
+        self._stream = stream
         self._device = device
         self._loaded = loaded
         self._on_heartbeat = on_heartbeat
@@ -141,15 +147,25 @@ class InferenceWorker(SimpleWorker):
         """Nothing: RQ calls this around each job, which costs writes; the heartbeat thread says all there is to say."""
 
     def execute_job(self, job: Job, queue: Queue) -> None:
+        self._run(job)
+
+    def _run(self, job: Job) -> None:
+        """Run a job with its mates; also in the middle of a long job, which they pass."""
         batch = self._start(self._gather(job))
-        if batch:
+        if not batch:
+            return
+        passed = self._running
+        self._running = [*passed, *batch]
+        try:
             self._perform(batch)
             self._finish(batch)
+        finally:
+            self._running = passed
 
     def _gather(self, job: Job) -> list[Job]:
         """The job and its mates. Waits for more only when there already are some, or a lone picture would wait too."""
         task = _task(job)
-        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1:
+        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.kind in LONG_KINDS:
             return [job]
         batch_key = task.batch_key
         jobs = [job]
@@ -204,19 +220,48 @@ class InferenceWorker(SimpleWorker):
 
     def _perform(self, batch: list[_Running]) -> None:
         """Give each job of the batch its outcome: what came of it, or the exception that was its own."""
-        self._running = batch
         self._batch_started = time.monotonic()
         ready = [(running, running.work) for running in batch if running.work is not None]
         if ready:
             works = [work for _, work in ready]
             started = time.perf_counter()
-            outcomes = self._outcomes(works)
+            long = works[0].task.kind in LONG_KINDS
+            outcomes = [self._long_outcome(ready[0][0], works[0])] if long else self._outcomes(works)
             inference_ms = round((time.perf_counter() - started) * 1000, 1)
             for (running, _), outcome in zip(ready, outcomes, strict=True):
                 running.outcome = outcome
                 running.meta.timings.inference_ms = inference_ms
             log.info("%s: %d in %.0f ms", works[0].task.batch_key, len(works), inference_ms)
         self._batch_started = None
+
+    def _long_outcome(self, running: _Running, work: Work) -> Outcome | Exception | None:
+        """All pictures of a long job; between some and the next its progress is told and short jobs pass it."""
+        pictures: list[Picture] = []
+        try:
+            for some in self._stream(work):
+                pictures += some
+                running.meta.done = round(min(1.0, len(pictures) / work.task.cells), 3)
+                if not self._tell_progress(running):
+                    return None
+                if (short := self._mates.take_short()) is not None:
+                    self._run(short)
+                self._batch_started = time.monotonic()
+        except Exception as error:
+            return error
+        return pictures
+
+    def _tell_progress(self, running: _Running) -> bool:
+        """Note how far a long job is; False if it was canceled meanwhile."""
+        job = running.job
+        status = self.connection.hget(job.key, "status")
+        if status != b"started":
+            return False
+        job.meta = running.meta.model_dump(exclude_none=True)
+        with self.connection.pipeline() as pipe:
+            pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+            pipe.publish(contract.EVENTS, _event(running, Status.RUNNING))
+            pipe.execute()
+        return True
 
     def _outcomes(self, works: Sequence[Work]) -> list[Outcome | Exception]:
         try:
@@ -244,7 +289,6 @@ class InferenceWorker(SimpleWorker):
         except OutOfMemoryError:
             self.connection.delete(*(input_key(running.job.id) for running in batch))  # as large as the results
             self._write(ending)
-        self._running = []
 
     def _write(self, ending: list[tuple[_Running, bool]]) -> None:
         with self.connection.pipeline() as pipe:
@@ -274,10 +318,7 @@ class InferenceWorker(SimpleWorker):
             self.increment_failed_job_count(pipe)
             status = Status.FAILED
         else:
-            if isinstance(outcome, list):
-                running.meta.style = outcome
-            elif outcome is not None:
-                pipe.set(output_key(job.id), pack(outcome), ex=self._result_ttl_s)
+            self._keep(running, pipe)
             job._handle_success(self._record_ttl_s, pipe, **execution)
             self.increment_successful_job_count(pipe)
             status = Status.SUCCEEDED
@@ -287,6 +328,17 @@ class InferenceWorker(SimpleWorker):
         pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
         job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
         pipe.publish(contract.EVENTS, _event(running, status))
+
+    def _keep(self, running: _Running, pipe: Pipeline) -> None:
+        """Put the outcome where the client's end finds it."""
+        outcome = running.outcome
+        if isinstance(outcome, np.ndarray):
+            outcome = [outcome]
+        if running.meta.kind == "style":
+            running.meta.style = cast(list[float], outcome)
+        elif outcome is not None:
+            pictures = cast(list[Picture], outcome)
+            pipe.set(output_key(running.job.id), pack(*pictures), ex=self._result_ttl_s)
 
     def _heartbeats(self) -> None:
         """Renew the leases of the batch in hand, which RQ's SimpleWorker does not, and report this worker alive."""

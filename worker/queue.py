@@ -22,6 +22,7 @@ from worker.contract import (
     JobEvent,
     JobMeta,
     JobState,
+    Layout,
     Status,
     Task,
     Timings,
@@ -33,6 +34,7 @@ JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its job
 RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
 BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
+LONG_FIELD = "long"  # the same, there only for long jobs
 ROOM_AGE_S = 0.2
 MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
 
@@ -84,12 +86,14 @@ class InferenceQueue:
         decode_ms: float,
         job_id: str | None = None,
         notes: Sequence[str] = (),
+        layout: Layout | None = None,
     ) -> str:
         """Accept a piece of work; when this returns, Redis holds both job and pictures.
 
         Args:
             pictures: the source (task.height, task.width, 3), uint8 RGB; behind it the reference, if one guides.
             job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
+            layout: of the result, if it is of several pictures.
             notes: what was done with the pictures that their owner should know.
 
         Raises:
@@ -97,10 +101,12 @@ class InferenceQueue:
         """
         job_id = job_id or new_job_id()
         data = pack(*pictures)
-        meta = JobMeta(kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms), notes=list(notes))
+        meta = JobMeta(
+            kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms), notes=list(notes), layout=layout
+        )
         with _translating_errors():
-            # Beside the input there must be room for the output, which is as large.
-            self._room.claim(2 * len(data))
+            # Beside the input there must be room for the output.
+            self._room.claim(len(data) + task.cells * pictures[0].nbytes)
             job = self._queue.create_job(
                 contract.TRANSLATE,
                 kwargs=task.model_dump(exclude_none=True),
@@ -114,6 +120,8 @@ class InferenceQueue:
             with self.connection.pipeline() as pipe:
                 self._queue.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction
                 pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
+                if task.kind in contract.LONG_KINDS:
+                    pipe.hset(job.key, LONG_FIELD, "1")
                 pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
                 pipe.execute()
         return job_id
@@ -139,21 +147,22 @@ class InferenceQueue:
             model=meta.model,
             status=status,
             position=self._queue.get_job_position(job.id) if status is Status.QUEUED else None,
-            progress=1.0 if status is Status.SUCCEEDED else 0.0,
+            progress=1.0 if status is Status.SUCCEEDED else meta.done,
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.ended_at if status.ended else None,
             timings=meta.timings,
             style=meta.style,
+            layout=meta.layout,
             notes=meta.notes,
             error=error,
         )
 
-    def picture(self, job_id: str) -> Picture | None:
-        """The translated picture (H, W, 3), uint8 RGB; None before it is there and after it expired."""
+    def result(self, job_id: str) -> list[Picture] | None:
+        """The job's pictures (H, W, 3), uint8 RGB; None before they are there and after they expired."""
         with _translating_errors():
             data = cast(bytes | None, self.connection.get(output_key(job_id)))
-        return None if data is None else unpack(data)[0]
+        return None if data is None else unpack(data)
 
     def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
         """Keep these jobs' translated pictures for so long from now on, whatever the worker set."""

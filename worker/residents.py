@@ -2,15 +2,17 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from models.catalog import Catalog
+from models.stargan_v2.style import interpolated
 from models.stargan_v2.stylist import Guide, Stylist
 from models.translator import Translator
-from worker.inference import Outcome, Work
+from worker.inference import Work
+from worker.pictures import Picture
 
 log = logging.getLogger("doppel.worker")
 
@@ -34,19 +36,36 @@ class Residents:
         """Models in memory, most recently used last."""
         return list(self._residents)
 
-    def perform(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def perform(self, works: Sequence[Work]) -> Sequence[Picture | list[float]]:
         """Run works of one batch key on their model, loading it first if need be."""
         task = works[0].task
         model = self.load(task.model)
         if isinstance(model, Translator):
             return model([work.pictures[0] for work in works])
-        if task.align:
-            works = [Work(work.task, model.aligned(work.pictures)) for work in works]
-        guides = [_guide(work) for work in works]
+        works = [_aligned(work, model) for work in works]
+        guides = [guide for work in works for guide in _guides(work)]
         if task.kind == "style":
             codes: list[list[float]] = model.styles(guides).tolist()
             return codes
-        return model([work.pictures[0] for work in works], guides)
+        sources = model.prepare([work.pictures[0] for work in works])
+        return model.paint(sources, range(len(works)), model.styles(guides))
+
+    def stream(self, work: Work, *, at_once: int) -> Iterator[list[Picture]]:
+        """The pictures of a grid or video, ``at_once`` at a time; a grid's after its sources and references."""
+        task = work.task
+        model = self.load(task.model)
+        assert isinstance(model, Stylist), "a long job was accepted for a model that has no styles"
+        work = _aligned(work, model)
+        sources = model.prepare(work.pictures[: task.sources])
+        styles = model.styles(_guides(work))
+        if task.kind == "grid":
+            yield work.pictures
+        else:
+            styles = interpolated(styles, task.frames)
+        cells = [(row, column) for row in range(len(styles)) for column in range(task.sources)]
+        for first in range(0, len(cells), at_once):
+            chosen = cells[first : first + at_once]
+            yield model.paint(sources, [column for _, column in chosen], styles[[row for row, _ in chosen]])
 
     def load(self, name: str) -> Translator | Stylist:
         """The model, from memory or from disk.
@@ -76,9 +95,22 @@ class Residents:
         return sum(resident.model.nbytes for resident in self._residents.values())
 
 
-def _guide(work: Work) -> Guide:
+def _aligned(work: Work, model: Stylist) -> Work:
+    return Work(work.task, model.aligned(work.pictures)) if work.task.align else work
+
+
+def _guides(work: Work) -> list[Guide]:
     """What the model is told; a picture whose own style is asked for is its own reference."""
-    guide = work.task.guide
-    assert guide is not None, "a StarGAN's work was accepted without a guide"
-    reference = work.pictures[-1] if guide.by_reference else None
-    return Guide(guide.domain, guide.psi, guide.seed, guide.latent, guide.style, reference)
+    task = work.task
+    references = iter(work.pictures if task.kind == "style" else work.pictures[task.sources :])
+    return [
+        Guide(
+            guide.domain,
+            guide.psi,
+            guide.seed,
+            guide.latent,
+            guide.style,
+            reference=next(references) if guide.by_reference else None,
+        )
+        for guide in task.guides
+    ]

@@ -1,5 +1,6 @@
 """The process ``doppel worker``: models in memory at one end, the queue at the other."""
 
+import functools
 import logging
 import os
 import subprocess
@@ -51,14 +52,16 @@ def run_worker(
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
     Janitor(connection).recover(worker_name(os.getpid()))
+    batch = max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH)
     fetcher = Fetcher(connection, catalog, weights_url)
     InferenceWorker(
         connection,
         residents.perform,
+        functools.partial(residents.stream, at_once=batch),
         device=str(chosen),
         loaded=residents.names,
         on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,
-        max_batch=max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH),
+        max_batch=batch,
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,
     ).run()

@@ -20,8 +20,13 @@ _PROBLEMS = {
 }
 
 
-def picture(description: str) -> dict[str, Any]:
+def picture(description: str, *more_types: str) -> dict[str, Any]:
     """An answer with a picture, in whichever format the client prefers."""
+    return file(description, *MEDIA_TYPES, *more_types)
+
+
+def file(description: str, *media_types: str) -> dict[str, Any]:
+    """An answer with a file, in whichever format the client prefers."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     headers = {
         name: {"description": meaning, "schema": {"type": "string"}}
@@ -32,7 +37,7 @@ def picture(description: str) -> dict[str, Any]:
             "X-Note": "what was done with the pictures that is worth knowing",
         }.items()
     }
-    return {"description": description, "content": {kind: binary for kind in MEDIA_TYPES}, "headers": headers}
+    return {"description": description, "content": {kind: binary for kind in media_types}, "headers": headers}
 
 
 def problems(*statuses: int) -> Responses:

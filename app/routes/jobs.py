@@ -8,10 +8,10 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from app import images
 from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotFound, NotReady
 from app.negotiation import JSON, accepted_type
+from app.rendering import OFFERED, render
 from app.routes import answers
 from app.schemas import Job
 from worker.contract import Status
@@ -35,19 +35,20 @@ def read_job(job: JobDep) -> Job:
 )
 def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None) -> Response:
     """The translated picture, once the job has succeeded and for as long as it is kept."""
-    media_type = accepted_type(accept)
-    if media_type == JSON:
-        media_type = images.MEDIA_TYPES[0]
     if job.kind == "style":
         raise NotReady("This job makes a style code, not a picture; it is in the job itself.")
+    offered = OFFERED[job.kind]
+    media_type = accepted_type(accept, offered)
+    if media_type == JSON:
+        media_type = offered[0]
     if job.status is not Status.SUCCEEDED:
         reason = f": {job.error.detail}" if job.error else ""
         raise NotReady(f"The job is {job.status}{reason or '.'} A picture is there once it has succeeded.")
-    picture = services.queue.picture(job.id)
-    if picture is None:
+    result = services.queue.result(job.id)
+    if result is None:
         raise Expired("The picture was kept for a while and is gone. Send the original again.")
     headers = {"X-Job-Id": job.id, "X-Model": job.model, "Vary": "Accept"}
-    return Response(images.encode(picture, media_type), headers=headers, media_type=media_type)
+    return Response(render(result, job.kind, job.layout, media_type), headers=headers, media_type=media_type)
 
 
 @router.get(

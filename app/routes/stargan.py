@@ -1,17 +1,19 @@
-"""POST /stargan/reference, /stargan/latent and /stargan/style."""
+"""POST /stargan/reference, /latent, /style, /grid and /video."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.guidance import Wish, domain_index
+from app.errors import BadRequest
+from app.guidance import Wish, domain_index, read_seeds
 from app.images import Geometry
 from app.negotiation import accepted_type
+from app.rendering import OFFERED, ZIP
 from app.routes import answers, fields
 from app.schemas import StyleCode
-from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_order
+from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_geometry, stargan_order
 from worker.contract import Status, StyleGuide
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
@@ -32,6 +34,9 @@ Align = Annotated[
         "reference alike; `none`: the pictures are taken as they are"
     ),
 ]
+
+MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
+MAX_FILMED = 4  # sources of a video
 
 PICTURE_ANSWERS = {
     200: answers.picture("The picture, or with `Accept: application/json` the job."),
@@ -140,9 +145,9 @@ async def read_style(
     index = domain_index(runs, domain)
     order = Order(
         runs,
-        await image.read(),
+        [await image.read()],
         Geometry.squeezed(runs.card.image_size),
-        StyleGuide(domain=index),
+        [StyleGuide(domain=index)],
         kind="style",
         align=align == "auto" and runs.card.align == "face",
     )
@@ -152,3 +157,119 @@ async def read_style(
         if state is not None and state.style is not None:
             return StyleCode(style=state.style, domain=runs.card.domains[index], model=runs.name)
     return await run_in_threadpool(job_answer, services, done)
+
+
+Sources = Annotated[list[UploadFile], File(description="the pictures to be given the styles")]
+References = Annotated[
+    list[UploadFile] | None, File(description="pictures of the domain, whose styles are taken; or send `seeds`")
+]
+Seeds = Annotated[
+    str, Form(description="instead of references: a JSON list of seeds, each for a latent code, as `[1, 2, 3]`")
+]
+SquareFit = Annotated[
+    Literal["crop", "square"], Form(description="`crop` the middle square of each source, or stretch it to a `square`")
+]
+
+
+@router.post(
+    "/grid",
+    summary="Every source in every style, as one picture",
+    response_class=Response,
+    responses=PICTURE_ANSWERS | {200: answers.picture("The grid; as `application/zip` its cells.", ZIP)},
+)
+async def draw_grid(
+    request: Request,
+    services: ServicesDep,
+    sources: Sources,
+    references: References = None,
+    seeds: Seeds = "",
+    domain: Domain = "",
+    model: StarganModel = "",
+    align: Align = "auto",
+    resolution: fields.Resolution = "",
+    fit: SquareFit = "crop",
+    wait: fields.Wait = 60,
+) -> Response:
+    """Up to 8 sources on top, up to 8 references at the left, and where they meet the source in that style.
+
+    Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
+    """
+    media_type = accepted_type(request.headers.get("accept"), OFFERED["grid"])
+    _check_count("sources", sources, 1, MAX_GRID)
+    wishes = await _wishes(references, seeds, domain, at_least=1)
+    geometry = Geometry(fields.resolution(resolution), fit)
+    order = await _long_order(services, sources, wishes, model, geometry, align, kind="grid")
+    return await answer(services, order, await carry_out(request, services, order, wait), media_type)
+
+
+@router.post(
+    "/video",
+    summary="Sources that go from style to style, as a video",
+    response_class=Response,
+    responses=PICTURE_ANSWERS | {200: answers.file("The video.", *OFFERED["video"])},
+)
+async def film(
+    request: Request,
+    services: ServicesDep,
+    sources: Sources,
+    references: References = None,
+    seeds: Seeds = "",
+    domain: Domain = "",
+    frames: Annotated[int, Form(ge=2, le=120, description="from one style to the next")] = 24,
+    fps: Annotated[int, Form(ge=1, le=60, description="frames a second")] = 24,
+    model: StarganModel = "",
+    align: Align = "auto",
+    resolution: fields.Resolution = "",
+    fit: SquareFit = "crop",
+    wait: fields.Wait = 60,
+) -> Response:
+    """1 to 4 sources side by side, going through the styles of 2 to 8 references or seeds, eased at each.
+
+    MP4 (H.264) or with `Accept: image/webp` an animated WebP. It takes a while: `wait=0` and `GET /jobs/{id}/events`
+    show the progress. Short jobs pass it.
+
+    Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
+    """
+    media_type = accepted_type(request.headers.get("accept"), OFFERED["video"])
+    _check_count("sources", sources, 1, MAX_FILMED)
+    wishes = await _wishes(references, seeds, domain, at_least=2)
+    geometry = Geometry(fields.resolution(resolution), fit)
+    order = await _long_order(services, sources, wishes, model, geometry, align, kind="video", frames=frames, fps=fps)
+    return await answer(services, order, await carry_out(request, services, order, wait), media_type)
+
+
+async def _long_order(
+    services: Services,
+    sources: list[UploadFile],
+    wishes: list[Wish],
+    model: str,
+    geometry: Geometry,
+    align: str,
+    **more: Any,
+) -> Order:
+    require_worker(services)
+    runs = await run_in_threadpool(services.selection.stargan, model)
+    return Order(
+        runs,
+        [await source.read() for source in sources],
+        stargan_geometry(runs, geometry),
+        [wish.guide(runs) for wish in wishes],
+        [wish.reference for wish in wishes if wish.reference is not None],
+        align=align == "auto" and runs.card.align == "face",
+        **more,
+    )
+
+
+async def _wishes(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[Wish]:
+    """A wish for each reference or seed."""
+    if bool(references) == bool(seeds):
+        raise BadRequest("Send either references or seeds" + (", not both." if seeds else "."))
+    if references:
+        _check_count("references", references, at_least, MAX_GRID)
+        return [Wish(domain, await reference.read()) for reference in references]
+    return [Wish(domain, seed=str(seed)) for seed in read_seeds(seeds, at_least, MAX_GRID)]
+
+
+def _check_count(field: str, uploads: list[UploadFile], at_least: int, at_most: int) -> None:
+    if not at_least <= len(uploads) <= at_most:
+        raise BadRequest(f"{field}: {len(uploads)} pictures; this call takes {at_least} to {at_most}.")

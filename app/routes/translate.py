@@ -58,6 +58,6 @@ async def translate(
         order = stargan_order(runs, data, geometry, wish, align=True)
     else:
         wish.refuse_for(runs)
-        order = Order(runs, data, geometry)
+        order = Order(runs, [data], geometry)
     done = await carry_out(request, services, order, wait)
     return await answer(services, order, done, answer_type)

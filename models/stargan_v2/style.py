@@ -1,5 +1,8 @@
 """Latent codes and the style codes made from them."""
 
+import itertools
+import math
+
 import torch
 from torch import nn
 
@@ -22,3 +25,10 @@ def mean_styles(mapping: nn.Module, latent_dim: int, num_domains: int) -> torch.
 def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float | torch.Tensor) -> torch.Tensor:
     """Draw style codes (N, style_dim) towards a mean style: by nothing at ``psi`` 1, wholly at 0."""
     return torch.lerp(mean, s, psi)
+
+
+def interpolated(s: torch.Tensor, frames: int) -> torch.Tensor:
+    """Style codes on the way through ``s`` (N, style_dim): ((N - 1) * frames + 1, style_dim), eased at each."""
+    steps = [0.5 - 0.5 * math.cos(math.pi * frame / frames) for frame in range(frames)]
+    way = [torch.lerp(before, after, step) for before, after in itertools.pairwise(s) for step in steps]
+    return torch.stack([*way, s[-1]])

@@ -11,7 +11,7 @@ from models import pixels
 from models.catalog import Model
 from models.loading import weights_of
 from models.pixels import Picture
-from models.precision import PROBE_SIDE, cheapest, probe
+from models.precision import cheapest, probe
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.losses import Masks
 from models.stargan_v2.networks import Generator
@@ -31,6 +31,14 @@ class Guide:
     latent: Sequence[float] | None = None  # latent_dim numbers
     style: Sequence[float] | None = None  # style_dim numbers
     reference: Picture | None = None  # (img_size, img_size, 3) uint8 RGB, of that domain
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Pictures on the device, and where the high-pass path acts on each."""
+
+    x: torch.Tensor  # (N, 3, H, W)
+    masks: Masks | None  # (N, 1, h, w) each
 
 
 class Stylist:
@@ -67,16 +75,24 @@ class Stylist:
         return out
 
     @torch.inference_mode()
-    def __call__(self, pictures: Sequence[Picture], guides: Sequence[Guide]) -> list[Picture]:
-        """Give each picture the style of its guide.
+    def prepare(self, pictures: Sequence[Picture]) -> Sources:
+        """All that depends on the sources alone.
 
         Args:
             pictures: N of (H, W, 3), uint8 RGB, of one shape with sides multiples of 32.
-            guides: N.
         """
         x = pixels.to_tensor(pictures).to(self.device)
-        s = self.styles(guides).to(self.dtype)
-        return pixels.to_pictures(self._generator(x.to(self.dtype), s, self._masks(x)))
+        return Sources(x.to(self.dtype), self._masks(x))
+
+    @torch.inference_mode()
+    def paint(self, sources: Sources, chosen: Sequence[int], s: torch.Tensor) -> list[Picture]:
+        """Give the chosen sources, by their places, the style codes ``s`` (one each, of :meth:`styles`)."""
+        places = torch.tensor(chosen, device=self.device)
+        masks = None
+        if sources.masks is not None:
+            first, second = sources.masks
+            masks = first[places], second[places]
+        return pixels.to_pictures(self._generator(sources.x[places], s.to(self.dtype), masks))
 
     @torch.inference_mode()
     def aligned(self, pictures: Sequence[Picture]) -> list[Picture]:
@@ -126,10 +142,10 @@ class Stylist:
         if self._masked is None:
             return None
         if self._masked == "ones" or self._ensemble.landmarks is None:
-            return self._ones(self.dtype)
+            return self._ones(self.dtype, len(x))
         first, second = self._ensemble.landmarks.masks(x)
         return first.to(self.dtype), second.to(self.dtype)
 
-    def _ones(self, dtype: torch.dtype) -> Masks:
-        mask = torch.ones(1, 1, PROBE_SIDE, PROBE_SIDE, dtype=dtype, device=self.device)
+    def _ones(self, dtype: torch.dtype, count: int = 1) -> Masks:
+        mask = torch.ones(count, 1, 1, 1, dtype=dtype, device=self.device)
         return mask, mask

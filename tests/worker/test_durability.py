@@ -1,6 +1,5 @@
 """Nothing that was accepted is lost, whatever dies."""
 
-import threading
 import time
 
 import pytest
@@ -16,18 +15,6 @@ from worker.queue import WORKER_DIED, InferenceQueue, QueueFull
 
 GREY = (128, 128, 128)
 RECOVERY_S = 10
-
-
-@pytest.fixture
-def janitor(redis_url):
-    """A janitor at work in this process, as it is in the API's."""
-    stop = threading.Event()
-    working = Janitor(connect(redis_url, patience_s=1))
-    thread = threading.Thread(target=working.run, args=(stop,))
-    thread.start()
-    yield working
-    stop.set()
-    thread.join()
 
 
 def submit(queue, color=GREY):

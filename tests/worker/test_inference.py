@@ -7,7 +7,7 @@ import pytest
 from tests.fake_worker import RAISES, SLOW, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.contract import Status, Task
+from worker.contract import Status, StyleGuide, Task
 from worker.queue import rq_queue
 
 GREY = (128, 128, 128)
@@ -41,7 +41,7 @@ def test_a_job_ends_with_its_picture(queue, worker):
     assert state.created_at <= state.started_at <= state.finished_at
     assert state.timings.queue_ms >= 0
     assert state.timings.inference_ms >= 0
-    assert (queue.picture(job) == 255 - first_pixel(GREY)).all()
+    assert (queue.result(job)[0] == 255 - first_pixel(GREY)).all()
 
 
 def test_compatible_jobs_run_in_one_batch_and_others_do_not(queue, redis_url):
@@ -94,7 +94,7 @@ def test_a_canceled_queued_job_never_runs(queue, redis_url):
         eventually(lambda: all_ended(queue, [other]))
     assert queue.state(job).status is Status.CANCELED
     assert queue.state(job).started_at is None
-    assert queue.picture(job) is None
+    assert queue.result(job) is None
 
 
 def test_a_canceled_running_job_stays_canceled_and_its_mates_succeed(queue, redis_url):
@@ -106,7 +106,7 @@ def test_a_canceled_running_job_stays_canceled_and_its_mates_succeed(queue, redi
         later = submit(queue)
         eventually(lambda: all_ended(queue, [later]))
     assert statuses(queue, jobs) == [Status.CANCELED, Status.SUCCEEDED]
-    assert queue.picture(jobs[0]) is None
+    assert queue.result(jobs[0]) is None
 
 
 def test_sigterm_lets_the_batch_finish(queue, redis_url):
@@ -151,3 +151,52 @@ def test_heartbeats_keep_the_lease_of_a_batch_that_outlasts_it(queue, redis_url)
         job = submit(queue)
         eventually(lambda: all_ended(queue, [job]), within_s=contract.LEASE_S + 15)
     assert queue.state(job).status is Status.SUCCEEDED
+
+
+def submit_video(queue, frames=12):
+    guides = [StyleGuide(domain=0, seed=seed) for seed in (1, 2)]
+    task = Task(kind="video", model="fake", height=32, width=32, guides=guides, frames=frames)
+    return queue.submit(task, first_pixel(GREY), decode_ms=1)
+
+
+def test_short_jobs_pass_a_long_one(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", "100"):
+        video = submit_video(queue)
+        eventually(lambda: queue.state(video).status is Status.RUNNING)
+        short = [submit(queue), submit(queue, model="other")]
+        eventually(lambda: all_ended(queue, short))
+        assert queue.state(video).status is Status.RUNNING
+        assert 0 < queue.state(video).progress < 1
+        eventually(lambda: all_ended(queue, [video]))
+    assert statuses(queue, [video, *short]) == [Status.SUCCEEDED] * 3
+    assert len(queue.result(video)) == 13
+
+
+def test_long_jobs_do_not_pass_each_other(queue, redis_url):
+    first, second = submit_video(queue, frames=4), submit_video(queue, frames=4)
+    with fake_worker(redis_url, "--fixed-ms", "50"):
+        eventually(lambda: all_ended(queue, [first, second]))
+    one, two = queue.states([first, second])
+    assert one.finished_at <= two.started_at
+
+
+def test_a_long_job_that_is_canceled_stops_soon(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", "100"):
+        video = submit_video(queue, frames=300)
+        eventually(lambda: queue.state(video).progress > 0)
+        queue.cancel(video)
+        later = submit(queue)
+        eventually(lambda: all_ended(queue, [later]), within_s=5)
+    assert statuses(queue, [video, later]) == [Status.CANCELED, Status.SUCCEEDED]
+    assert queue.result(video) is None
+
+
+def test_a_long_job_whose_worker_died_is_tried_again(queue, redis_url, janitor):
+    with fake_worker(redis_url, "--fixed-ms", "100") as worker:
+        video = submit_video(queue)
+        eventually(lambda: queue.state(video).progress > 0)
+        worker.kill()
+        worker.wait()
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, [video]))
+    assert statuses(queue, [video]) == [Status.SUCCEEDED]

@@ -32,7 +32,7 @@ def test_a_full_queue_takes_no_more(queue):
 def test_an_unknown_job_has_no_state_and_cannot_be_canceled(queue):
     assert queue.state("nothing") is None
     assert queue.cancel("nothing") is None
-    assert queue.picture("nothing") is None
+    assert queue.result("nothing") is None
 
 
 def test_a_redis_that_is_not_there_is_said_so(tmp_path):
