@@ -8,14 +8,16 @@ from typing import Any
 import torch
 
 from models import checkpoint
+from models.architecture import LANDMARKS
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
+from models.stargan_v2.ensemble import POINTS
 from models.training.labelled import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder, load_state
 
 DIRECTIONS = {"AtoB": "g_ab", "BtoA": "g_ba"}
 # Where the run happened says nothing about the model; these stay out of its card.
-LOCAL_OPTIONS = {"dataset", "init_from", "device", "sample_every", "save_every"}
+LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "sample_every", "save_every"}
 
 
 def publish(run: RunFolder, folder: Path, *, direction: str | None = None, **card: str) -> ModelCard:
@@ -73,9 +75,12 @@ def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]
     domains = options.domains or list(domain_folders(options.dataset, "train"))
     names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim")
     network = {name: value for name in names if (value := getattr(options, name)) is not None}
-    state = trainer["averages"]
-    if options.w_hpf and options.masks == "landmarks":
-        raise ValueError("a model whose masks are of landmarks cannot be published yet")
+    state = dict(trainer["averages"])
+    if options.w_hpf and options.landmarks is not None and options.masks == "landmarks":
+        landmarks = checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state
+        state |= {f"landmarks.{key}": tensor for key, tensor in landmarks.items()}
+        state["landmark_mean"] = torch.zeros(POINTS, 2)  # the run's faces are taken as they are
+        network["landmarks"] = 1
     return {
         "state": state,
         "network": network | {"num_domains": len(domains)},

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from models import checkpoint
+from models.landmarks import LandmarkNetwork
 from models.stargan_v2.networks import Generator
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.stargan_v2.trainer import StarGANTrainer
@@ -88,6 +89,19 @@ def test_the_published_model_holds_the_moving_averages(finished, tmp_path):
     key = "generator.from_rgb.weight"
     assert torch.allclose(weights.state[key].float(), state["averages"][key], atol=1e-3)
     assert not torch.equal(state["averages"][key], state["networks"][key])
+
+
+def test_masks_of_landmarks_are_trained_with_and_published(tmp_path, dataset):
+    torch.manual_seed(0)
+    landmarks = tmp_path / "landmarks.pth"
+    torch.save(LandmarkNetwork().state_dict(), landmarks)
+    run = make_run(tmp_path / "faces", dataset, masks="landmarks", landmarks=landmarks, total_iters=1, batch_size=1)
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    card = publish(run, tmp_path / "faces-model", description="d", licence="l", source="s")
+    assert (card.masks, card.align, card.network["landmarks"]) == ("landmarks", "none", 1)
+    checkpoint.load_exactly(tmp_path / "faces-model" / "weights.safetensors", "stargan_v2", card.network)
+    assert str(tmp_path) not in (tmp_path / "faces-model" / "model.json").read_text()
 
 
 def trainer_of(dataset, **options):
