@@ -15,6 +15,7 @@ def _precision() -> None:
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "throughput": service.throughput,
+    "mixed": service.mixed,
     "latency": service.latency,
     "precision": _precision,
     "memory": memory.residency,

@@ -26,7 +26,7 @@ class Answer:
     stages_ms: dict[str, float]  # from Server-Timing
 
 
-async def measure(port: int, request: bytes, *, clients: int, requests: int) -> tuple[list[Answer], float]:
+async def measure(port: int, request: bytes, clients: int, requests: int) -> tuple[list[Answer], float]:
     """Send ``requests`` in all over ``clients`` connections; the answers, and the seconds it took."""
     left = iter(range(requests))
     answers: list[Answer] = []

@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.cli import role_command
 from bench.load import Answer, measure, percentile, translate_request
-from tests.conftest import add_model
+from tests.conftest import add_model, add_stargan
 from tests.processes import fake_worker, free_port, process
 from worker.embedded_redis import EmbeddedRedis
 
@@ -35,6 +35,7 @@ def service(*worker_options: str) -> Iterator[int]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         add_model(Path(folder) / "weights", "fake", ready=True)
+        add_stargan(Path(folder) / "weights", "styled")
         redis_server = EmbeddedRedis(Path(folder))
         redis_server.start()
         settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": folder}
@@ -71,6 +72,33 @@ def throughput() -> None:
     print(f"Fake model, {FIXED_MS} ms + {EACH_MS} ms a picture, 32 clients, {SIDE} × {SIDE} JPEG in and out")
     print(f"  one by one        {rates[1]:6.0f} pictures/s")
     print(f"  batches of 16     {rates[16]:6.0f} pictures/s  = {rates[16] / rates[1]:.1f} × one by one (target 5)")
+
+
+def mixed() -> None:
+    """How long jobs wait when two families and two shapes share one worker, and whether any kind starves."""
+    wide = picture(2 * SIDE)
+    requests = {
+        "CycleGAN 64 px": translate_request(picture(), {"model": "fake"}, "image/jpeg"),
+        "CycleGAN 128 px": translate_request(wide, {"model": "fake"}, "image/jpeg"),
+        "StarGAN 64 px": translate_request(picture(), {"model": "styled", "seed": "1"}, "image/jpeg"),
+        "StarGAN 128 px": translate_request(wide, {"model": "styled", "seed": "2", "resolution": "128"}, "image/jpeg"),
+    }
+
+    async def together(port: int) -> list[list[Answer]]:
+        # The first kind comes in far greater numbers than the others.
+        load = {"CycleGAN 64 px": (24, 600)}
+        runs = (measure(port, request, *load.get(kind, (4, 60))) for kind, request in requests.items())
+        return [answers for answers, _ in await asyncio.gather(*runs)]
+
+    with service("--fixed-ms", str(FIXED_MS), "--each-ms", str(EACH_MS), "--max-batch", "16") as port:
+        of_kinds = asyncio.run(together(port))
+    waits = [answer.stages_ms["queue"] for answers in of_kinds for answer in answers]
+    print(f"Mixed load on one worker, {FIXED_MS} ms + {EACH_MS} ms a picture, batches of at most 16")
+    for kind, answers in zip(requests, of_kinds, strict=True):
+        _require_success(answers)
+        own = [answer.stages_ms["queue"] for answer in answers]
+        print(f"  {kind:16} {len(own):4} jobs waited {sum(own) / len(own):4.0f} ms, at worst {max(own):4.0f}")
+    print(f"  worst wait {max(waits) / (sum(waits) / len(waits)):.1f} × the mean of all")
 
 
 def latency() -> None:

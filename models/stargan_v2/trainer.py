@@ -17,7 +17,6 @@ from models.training.labelled import GuidedBatch
 from models.training.options import StarGANOptions
 
 AVERAGED = ("generator", "mapping_network", "style_encoder")
-EMA_BETA = 0.999  # share of the average that a step keeps (appendix B)
 SAMPLE_PSI = (0.5, 0.7, 1.0)
 
 
@@ -97,7 +96,7 @@ class StarGANTrainer:
             taught = AVERAGED if guide == "latent" else ("generator",)
             losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, self.lambda_ds(progress))
         for name in AVERAGED:
-            _follow(self.averages[name], self.networks[name])
+            _follow(self.averages[name], self.networks[name], self.options.ema_beta)
         return losses
 
     def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> dict[str, float]:
@@ -200,9 +199,9 @@ class StarGANTrainer:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module) -> None:
+def _follow(average: nn.Module, network: nn.Module, beta: float) -> None:
     for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(parameter, 1 - EMA_BETA)
+        mean.lerp_(parameter, 1 - beta)
     for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
         kept.copy_(buffer)
 

@@ -99,6 +99,9 @@ class StarGANOptions(RunOptions):
     lambda_ds: Annotated[float, Field(ge=0, description="weight of the diversity loss at the start")] = 1.0
     lambda_cyc: Annotated[float, Field(ge=0, description="weight of the cycle loss")] = 1.0
     ds_iter: Annotated[int, Field(ge=1, description="steps over which lambda_ds falls linearly to 0")] = 100_000
+    ema_beta: Annotated[
+        float, Field(ge=0, lt=1, description="share of the moving averages that a step keeps; less for short runs")
+    ] = 0.999
     randcrop_prob: Annotated[float, Field(ge=0, le=1, description="how likely a picture is cropped")] = 0.5
 
     @model_validator(mode="after")
