@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import inference, memory, recovery, service
+from bench import inference, memory, official, recovery, service
 
 
 def _precision() -> None:
@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "latency": service.latency,
     "precision": _precision,
     "memory": memory.residency,
+    "official-faces": official.faces,
     "worker-deaths": recovery.worker_deaths,
     "redis-deaths": recovery.redis_deaths,
 }

@@ -33,12 +33,12 @@ def residency() -> None:
                 for model in MODELS:
                     client.post("/translate", files={"image": photo}, data={"model": model}).raise_for_status()
             time.sleep(0.5)
-            print(f"Resident: API {_resident_mb(api.pid):.0f} MB (target 150), ", end="")
-            print(f"worker with both shipped models {_resident_mb(worker.pid):.0f} MB (target 1000)")
+            print(f"Resident: API {resident_mb(api.pid):.0f} MB (target 150), ", end="")
+            print(f"worker with both shipped models {resident_mb(worker.pid):.0f} MB (target 1000)")
         redis_server.stop()
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
     """The largest it ever was."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
