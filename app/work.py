@@ -116,7 +116,12 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
             notes += [remark] if remark else []
         pictures.append(picture)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
-    height, width, _ = pictures[0].shape
+    shapes = {picture.shape[:2] for picture in pictures[: len(order.images)]}
+    if len(shapes) > 1:
+        raise BadRequest("The sources come out in different shapes, and are laid side by side: name a resolution.")
+    # Cut-out faces have room about them; what comes out has not.
+    side = order.model.card.image_size
+    height, width = (side, side) if order.align else shapes.pop()
     task = Task(
         kind=order.kind,
         model=order.model.name,
@@ -127,12 +132,11 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
         frames=order.frames,
         align=order.align,
     )
-    nbytes = task.cells * pictures[0].nbytes
-    if nbytes > MAX_RESULT_BYTES:
+    if task.result_bytes > MAX_RESULT_BYTES:
         raise BadRequest(
-            f"The result would be {task.cells} pictures of {width} × {height}, {nbytes >> 20} MB before compression; "
-            f"at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or frames, or a "
-            "smaller resolution."
+            f"The result would be {task.cells} pictures of {width} × {height}, {task.result_bytes >> 20} MB before "
+            f"compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or "
+            "frames, or a smaller resolution."
         )
     services.queue.submit(task, *pictures, decode_ms=decode_ms, job_id=job_id, notes=notes, layout=order.layout)
     return notes

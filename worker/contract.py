@@ -63,7 +63,7 @@ class Task(BaseModel):
 
     kind: Kind = "translation"
     model: str  # that runs, which may be the fallback of the one asked for
-    height: int  # px, of the sources
+    height: int  # px, of the pictures that come out
     width: int  # px
     sources: int = 1
     guides: list[StyleGuide] = []  # of StarGAN: one; of a grid one a row, of a video one a stop
@@ -76,6 +76,11 @@ class Task(BaseModel):
         if self.kind == "video":
             return self.sources * ((len(self.guides) - 1) * self.frames + 1)
         return self.sources * len(self.guides) if self.kind == "grid" else 1
+
+    @property
+    def result_bytes(self) -> int:
+        """Of the pictures that the generator makes for it, before compression."""
+        return self.cells * self.height * self.width * 3
 
     @property
     def batch_key(self) -> str:

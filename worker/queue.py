@@ -106,7 +106,7 @@ class InferenceQueue:
         )
         with _translating_errors():
             # Beside the input there must be room for the output.
-            self._room.claim(len(data) + task.cells * pictures[0].nbytes)
+            self._room.claim(len(data) + task.result_bytes)
             job = self._queue.create_job(
                 contract.TRANSLATE,
                 kwargs=task.model_dump(exclude_none=True),

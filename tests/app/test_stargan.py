@@ -252,6 +252,12 @@ def several(count, *, references=2, **fields):
     return {"files": files, "data": fields}
 
 
+def mismatched(**fields):
+    request = several(1, **fields)
+    small = encoded(landscape(40, 40))
+    return {"files": [*request["files"], ("sources", ("small.png", small, "image/png"))], "data": fields}
+
+
 def test_a_grid_shows_every_source_in_every_style(service):
     answer = service.post("/stargan/grid", **several(3))
     grid = picture(answer)
@@ -339,6 +345,7 @@ BAD_LONG = {
     "unknown domain": ("/stargan/grid", several(1, domain="dog"), "Domains: painting, photo"),
     "a CycleGAN": ("/stargan/video", several(1, model="tiny"), "no StarGAN model"),
     "fit": ("/stargan/grid", several(1, fit="keep"), "fit"),
+    "native sizes that differ": ("/stargan/grid", mismatched(resolution="native"), "different shapes"),
 }
 
 
