@@ -24,7 +24,7 @@ class Services:
     selection: ModelSelection
     queue: InferenceQueue
     dispatcher: Dispatcher
-    decoding: Semaphore  # bounds the memory of pictures being decoded, which may be large ones all at once
+    codecs: Semaphore  # bounds the memory of pictures being read or written, which may be large ones all at once
 
 
 async def _services(request: Request) -> Services:  # async: a plain function would cost a thread

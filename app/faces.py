@@ -15,8 +15,8 @@ from app.errors import BadPicture
 from app.images import Picture
 from worker.contract import FACE_MARGIN, FACE_SIDE
 
-DETECTION_SIDE = 800  # px, longest side of the picture that is searched; faces from about a tenth of it are found
-MIN_FACE = 48  # px of the uploaded picture, width of the smallest face that is worth a translation
+DETECTION_SIDE = 640  # px, longest side of the picture that is searched; faces from an eighth of it are found
+MIN_FACE = 48  # px, width of the smallest face that is worth a translation
 MIN_SCORE = 0.0  # the detector's own threshold
 
 # The detector is neither cheap to build nor safe to share between threads.
@@ -49,7 +49,7 @@ def cut_out(picture: Picture, *, what: str) -> tuple[Picture, str | None]:
     faces = _find(picture)
     if not faces:
         raise BadPicture(
-            f"No face was found in the {what}. This model needs one, seen from the front and at least a tenth of the "
+            f"No face was found in the {what}. This model needs one, seen from the front and at least an eighth of the "
             "picture wide; or crop the picture to the face, hair and chin included, and send align=none."
         )
     largest = max(faces, key=lambda face: face.width)

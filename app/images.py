@@ -21,7 +21,7 @@ Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
 MIN_SIDE = 16  # px; less leaves nothing at the depth of a generator
-MAX_SIDE = 16_384  # px
+MAX_SIDE = 16_383  # px; WebP has no more
 DEFAULT_RESOLUTION = 512  # px, short side
 SIDE_MULTIPLE = 4  # generators halve the picture twice
 LONG_SIDE_MULTIPLE = 32  # coarse, so that photos share shapes and can run in one batch
@@ -46,10 +46,6 @@ class Geometry:
     fit: Fit = "keep"
     multiple: int = SIDE_MULTIPLE  # px, that both sides are multiples of
     at_most: int = DEFAULT_RESOLUTION  # px, short side of a picture for which no resolution is named
-
-    def for_stargan(self, image_size: int) -> "Geometry":
-        """For a model that was trained at ``image_size`` and halves pictures more often."""
-        return Geometry(self.resolution or image_size, self.fit, LONG_SIDE_MULTIPLE)
 
     @classmethod
     def squeezed(cls, image_size: int) -> "Geometry":
@@ -168,18 +164,20 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
         wanted = min(short, geometry.at_most)
     else:
         wanted = short if geometry.resolution == "native" else geometry.resolution
-    side = max(MIN_SIDE, geometry.multiple, wanted // geometry.multiple * geometry.multiple)
+    # Two of the deepest features at least, or nothing is left to normalise over.
+    side = max(MIN_SIDE, 2 * geometry.multiple, wanted // geometry.multiple * geometry.multiple)
     scaled = wanted != short or side > short
     if geometry.fit == "keep":
         length = long * side / short if scaled else long
         # Rounding down crops a few pixels; a picture that is nearly square becomes square.
-        other = max(side, int(length) // LONG_SIDE_MULTIPLE * LONG_SIDE_MULTIPLE)
+        coarse = max(LONG_SIDE_MULTIPLE, geometry.multiple)
+        other = max(side, int(length) // coarse * coarse)
     else:
         other = side
-    if side * other > max_output_pixels:
+    if side * other > max_output_pixels or other > MAX_SIDE:
         raise BadRequest(
             f"The picture would be translated at {side} × {other} pixels; at most {max_output_pixels:,} pixels are "
-            "accepted. Ask for a smaller resolution."
+            f"accepted, and sides of at most {MAX_SIDE}. Ask for a smaller resolution."
         )
     return _Plan((side, other) if width <= height else (other, side), scaled, geometry.fit)
 

@@ -35,6 +35,11 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
             return 2
     try:
         runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
+        if runs.card.family != "cyclegan":
+            print(
+                f"doppel: {runs.name} takes a style too; send it to a running service, see the README", file=sys.stderr
+            )
+            return 2
         translator = Translator(runs, select_device(settings.device))
     except (CatalogError, CheckpointError, DeviceError) as error:
         print(f"doppel: {error}", file=sys.stderr)

@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         selection=ModelSelection(catalog, queue, offline=settings.offline),
         queue=queue,
         dispatcher=Dispatcher(queue, redis_url),
-        decoding=threading.Semaphore(os.cpu_count() or 1),
+        codecs=threading.Semaphore(os.cpu_count() or 1),
     )
 
     @asynccontextmanager

@@ -57,10 +57,10 @@ def _grid(result: Sequence[Picture], layout: Layout) -> Picture:
 def _centred(picture: Picture, height: int, width: int) -> Picture:
     """A reference, square, in the middle of a white cell."""
     side = min(height, width)
-    geometry = images.resized(picture, side, side)
+    resized = images.resized(picture, side, side)
     cell = np.full((height, width, 3), 255, np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
-    cell[top : top + side, left : left + side] = geometry
+    cell[top : top + side, left : left + side] = resized
     return cell
 
 

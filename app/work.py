@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from worker.queue import new_job_id
 
 PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
 MAX_RESULT_BYTES = 96 << 20  # of one job, before compression: it lies in Redis for a while
+MAX_LAID_OUT = 16_000  # px of a result's longer side, a little less than WebP and H.264 can hold
 NO_WORKER_S = 30  # without any worker; a restart takes less
 
 
@@ -67,9 +68,11 @@ def stargan_order(model: Model, image: bytes, geometry: Geometry, wish: Wish, *,
 
 def stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
     """The shape in which a StarGAN model gets its sources."""
-    size = model.card.image_size
+    card = model.card
     # A face that is taken as it is must still fill the one shape that the landmark network reads.
-    return Geometry.squeezed(size) if model.card.align == "face" else geometry.for_stargan(size)
+    if card.align == "face":
+        return Geometry.squeezed(card.image_size)
+    return replace(geometry, resolution=geometry.resolution or card.image_size, multiple=card.side_multiple)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ async def carry_out(request: Request, services: Services, order: Order, wait_s: 
 def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     started = time.perf_counter()
     squeezed = Geometry.squeezed(order.model.card.image_size)
-    uploads = [(_named("image", n, order.images), data, order.geometry) for n, data in enumerate(order.images)]
+    source = "source" if order.kind in LONG_KINDS else "image"
+    uploads = [(_named(source, n, order.images), data, order.geometry) for n, data in enumerate(order.images)]
     uploads += [(_named("reference", n, order.references), data, squeezed) for n, data in enumerate(order.references)]
     pictures, notes = [], []
     for what, data, geometry in uploads:
@@ -112,7 +116,8 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
         except BadPicture as error:
             raise BadPicture(f"{what}: {error.detail}" if len(uploads) > 1 else error.detail) from error
         if order.align:
-            picture, remark = cut_out(picture, what=what)
+            with services.codecs:
+                picture, remark = cut_out(picture, what=what)
             notes += [remark] if remark else []
         pictures.append(picture)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -122,6 +127,7 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     # Cut-out faces have room about them; what comes out has not.
     side = order.model.card.image_size
     height, width = (side, side) if order.align else shapes.pop()
+    _check_grid(order, height, width)
     task = Task(
         kind=order.kind,
         model=order.model.name,
@@ -142,13 +148,24 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     return notes
 
 
+def _check_grid(order: Order, height: int, width: int) -> None:
+    """Refuse what no file could hold when it is laid out."""
+    across = width * (len(order.images) + 1) if order.kind == "grid" else width * len(order.images)
+    down = height * (len(order.guides) + 1) if order.kind == "grid" else height
+    if max(across, down) > MAX_LAID_OUT:
+        raise BadRequest(
+            f"The result would be {across} × {down} px; sides of at most {MAX_LAID_OUT} px are made. Ask for a smaller "
+            "resolution."
+        )
+
+
 def _named(field_name: str, n: int, uploads: list[bytes]) -> str:
     return f"{field_name} {n + 1}" if len(uploads) > 1 else field_name
 
 
 def _decode(services: Services, data: bytes, geometry: Geometry) -> images.Picture:
     settings = services.settings
-    with services.decoding:
+    with services.codecs:
         return images.decode(
             data, geometry, max_pixels=settings.max_pixels, max_output_pixels=settings.max_output_pixels
         )
@@ -202,7 +219,8 @@ def _picture_answer(services: Services, order: Order, event: JobEvent, notes: li
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(event.id)
     started = time.perf_counter()
-    body = render(result, order.kind, order.layout, media_type)
+    with services.codecs:
+        body = render(result, order.kind, order.layout, media_type)
     timings = event.timings
     stages = {
         "decode": timings.decode_ms,

@@ -75,10 +75,19 @@ class ModelCard(BaseModel):
     source: str
     files: list[ModelFile]
     fallback: str | None = None  # a model that does the same task, used openly while this one's weights are missing
+    margin: int = 0  # px of mirrored surroundings a CycleGAN is given and loses again, where it draws borders badly
     domains: list[str] = []  # of StarGAN: what a picture can be made, in the order of the network's branches
     align: Literal["face", "none"] = "none"  # how the training pictures were brought into place
     masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts, for w_hpf > 0
     training: dict[str, Any] | None = None  # options and metrics, of models trained here
+
+    @property
+    def side_multiple(self) -> int:
+        """Px that both sides of a picture must be multiples of: what the generator halves it by."""
+        if self.family == "cyclegan":
+            return 4
+        lowest = 8 if self.network["w_hpf"] else 16  # px of the deepest features, at the size trained at
+        return int(self.network["img_size"]) // lowest
 
 
 @dataclass(frozen=True)

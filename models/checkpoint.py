@@ -62,7 +62,10 @@ def load(path: Path) -> Checkpoint:
     state = _state_dict(_read(path), path, notes)
     state = _without_prefix(state, notes)
     state = _without_unused(state, notes)
-    found = architecture.identify(state)
+    try:
+        found = architecture.identify(state)
+    except (ValueError, IndexError, RuntimeError):  # keys as of a network known here, with shapes as of none
+        found = None
     if found is None:
         raise CheckpointError(
             f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of no network known here; expected "
@@ -84,10 +87,10 @@ def load_exactly(path: Path, kind: str, arguments: Arguments) -> Checkpoint:
     return checkpoint
 
 
-def save(state: StateDict, path: Path, *, dtype: torch.dtype | None = None) -> None:
+def save(state: StateDict, path: Path) -> None:
     """Write safetensors to a temporary name and rename it, so that no reader ever sees half a file."""
     part = path.with_name(path.name + ".part")
-    save_file({key: tensor.to(dtype or tensor.dtype).contiguous() for key, tensor in state.items()}, part)
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
     part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
     part.replace(path)
 

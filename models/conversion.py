@@ -58,10 +58,10 @@ def _mean_face(path: Path) -> torch.Tensor:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             points = arrays[MEAN_FACE_KEY]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path.name} ({path.stat().st_size} bytes) is no .npz file with {MEAN_FACE_KEY!r} in it: {error}"
         ) from error
-    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
+    if points.shape != (POINTS, 2) or points.dtype.kind != "f" or not np.isfinite(points).all():
         raise CheckpointError(f"{path.name} holds points of shape {points.shape}; expected ({POINTS}, 2)")
     return torch.from_numpy(points.astype(np.float32))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 
 from models import pixels
 from models.catalog import Model
@@ -33,6 +34,7 @@ class Translator:
         network.requires_grad_(False).eval().to(device)
         self.device = device
         self._network, self.dtype = cheapest(network, device, lambda net, dtype: net(probe(device).to(dtype)))
+        self._margin = model.card.margin
         self.nbytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
         log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
 
@@ -40,4 +42,9 @@ class Translator:
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Translate N pictures (H, W, 3), uint8 RGB, of one shape with sides multiples of 4, into as many like them."""
         x = pixels.to_tensor(pictures).to(device=self.device, dtype=self.dtype)
-        return pixels.to_pictures(self._network(x))
+        height, width = x.shape[2:]
+        # Mirroring needs a picture larger than what is mirrored of it; sides stay multiples of 4.
+        margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
+        x = functional.pad(x, (margin,) * 4, mode="reflect")
+        out = self._network(x)[:, :, margin : margin + height, margin : margin + width]
+        return pixels.to_pictures(out)

@@ -80,6 +80,8 @@ def add_stargan(root: Path, name: str, **card: object) -> Path:
     torch.manual_seed(len(name))
     ensemble = Ensemble(**(card.get("network") or TINY_STARGAN))
     init_he(ensemble)
+    if ensemble.landmarks is not None:
+        ensemble.landmark_mean.copy_(torch.rand(98, 2) * 128 + 64)
     folder = root / name
     folder.mkdir(parents=True)
     weights = folder / "weights.safetensors"

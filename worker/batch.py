@@ -28,8 +28,8 @@ return taken
 
 # The first job in the queue that is not a long one, whichever model it is for.
 _TAKE_SHORT = f"""
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)) do
-  local job = redis.call('HMGET', ARGV[2] .. id, '{LONG_FIELD}', 'retries_left')
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local job = redis.call('HMGET', ARGV[1] .. id, '{LONG_FIELD}', 'retries_left')
   if not job[1] and job[2] == '{MAX_TRIES - 1}' then
     redis.call('LREM', KEYS[1], 1, id)
     redis.call('LPUSH', KEYS[2], id)
@@ -58,7 +58,7 @@ class Mates:
     def take_short(self) -> Job | None:
         """Move the oldest queued job that is not a long one to RQ's intermediate list; None if there is none."""
         connection: redis.Redis = self._queue.connection
-        job_id = self._take_short(keys=self._keys, args=[WINDOW, Job.redis_job_namespace_prefix])
+        job_id = self._take_short(keys=self._keys, args=[Job.redis_job_namespace_prefix])
         if job_id is None:
             return None
         return Job.fetch_many([job_id.decode()], connection, serializer=JSONSerializer)[0]

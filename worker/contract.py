@@ -11,6 +11,7 @@ TRANSLATE = "worker.inference.translate"  # the one function name that a worker 
 EVENTS = "doppel:events"  # channel of JobEvent
 WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
 WANTED = "doppel:wanted"  # set of model names whose weights someone asked for
+CLAIMS = "doppel:claims"  # hash of long job → bytes that its result will take
 JANITOR_LOCK = "doppel:janitor"
 
 Kind = Literal["translation", "style", "grid", "video"]

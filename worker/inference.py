@@ -4,6 +4,7 @@ It overrides the one method that RQ 3.0 asks to be overridden, ``execute_job``, 
 ``_handle_success`` and ``_handle_failure``; a contract test holds both names.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -44,12 +45,14 @@ from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, job_meta, rq_queue
 
 Outcome = Picture | list[Picture] | list[float]  # a picture, those of a long job, or a style code
 
+FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees what large answers took with some delay
+
 log = logging.getLogger("doppel.worker")
 
 
 @dataclass(frozen=True)
 class Work:
-    """A task with its pictures: the source, and the reference if one guides."""
+    """A task with its pictures: the sources, then the references."""
 
     task: Task
     pictures: list[Picture]
@@ -72,6 +75,7 @@ class _Running:
     work: Work | None  # None: it is not one that this worker can do
     meta: JobMeta
     outcome: Outcome | Exception | None = None
+    handed_back: bool = False  # to the queue, unfinished
 
 
 class InferenceWorker(SimpleWorker):
@@ -158,7 +162,7 @@ class InferenceWorker(SimpleWorker):
         self._running = [*passed, *batch]
         try:
             self._perform(batch)
-            self._finish(batch)
+            self._finish([running for running in batch if not running.handed_back])
         finally:
             self._running = passed
 
@@ -210,6 +214,7 @@ class InferenceWorker(SimpleWorker):
         task = _task(job)
         meta = job_meta(job)
         enqueued_at = job.enqueued_at or job.created_at
+        meta.done = 0.0  # whatever a worker that died had done
         meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
         if isinstance(task, Exception):
             return _Running(job, execution, None, meta, outcome=task)
@@ -235,20 +240,48 @@ class InferenceWorker(SimpleWorker):
         self._batch_started = None
 
     def _long_outcome(self, running: _Running, work: Work) -> Outcome | Exception | None:
-        """All pictures of a long job; between some and the next its progress is told and short jobs pass it."""
+        """All pictures of a long job, or None if it is not to be ended here: canceled, or handed back.
+
+        Between some pictures and the next its progress is told and short jobs pass it, unless it was tried before:
+        then its worker died, and it runs alone.
+        """
+        alone = running.job.retries_left != MAX_TRIES - 1
         pictures: list[Picture] = []
-        try:
-            for some in self._stream(work):
-                pictures += some
-                running.meta.done = round(min(1.0, len(pictures) / work.task.cells), 3)
-                if not self._tell_progress(running):
-                    return None
-                if (short := self._mates.take_short()) is not None:
-                    self._run(short)
-                self._batch_started = time.monotonic()
-        except Exception as error:
-            return error
-        return pictures
+        stream = self._stream(work)
+        while True:
+            try:
+                some = next(stream, None)
+            except Exception as error:
+                return error
+            if some is None:
+                return pictures
+            pictures += some
+            painted = len(pictures) - (len(work.pictures) if work.task.kind == "grid" else 0)
+            running.meta.done = round(painted / work.task.cells, 3)
+            if not self._tell_progress(running):
+                return None
+            if self._stop_requested:
+                self._hand_back(running)
+                return None
+            if not alone and (short := self._next_short()) is not None:
+                self._run(short)
+            self._batch_started = time.monotonic()
+
+    def _next_short(self) -> Job | None:
+        with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be moved
+            return self._mates.take_short()
+        return None
+
+    def _hand_back(self, running: _Running) -> None:
+        """Put a long job back at the head of the queue, for another worker to begin anew; no try is used up."""
+        job = running.job
+        running.handed_back = True
+        with self.connection.pipeline() as pipe:
+            job.set_status(JobStatus.QUEUED, pipeline=pipe)
+            self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
+            pipe.lpush(self.queues[0].key, job.id)
+            pipe.publish(contract.EVENTS, _event(running, Status.QUEUED))
+            pipe.execute()
 
     def _tell_progress(self, running: _Running) -> bool:
         """Note how far a long job is; False if it was canceled meanwhile."""
@@ -257,7 +290,7 @@ class InferenceWorker(SimpleWorker):
         if status != b"started":
             return False
         job.meta = running.meta.model_dump(exclude_none=True)
-        with self.connection.pipeline() as pipe:
+        with contextlib.suppress(OutOfMemoryError), self.connection.pipeline() as pipe:
             pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
             pipe.publish(contract.EVENTS, _event(running, Status.RUNNING))
             pipe.execute()
@@ -282,18 +315,34 @@ class InferenceWorker(SimpleWorker):
             for running in batch:
                 pipe.hget(running.job.key, "status")
             # Canceled meanwhile, or given up as this worker's if it was silent for too long: not ours to end.
-            ours = [status == b"started" for status in pipe.execute()]
+            ours = [
+                status == b"started" and running.outcome is not None
+                for running, status in zip(batch, pipe.execute(), strict=True)
+            ]
         ending = list(zip(batch, ours, strict=True))
         try:
             self._write(ending)
         except OutOfMemoryError:
-            self.connection.delete(*(input_key(running.job.id) for running in batch))  # as large as the results
-            self._write(ending)
+            # Without its input a job takes less; and the message of a failure takes next to nothing.
+            self.connection.delete(*(input_key(running.job.id) for running in batch))
+            for running, own in ending:
+                self._write_in_full_memory(running, own)
+
+    def _write_in_full_memory(self, running: _Running, ours: bool) -> None:
+        """End one job where there may be no room for its result, or, for a moment, for anything."""
+        for wait_s in FULL_MEMORY_WAITS_S:
+            try:
+                return self._write([(running, ours)])
+            except OutOfMemoryError:
+                running.outcome = TaskError("The memory for pictures is full: there was no room for the result.")
+                time.sleep(wait_s)
+        return self._write([(running, ours)])
 
     def _write(self, ending: list[tuple[_Running, bool]]) -> None:
         with self.connection.pipeline() as pipe:
             for running, ours in ending:
                 pipe.delete(input_key(running.job.id))
+                pipe.hdel(contract.CLAIMS, running.job.id)
                 if ours:
                     self._end(running, pipe)
                 self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)

@@ -7,12 +7,12 @@ one of them do it at a time.
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.lock import Lock
 from rq import SimpleWorker
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 from rq.utils import now
@@ -115,8 +115,12 @@ class Janitor:
                     pipe.execute()
 
     def _forget(self) -> None:
-        """Drop canceled jobs whose record expired (RQ keeps their ids for ever), and workers long gone."""
+        """Drop canceled jobs whose record expired (RQ keeps their ids for ever), claims of the ended, dead workers."""
         self.connection.zremrangebyscore(self._queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
+        claimants = [job_id.decode() for job_id in cast(list[bytes], self.connection.hkeys(contract.CLAIMS))]
+        for job_id, job in zip(claimants, Job.fetch_many(claimants, self.connection, JSONSerializer), strict=True):
+            if job is None or job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED):
+                self.connection.hdel(contract.CLAIMS, job_id)
         for name, report in self.connection.hgetall(contract.WORKERS).items():
             if WorkerReport.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
                 self.connection.hdel(contract.WORKERS, name)

@@ -48,7 +48,7 @@ _STATUSES = {
 
 WORKER_DIED = Failure(
     title="worker died",
-    detail=f"The worker process died while it worked on this picture, {contract.MAX_TRIES} times in all.",
+    detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
 )
 
 
@@ -91,10 +91,11 @@ class InferenceQueue:
         """Accept a piece of work; when this returns, Redis holds both job and pictures.
 
         Args:
-            pictures: the source (task.height, task.width, 3), uint8 RGB; behind it the reference, if one guides.
+            pictures: the sources, then the references, (H, W, 3) uint8 RGB.
+            decode_ms: what reading them took.
             job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
-            layout: of the result, if it is of several pictures.
             notes: what was done with the pictures that their owner should know.
+            layout: of the result, if it is of several pictures.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -122,6 +123,7 @@ class InferenceQueue:
                 pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
                 if task.kind in contract.LONG_KINDS:
                     pipe.hset(job.key, LONG_FIELD, "1")
+                    pipe.hset(contract.CLAIMS, job_id, str(task.result_bytes))
                 pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
                 pipe.execute()
         return job_id
@@ -129,8 +131,21 @@ class InferenceQueue:
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
         with _translating_errors():
-            jobs = Job.fetch_many(job_ids, self.connection, serializer=JSONSerializer)
-            return [self._state(job) if job else None for job in jobs]
+            return [self._state(job) if job else None for job in self._fetch(job_ids)]
+
+    def _fetch(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """As RQ's ``Job.fetch_many``, but outside a transaction, in which a full Redis lets nobody read either."""
+        with self.connection.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(Job.key_for(job_id))
+            records = pipe.execute()
+        jobs: list[Job | None] = []
+        for job_id, record in zip(job_ids, records, strict=True):
+            job = Job(job_id, self.connection, serializer=JSONSerializer) if record else None
+            if job is not None:
+                job.restore(record)
+            jobs.append(job)
+        return jobs
 
     def state(self, job_id: str) -> JobState | None:
         return self.states([job_id])[0]
@@ -199,6 +214,7 @@ class InferenceQueue:
         pipe.lrem(self._queue.key, 1, job_id)
         self._queue.canceled_job_registry.add(found, pipeline=pipe)
         pipe.delete(input_key(job_id))
+        pipe.hdel(contract.CLAIMS, job_id)
         pipe.publish(contract.EVENTS, JobEvent(id=job_id, status=Status.CANCELED).model_dump_json())
 
     def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
@@ -241,8 +257,10 @@ class _Room:
         with self._connection.pipeline(transaction=False) as pipe:
             pipe.llen(self._queue_key)
             pipe.info("memory")
-            self._waiting, report = pipe.execute()
-        self._used, self._memory = report["used_memory"], report["maxmemory"]
+            pipe.hvals(contract.CLAIMS)  # a long job's result is far larger than its pictures, whose place it takes
+            self._waiting, report, claims = pipe.execute()
+        self._used = report["used_memory"] + sum(map(int, claims))
+        self._memory = report["maxmemory"]
         self._asked_at = time.monotonic()
 
     def _full(self, nbytes: int) -> str | None:

@@ -31,6 +31,7 @@ class Residents:
         self.device = device
         self.budget_bytes = budget_bytes
         self._residents: OrderedDict[str, _Resident] = OrderedDict()
+        self._streaming: str | None = None  # the model of a long job, which stays in memory while others pass
 
     def names(self) -> list[str]:
         """Models in memory, most recently used last."""
@@ -55,6 +56,15 @@ class Residents:
         task = work.task
         model = self.load(task.model)
         assert isinstance(model, Stylist), "a long job was accepted for a model that has no styles"
+        self._streaming = task.model
+        try:
+            yield from self._pieces(work, model, at_once)
+        finally:
+            self._streaming = None
+
+    @staticmethod
+    def _pieces(work: Work, model: Stylist, at_once: int) -> Iterator[list[Picture]]:
+        task = work.task
         work = _aligned(work, model)
         sources = model.prepare(work.pictures[: task.sources])
         styles = model.styles(_guides(work))
@@ -85,9 +95,11 @@ class Residents:
         return resident.model
 
     def _evict(self, keep: str) -> None:
-        while len(self._residents) > 1 and self._nbytes() > self.budget_bytes:
-            name = next(iter(self._residents))
-            assert name != keep, "the model in use is the most recently used one"
+        for name in list(self._residents):
+            if self._nbytes() <= self.budget_bytes:
+                break
+            if name in (keep, self._streaming):
+                continue
             del self._residents[name]
             log.info("dropped %s from memory", name)
 

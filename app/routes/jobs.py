@@ -48,7 +48,11 @@ def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None,
     if result is None:
         raise Expired("The picture was kept for a while and is gone. Send the original again.")
     headers = {"X-Job-Id": job.id, "X-Model": job.model, "Vary": "Accept"}
-    return Response(render(result, job.kind, job.layout, media_type), headers=headers, media_type=media_type)
+    if job.notes:
+        headers["X-Note"] = "; ".join(job.notes)
+    with services.codecs:
+        body = render(result, job.kind, job.layout, media_type)
+    return Response(body, headers=headers, media_type=media_type)
 
 
 @router.get(

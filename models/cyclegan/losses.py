@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional
 
 GanLoss = Callable[[torch.Tensor, bool], torch.Tensor]
-Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of a picture's reconstruction from the picture
 
 
 def lsgan_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
@@ -21,25 +20,23 @@ def vanilla_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
-def l1_distance(x: torch.Tensor, x_rec: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference, the paper's choice (equation 2)."""
-    return functional.l1_loss(x_rec, x)
+def distance(x: torch.Tensor, x_rec: torch.Tensor, color_share: float) -> torch.Tensor:
+    """Of a reconstruction from its picture, (N, 3, H, W): mean absolute differences.
 
-
-def matched_distance(x: torch.Tensor, x_rec: torch.Tensor) -> torch.Tensor:
-    """:func:`l1_distance` after each channel of ``x_rec`` was given the mean and contrast that it has in ``x``.
-
-    The generators' instance normalisation takes those from every picture before anything else is computed. Small
-    generators that are asked for them all the same learn to carry them as blotches. A tenth of the plain distance is
-    left in, or nothing but the discriminators would keep pictures from going pale.
+    Args:
+        color_share: 1 gives the paper's L1 (equation 2). The rest is L1 after each channel of ``x_rec`` was given the
+            mean and contrast that it has in ``x``. The generators' instance normalisation takes those from every
+            picture before anything else is computed; small generators that are asked for them all the same learn to
+            carry them as blotches. Some share keeps pictures from going pale.
     """
+    plain = functional.l1_loss(x_rec, x)
+    if color_share == 1:
+        return plain
     (std, mean), (std_rec, mean_rec) = (torch.std_mean(y.float(), dim=(2, 3), keepdim=True) for y in (x, x_rec))
     matched = (x_rec - mean_rec) / (std_rec + 0.01) * std + mean
-    return (1 - ANCHOR) * functional.l1_loss(matched, x) + ANCHOR * l1_distance(x, x_rec)
+    return color_share * plain + (1 - color_share) * functional.l1_loss(matched, x)
 
 
-ANCHOR = 0.1  # share of the plain distance in the matched one
-DISTANCES: dict[str, Distance] = {"l1": l1_distance, "matched": matched_distance}
 GAN_LOSSES: dict[str, GanLoss] = {"lsgan": lsgan_loss, "vanilla": vanilla_loss}
 
 
@@ -60,10 +57,10 @@ def generator_losses(
     real_b: torch.Tensor,
     *,
     gan_loss: GanLoss,
-    distance: Distance,
     lambda_a: float,
     lambda_b: float,
     lambda_identity: float,
+    color_share: float = 1.0,
 ) -> tuple[dict[str, torch.Tensor], Generated]:
     """All terms of both generators' loss, already weighted: their sum is what is minimised.
 
@@ -74,6 +71,7 @@ def generator_losses(
         real_a, real_b: (N, 3, H, W) float in [-1, 1].
         lambda_a, lambda_b: weight of the cycle A → B → A, and of B → A → B.
         lambda_identity: weight of the identity loss as a share of the cycle's; 0 leaves it out.
+        color_share: of :func:`distance`, by which both are measured.
     """
     if lambda_identity > 0:
         # Instance normalisation keeps pictures apart, so one pass over both gives what two passes would.
@@ -84,12 +82,12 @@ def generator_losses(
     terms = {
         "G_A": gan_loss(d_b(fake_b), True),
         "G_B": gan_loss(d_a(fake_a), True),
-        "cycle_A": lambda_a * distance(real_a, g_ba(fake_b)),
-        "cycle_B": lambda_b * distance(real_b, g_ab(fake_a)),
+        "cycle_A": lambda_a * distance(real_a, g_ba(fake_b), color_share),
+        "cycle_B": lambda_b * distance(real_b, g_ab(fake_a), color_share),
     }
     if lambda_identity > 0:
-        terms["idt_A"] = lambda_b * lambda_identity * distance(real_b, same_b)
-        terms["idt_B"] = lambda_a * lambda_identity * distance(real_a, same_a)
+        terms["idt_A"] = lambda_b * lambda_identity * distance(real_b, same_b, color_share)
+        terms["idt_B"] = lambda_a * lambda_identity * distance(real_a, same_a, color_share)
     return terms, Generated(fake_a=fake_a.detach(), fake_b=fake_b.detach())
 
 

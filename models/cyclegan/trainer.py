@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.utils import make_grid
 
 from models import pixels
-from models.cyclegan.losses import DISTANCES, GAN_LOSSES, discriminator_loss, generator_losses
+from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
@@ -40,7 +40,6 @@ class CycleGANTrainer:
         self.decay_steps = decay_steps
         self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
         self._gan_loss = GAN_LOSSES[options.gan_loss]
-        self._distance = DISTANCES[options.distance]
 
         torch.manual_seed(options.seed)
         self.networks = nn.ModuleDict(
@@ -97,8 +96,8 @@ class CycleGANTrainer:
         both = torch.cat([real_a, real_b])
         with self._autocast():
             terms = {
-                "idt_A": self._distance(both, self.g_ab(both)),
-                "idt_B": self._distance(both, self.g_ba(both)),
+                "idt_A": distance(both, self.g_ab(both), self.options.color_share),
+                "idt_B": distance(both, self.g_ba(both), self.options.color_share),
             }
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
@@ -116,10 +115,10 @@ class CycleGANTrainer:
                 real_a,
                 real_b,
                 gan_loss=self._gan_loss,
-                distance=self._distance,
                 lambda_a=self.options.lambda_a,
                 lambda_b=self.options.lambda_b,
                 lambda_identity=self.options.lambda_identity,
+                color_share=self.options.color_share,
             )
         self._improve(self._optimizer_g, terms)
         self._keep_balance()

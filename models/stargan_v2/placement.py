@@ -17,6 +17,9 @@ def place(x: torch.Tensor, landmarks: LandmarkNetwork, mean: torch.Tensor, img_s
 
     Returns:
         (N, 3, img_size, img_size) float32 in [-1, 1].
+
+    Raises:
+        ValueError: a face's points all but coincide.
     """
     side = x.shape[2]
     inner = round(side * FACE_SHARE)
@@ -36,5 +39,7 @@ def _theta(matrix: torch.Tensor, side: int) -> torch.Tensor:
     to_mean = torch.tensor([[128.0, 0, 128], [0, 128, 128], [0, 0, 1]])
     # -1..1 of the input ← px of the input
     from_input = torch.tensor([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1.0]])
+    if not torch.isfinite(matrix).all() or matrix[:2, :2].det() < 1e-6:
+        raise ValueError("the points of this face do not tell how it lies")
     theta: torch.Tensor = from_input @ torch.linalg.inv(matrix) @ to_mean
     return theta[:2]

@@ -66,6 +66,7 @@ class Stylist:
         self._masked = card.masks
         self._mean_styles = mean_styles(ensemble.mapping_network, self.latent_dim, arguments["num_domains"])
         self._generator, self.dtype = cheapest(ensemble.generator, device, self._try_out)
+        ensemble.generator = self._generator  # one of the two is enough
         self.nbytes = sum(tensor.nbytes for tensor in ensemble.state_dict().values())
         log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
 

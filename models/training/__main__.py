@@ -27,7 +27,10 @@ def run(folder: Path) -> None:
     planned = plan(options)
     resumed = run_folder.checkpoints()
     if options.init_from is not None and not resumed:
-        planned.trainer.start_from(load_state(options.init_from)["trainer"])
+        try:
+            planned.trainer.start_from(load_state(options.init_from)["trainer"])
+        except (KeyError, RuntimeError) as error:
+            raise RunFolderError(f"{options.init_from} is not of a run with these networks: {error}") from error
 
     stopping = False
 

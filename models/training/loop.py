@@ -12,7 +12,7 @@ Losses = dict[str, float]
 
 
 class Diverged(Exception):
-    """A loss is not a finite number any more; the run's last checkpoint is from before that."""
+    """A loss is not a finite number any more; the run's checkpoints are from before that."""
 
 
 class Trainer(Protocol):
@@ -73,7 +73,8 @@ def train(
     for batch in batches(step, total_steps):
         losses = trainer.step(batch, progress=step)
         if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
-            raise Diverged(f"Stopped at step {step + 1}: {', '.join(broken)}. The checkpoint of step {saved} is good.")
+            last = f"The last checkpoint is of step {saved}." if saved else "There is no checkpoint yet."
+            raise Diverged(f"Stopped at step {step + 1}: {', '.join(broken)}. {last}")
         step += 1
         run.append_metrics({"step": step, "seconds": round(time.perf_counter() - started, 3), **losses})
         if step % sample_every == 0 or step == total_steps:

@@ -55,10 +55,10 @@ class CycleGANOptions(RunOptions):
     gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
         "lsgan"
     )
-    distance: Annotated[
-        Literal["l1", "matched"],
-        Field(description="of cycle and identity loss: the paper's, or blind to each picture's mean and contrast"),
-    ] = "l1"
+    color_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of cycle and identity loss that sees a picture's mean and contrast"),
+    ] = 1.0
     pool_size: Annotated[int, Field(ge=0, description="generated pictures kept for the discriminators; 0: none")] = 50
 
 

@@ -11,9 +11,10 @@ from models.architecture import LANDMARKS
 from models.cyclegan.trainer import CycleGANTrainer
 from models.device import select_device
 from models.landmarks import LandmarkNetwork
+from models.stargan_v2.ensemble import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.trainer import StarGANTrainer
-from models.training.dataset import UnpairedPictures
+from models.training.dataset import DatasetError, UnpairedPictures
 from models.training.labelled import LabelledPictures
 from models.training.loop import Trainer
 from models.training.options import CycleGANOptions, Options, StarGANOptions
@@ -72,6 +73,11 @@ def _stargan(options: StarGANOptions) -> Plan:
         randcrop_prob=options.randcrop_prob,
         seed=options.seed,
     )
+    if options.domains is not None and len(options.domains) != len(dataset.domains):
+        raise DatasetError(
+            f"{len(options.domains)} names are given to domains, but {options.dataset} has {len(dataset.domains)}: "
+            f"{', '.join(dataset.domains)}"
+        )
     trainer = StarGANTrainer(
         options, device=device, fixed_inputs=dataset.fixed_inputs(GUIDED_SAMPLES), masks=_masks(options, device)
     )
@@ -89,7 +95,7 @@ def _masks(options: StarGANOptions, device: torch.device) -> MaskPictures:
         return ones
     assert options.landmarks is not None, "the options were checked for it"
     network = LandmarkNetwork()
-    network.load_state_dict(checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": 98}).state)
+    network.load_state_dict(checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state)
     network.requires_grad_(False).eval().to(device)
 
     @torch.no_grad()

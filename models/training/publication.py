@@ -20,11 +20,12 @@ DIRECTIONS = {"AtoB": "g_ab", "BtoA": "g_ba"}
 LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "sample_every", "save_every"}
 
 
-def publish(run: RunFolder, folder: Path, *, direction: str | None = None, **card: str) -> ModelCard:
+def publish(run: RunFolder, folder: Path, *, direction: str | None = None, margin: int = 0, **card: str) -> ModelCard:
     """Write the newest checkpoint's networks as float16 safetensors, with its card, into ``folder``.
 
     Args:
         direction: ``AtoB`` or ``BtoA``, of a CycleGAN.
+        margin: px of surroundings that the generator is given, if its borders are bad.
         card: the card's description, licence and source.
 
     Returns:
@@ -41,7 +42,7 @@ def publish(run: RunFolder, folder: Path, *, direction: str | None = None, **car
         content = _cyclegan(options, state["trainer"], direction)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
-    checkpoint.save(content.pop("state"), weights, dtype=torch.float16)
+    checkpoint.save({key: _half(key, tensor) for key, tensor in content.pop("state").items()}, weights)
     (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
     records = map(json.loads, run.metrics_file.read_text().splitlines())
     metrics = next(record for record in records if record["step"] == state["step"])
@@ -54,6 +55,7 @@ def publish(run: RunFolder, folder: Path, *, direction: str | None = None, **car
     fields = {
         "name": folder.name,
         "family": options.family,
+        "margin": margin,
         "files": [ModelFile(name=WEIGHTS_FILE, sha256=checkpoint.sha256(weights))],
         "training": {name: value for name, value in training.items() if value is not None},
     }
@@ -90,11 +92,17 @@ def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]
     }
 
 
+def _half(key: str, tensor: torch.Tensor) -> torch.Tensor:
+    """As float16, but for the landmark network, whose statistics may be beyond it."""
+    return tensor if key.startswith("landmark") or not tensor.is_floating_point() else tensor.half()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Publish a run's generator as a model folder.")
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="its last part is the model's name")
     parser.add_argument("--direction", choices=sorted(DIRECTIONS), help="of a CycleGAN")
+    parser.add_argument("--margin", type=int, default=0, help="px of surroundings given and cropped off; default: 0")
     for field in ("description", "licence", "source"):
         parser.add_argument(f"--{field}", required=True)
     arguments = vars(parser.parse_args())

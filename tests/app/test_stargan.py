@@ -345,6 +345,7 @@ BAD_LONG = {
     "unknown domain": ("/stargan/grid", several(1, domain="dog"), "Domains: painting, photo"),
     "a CycleGAN": ("/stargan/video", several(1, model="tiny"), "no StarGAN model"),
     "fit": ("/stargan/grid", several(1, fit="keep"), "fit"),
+    "wider than any file": ("/stargan/grid", several(8, references=1, resolution="2048"), "sides of at most 16000"),
     "native sizes that differ": ("/stargan/grid", mismatched(resolution="native"), "different shapes"),
 }
 
@@ -369,3 +370,8 @@ def test_a_type_that_a_video_cannot_have_is_refused(service):
     answer = service.post("/stargan/video", **several(1), headers={"Accept": "image/png"})
     assert answer.status_code == 406
     assert "video/mp4" in answer.json()["detail"]
+
+
+def test_the_smallest_resolution_leaves_something_to_translate(service):
+    answer = service.post("/stargan/latent", **upload(seed="1", resolution="32"))
+    assert picture(answer).shape[0] == 32

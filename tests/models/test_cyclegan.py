@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
-from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, generator_losses, l1_distance
+from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import balance_upsampling
 from models.cyclegan.pool import ImagePool
 from tests.models import reference
@@ -49,7 +49,6 @@ def test_losses_are_those_of_the_reference(gan_loss):
             real_a,
             real_b,
             gan_loss=loss,
-            distance=l1_distance,
             lambda_a=10,
             lambda_b=10,
             lambda_identity=0.5,
@@ -105,3 +104,13 @@ def test_balanced_upsampling_draws_no_checkerboard_on_an_even_input():
     assert spread() > 0.1
     balance_upsampling(generator)
     assert spread() < 1e-5
+
+
+def test_the_distance_may_be_blind_to_mean_and_contrast():
+    x = reference.picture("cyclegan_input", 2, (64, 96))
+    faded = 0.5 * x + 0.2
+    assert distance(x, faded, color_share=1).item() == pytest.approx((x - faded).abs().mean().item())
+    assert distance(x, faded, color_share=0) < 0.1 * distance(x, faded, color_share=1)
+    halfway = distance(x, faded, color_share=0.5)
+    assert 0.4 * distance(x, faded, color_share=1) < halfway < 0.6 * distance(x, faded, color_share=1)
+    assert distance(x, -x, color_share=0) > 0.5

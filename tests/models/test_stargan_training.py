@@ -75,7 +75,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     answer = train(run)
     assert answer.returncode == 3
     assert "Stopped at step 3" in answer.stderr
-    assert "The checkpoint of step 2 is good" in answer.stderr
+    assert "The last checkpoint is of step 2" in answer.stderr
     assert steps(run) == [1, 2]
     assert run.checkpoints()[-1].stem == "000002"
 

@@ -1,5 +1,7 @@
 """A model as a function of pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +56,19 @@ def test_weights_that_changed_since_the_card_was_written_are_refused(catalog):
 def test_a_model_without_weights_is_unavailable(catalog):
     with pytest.raises(ModelUnavailable):
         Translator(catalog.get("missing"), CPU)
+
+
+def test_a_margin_is_given_and_cropped_off(catalog):
+    model = catalog.get("tiny")
+    padded = np.pad(PICTURE, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    expected = Translator(model, CPU)([padded])[0][8:-8, 8:-8]
+    with_margin = replace(model, card=model.card.model_copy(update={"margin": 8}))
+    actual = Translator(with_margin, CPU)([PICTURE])[0]
+    assert actual.shape == PICTURE.shape
+    assert np.abs(actual.astype(int) - expected).max() <= 1
+    tiny = np.asarray(landscape(16, 16))
+    assert Translator(replace(model, card=model.card.model_copy(update={"margin": 32})), CPU)([tiny])[0].shape == (
+        16,
+        16,
+        3,
+    )

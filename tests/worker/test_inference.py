@@ -1,14 +1,18 @@
 """The batch worker, as its queue sees it."""
 
+import contextlib
 import signal
 
 import pytest
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from tests.fake_worker import RAISES, SLOW, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
 from worker.contract import Status, StyleGuide, Task
-from worker.queue import rq_queue
+from worker.inference import worker_name
+from worker.queue import QueueFull, rq_queue
 
 GREY = (128, 128, 128)
 
@@ -200,3 +204,61 @@ def test_a_long_job_whose_worker_died_is_tried_again(queue, redis_url, janitor):
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, [video]))
     assert statuses(queue, [video]) == [Status.SUCCEEDED]
+
+
+def test_sigterm_hands_a_long_job_back_at_no_cost(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", "100") as worker:
+        video = submit_video(queue, frames=300)
+        eventually(lambda: queue.state(video).progress > 0)
+        worker.send_signal(signal.SIGTERM)
+        waiting = submit(queue)
+        assert worker.wait(timeout=10) == 0
+    assert statuses(queue, [video, waiting]) == [Status.QUEUED, Status.QUEUED]
+    with fake_worker(redis_url):
+        eventually(lambda: all_ended(queue, [video, waiting]))
+    assert statuses(queue, [video, waiting]) == [Status.SUCCEEDED] * 2
+    assert Job.fetch(video, queue.connection, serializer=JSONSerializer).retries_left == contract.MAX_TRIES - 1
+
+
+def test_a_long_job_that_was_tried_before_runs_alone(queue, redis_url, janitor):
+    with fake_worker(redis_url, "--fixed-ms", "100") as worker:
+        video = submit_video(queue)
+        eventually(lambda: queue.state(video).progress > 0)
+        worker.kill()
+        worker.wait()
+    janitor.recover(worker_name(worker.pid))
+    with fake_worker(redis_url, "--fixed-ms", "100"):
+        eventually(lambda: queue.state(video).status is Status.RUNNING)
+        short = submit(queue)
+        eventually(lambda: all_ended(queue, [short]))
+    assert queue.state(video).status is Status.SUCCEEDED
+    assert queue.state(short).started_at >= queue.state(video).finished_at
+
+
+def test_the_room_for_long_results_is_kept_free_until_they_are_there(queue):
+    queue.connection.config_set("maxmemory", 64 << 20)
+    try:
+        accepted = 0
+        with contextlib.suppress(QueueFull):
+            while submit_video(queue, frames=3000):  # 9 MB each
+                accepted += 1
+        assert 2 <= accepted <= 6
+        for job in rq_queue(queue.connection).get_job_ids():
+            queue.cancel(job)
+        submit_video(queue, frames=3000)
+    finally:
+        queue.connection.config_set("maxmemory", 512 << 20)
+
+
+def test_a_result_that_finds_no_room_fails_and_its_worker_lives(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", "20") as worker:
+        video = submit_video(queue, frames=1000)
+        eventually(lambda: queue.state(video).progress > 0)
+        used = queue.connection.info("memory")["used_memory"]
+        queue.connection.config_set("maxmemory", used + (1 << 20))
+        try:
+            eventually(lambda: all_ended(queue, [video]), within_s=60)
+            assert "no room for the result" in queue.state(video).error.detail
+            assert worker.poll() is None
+        finally:
+            queue.connection.config_set("maxmemory", 512 << 20)
