@@ -76,6 +76,24 @@ class StarGANTrainer:
     def step(self, batch: GuidedBatch, progress: int) -> dict[str, float]:
         """One step on both kinds of guide; its losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
         batch = GuidedBatch(*(part.to(self.device) for part in batch))
+        if progress < self.options.identity_steps:
+            losses = self._rebuild(batch)
+        else:
+            losses = self._play(batch, self.lambda_ds(progress))
+        for name in AVERAGED:
+            _follow(self.averages[name], self.networks[name], self.options.ema_beta)
+        return losses
+
+    def _rebuild(self, batch: GuidedBatch) -> dict[str, float]:
+        """Teach generator and encoder what pictures look like, from where short trainings learn styles sooner."""
+        with self._autocast():
+            s_org = self.style_encoder(batch.x_src, batch.y_org)
+            x_rec = self.generator(batch.x_src, s_org, self._masks(batch.x_src))
+            loss = (x_rec - batch.x_src).abs().mean()
+        self._improve(loss, ("generator", "style_encoder"))
+        return {"G_identity": loss.item()}
+
+    def _play(self, batch: GuidedBatch, lambda_ds: float) -> dict[str, float]:
         y_trg = batch.y_trg
 
         def of_latent(z: torch.Tensor) -> EncodeStyle:
@@ -94,9 +112,7 @@ class StarGANTrainer:
         for guide, styles in guides.items():
             # As in the paper's code, references teach the generator alone: the encoder must not make its own task easy.
             taught = AVERAGED if guide == "latent" else ("generator",)
-            losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, self.lambda_ds(progress))
-        for name in AVERAGED:
-            _follow(self.averages[name], self.networks[name], self.options.ema_beta)
+            losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, lambda_ds)
         return losses
 
     def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> dict[str, float]:

@@ -87,6 +87,9 @@ class StarGANOptions(RunOptions):
         Path | None, Field(description="weights of the landmark network, for w_hpf > 0 with masks of landmarks")
     ] = None
 
+    identity_steps: Annotated[
+        int, Field(ge=0, description="steps at the start on rebuilding pictures by their own style alone")
+    ] = 0
     batch_size: Annotated[int, Field(ge=1, description="sources a step")] = 8
     total_iters: Annotated[int, Field(ge=1, description="steps")] = 100_000
     lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 1e-4

@@ -160,6 +160,15 @@ def test_truncation_draws_styles_towards_the_mean(dataset):
     assert torch.allclose((halfway - means[2]).norm() * 2, (s - means[2]).norm())
 
 
+def test_a_run_may_begin_with_rebuilding_alone(dataset):
+    trainer = trainer_of(dataset, identity_steps=1)
+    batches = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0).batches(2, 0, 2)
+    before = trainer.discriminator.state_dict()["main.0.weight"].clone()
+    assert set(trainer.step(next(batches), progress=0)) == {"G_identity"}
+    assert torch.equal(trainer.discriminator.state_dict()["main.0.weight"], before)
+    assert "D_latent_real" in trainer.step(next(batches), progress=1)
+
+
 def test_averages_follow_the_networks_slowly(dataset):
     trainer = trainer_of(dataset)
     data = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0)

@@ -178,3 +178,11 @@ def test_an_unknown_option_is_refused_without_a_traceback(tmp_path):
     assert answer.returncode == 2
     assert "learning_rate" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_run_may_begin_with_the_identity_alone(tmp_path, dataset):
+    run = make_run(tmp_path / "run", dataset, identity_steps=4, epochs=1, epochs_decay=0)
+    assert train(run).returncode == 0
+    records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    assert [set(record) - {"step", "seconds"} for record in records[:4]] == [{"idt_A", "idt_B"}] * 4
+    assert {"G_A", "cycle_A", "D_A"} <= records[4].keys()
