@@ -9,6 +9,10 @@ from models.catalog import Model
 from worker.contract import Failure, JobState, Status, Timings
 
 
+def _absent(value: object) -> bool:
+    return not value
+
+
 class ProblemDetails(BaseModel):
     """An error, after RFC 9457."""
 
@@ -37,10 +41,14 @@ class Job(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     timings: Annotated[Timings, Field(description="milliseconds spent in each stage")]
-    style: Annotated[list[float] | None, Field(description="the style code, of a job of kind `style`")]
-    notes: Annotated[list[str], Field(description="what was done with the pictures that is worth knowing")]
     error: Failure | None
     links: JobLinks
+    style: Annotated[
+        list[float] | None, Field(description="only of a job of kind `style`: the style code", exclude_if=_absent)
+    ] = None
+    notes: Annotated[
+        list[str], Field(description="only if there are any: what was done with the pictures", exclude_if=_absent)
+    ] = []
 
     @classmethod
     def of(cls, state: JobState) -> "Job":
