@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from worker.connection import connect
-from worker.inference import InferenceWorker, Work
+from worker.inference import InferenceWorker
 from worker.pictures import Picture
+from worker.work import Work
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)

@@ -11,8 +11,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -27,55 +26,14 @@ from rq.worker import WorkerStatus
 
 from worker import contract
 from worker.batch import Mates
-from worker.contract import (
-    HEARTBEAT_S,
-    LEASE_S,
-    LONG_KINDS,
-    MAX_TRIES,
-    Failure,
-    JobEvent,
-    JobMeta,
-    Status,
-    Task,
-    Timings,
-    WorkerReport,
-)
-from worker.pictures import Picture, input_key, output_key, pack, unpack
-from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, job_meta, rq_queue
-
-Outcome = Picture | list[Picture] | list[float]  # a picture, those of a long job, or a style code
+from worker.contract import HEARTBEAT_S, LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.pictures import Picture, input_key, output_key, pack
+from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
+from worker.work import Outcome, Perform, Running, Stream, TaskError, Work, failure_of, task_of
 
 FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees what large answers took with some delay
 
 log = logging.getLogger("doppel.worker")
-
-
-@dataclass(frozen=True)
-class Work:
-    """A task with its pictures: the sources, then the references."""
-
-    task: Task
-    pictures: list[Picture]
-
-
-Perform = Callable[[Sequence[Work]], Sequence[Picture | list[float]]]  # of works that share a batch key
-Stream = Callable[[Work], Iterator[list[Picture]]]  # of a long job: its pictures, some at a time
-
-
-class TaskError(Exception):
-    """A job that cannot be done whoever tries it; the message is for the job's owner."""
-
-
-@dataclass
-class _Running:
-    """One job of the batch in hand."""
-
-    job: Job
-    execution: Execution
-    work: Work | None  # None: it is not one that this worker can do
-    meta: JobMeta
-    outcome: Outcome | Exception | None = None
-    handed_back: bool = False  # to the queue, unfinished
 
 
 class InferenceWorker(SimpleWorker):
@@ -121,7 +79,7 @@ class InferenceWorker(SimpleWorker):
         self._result_ttl_s = result_ttl_s
         self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
         self._mates = Mates(queue)
-        self._running: list[_Running] = []
+        self._running: list[Running] = []
         self._batch_started: float | None = None
         self._over = threading.Event()
         self._heart = threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats")
@@ -168,7 +126,7 @@ class InferenceWorker(SimpleWorker):
 
     def _gather(self, job: Job) -> list[Job]:
         """The job and its mates. Waits for more only when there already are some, or a lone picture would wait too."""
-        task = _task(job)
+        task = task_of(job)
         if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.kind in LONG_KINDS:
             return [job]
         batch_key = task.batch_key
@@ -183,7 +141,7 @@ class InferenceWorker(SimpleWorker):
                 time.sleep(0.001)
         return jobs
 
-    def _start(self, jobs: list[Job]) -> list[_Running]:
+    def _start(self, jobs: list[Job]) -> list[Running]:
         """Mark the jobs as running, all in one round trip; those canceled or ended meanwhile are dropped."""
         queue = self.queues[0]
         with self.connection.pipeline(transaction=False) as pipe:
@@ -202,28 +160,14 @@ class InferenceWorker(SimpleWorker):
                 job.heartbeat(now(), LEASE_S, pipeline=pipe)
                 job.prepare_for_execution(self.name, pipeline=pipe)
                 pipe.persist(job.key)
-                running = self._running_job(job, execution, data)
-                pipe.publish(contract.EVENTS, _event(running, Status.RUNNING))
+                running = Running.of(job, execution, data)
+                pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
                 batch.append(running)
             self.set_state(WorkerStatus.BUSY, pipeline=pipe)
             pipe.execute()
         return batch
 
-    @staticmethod
-    def _running_job(job: Job, execution: Execution, data: bytes | None) -> _Running:
-        task = _task(job)
-        meta = job_meta(job)
-        enqueued_at = job.enqueued_at or job.created_at
-        meta.done = 0.0  # whatever a worker that died had done
-        meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
-        if isinstance(task, Exception):
-            return _Running(job, execution, None, meta, outcome=task)
-        if data is None:
-            expired = TaskError("The picture expired before a worker came to it.")
-            return _Running(job, execution, None, meta, outcome=expired)
-        return _Running(job, execution, Work(task, unpack(data)), meta)
-
-    def _perform(self, batch: list[_Running]) -> None:
+    def _perform(self, batch: list[Running]) -> None:
         """Give each job of the batch its outcome: what came of it, or the exception that was its own."""
         self._batch_started = time.monotonic()
         ready = [(running, running.work) for running in batch if running.work is not None]
@@ -239,7 +183,7 @@ class InferenceWorker(SimpleWorker):
             log.info("%s: %d in %.0f ms", works[0].task.batch_key, len(works), inference_ms)
         self._batch_started = None
 
-    def _long_outcome(self, running: _Running, work: Work) -> Outcome | Exception | None:
+    def _long_outcome(self, running: Running, work: Work) -> Outcome | Exception | None:
         """All pictures of a long job, or None if it is not to be ended here: canceled, or handed back.
 
         Between some pictures and the next its progress is told and short jobs pass it, unless it was tried before:
@@ -272,7 +216,7 @@ class InferenceWorker(SimpleWorker):
             return self._mates.take_short()
         return None
 
-    def _hand_back(self, running: _Running) -> None:
+    def _hand_back(self, running: Running) -> None:
         """Put a long job back at the head of the queue, for another worker to begin anew; no try is used up."""
         job = running.job
         running.handed_back = True
@@ -280,10 +224,10 @@ class InferenceWorker(SimpleWorker):
             job.set_status(JobStatus.QUEUED, pipeline=pipe)
             self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
             pipe.lpush(self.queues[0].key, job.id)
-            pipe.publish(contract.EVENTS, _event(running, Status.QUEUED))
+            pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
             pipe.execute()
 
-    def _tell_progress(self, running: _Running) -> bool:
+    def _tell_progress(self, running: Running) -> bool:
         """Note how far a long job is; False if it was canceled meanwhile."""
         job = running.job
         status = self.connection.hget(job.key, "status")
@@ -292,7 +236,7 @@ class InferenceWorker(SimpleWorker):
         job.meta = running.meta.model_dump(exclude_none=True)
         with contextlib.suppress(OutOfMemoryError), self.connection.pipeline() as pipe:
             pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
-            pipe.publish(contract.EVENTS, _event(running, Status.RUNNING))
+            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
             pipe.execute()
         return True
 
@@ -305,7 +249,7 @@ class InferenceWorker(SimpleWorker):
             log.warning("a batch of %d failed (%s); its jobs run one by one", len(works), error)
             return [self._outcomes([work])[0] for work in works]
 
-    def _finish(self, batch: list[_Running]) -> None:
+    def _finish(self, batch: list[Running]) -> None:
         """End every job of the batch in one transaction: outcome, event, and RQ's registries as RQ would leave them.
 
         RQ's own ending takes five round trips a job, each waiting for the disk; and a worker that dies in the middle
@@ -328,7 +272,7 @@ class InferenceWorker(SimpleWorker):
             for running, own in ending:
                 self._write_in_full_memory(running, own)
 
-    def _write_in_full_memory(self, running: _Running, ours: bool) -> None:
+    def _write_in_full_memory(self, running: Running, ours: bool) -> None:
         """End one job where there may be no room for its result, or, for a moment, for anything."""
         for wait_s in FULL_MEMORY_WAITS_S:
             try:
@@ -338,7 +282,7 @@ class InferenceWorker(SimpleWorker):
                 time.sleep(wait_s)
         return self._write([(running, ours)])
 
-    def _write(self, ending: list[tuple[_Running, bool]]) -> None:
+    def _write(self, ending: list[tuple[Running, bool]]) -> None:
         with self.connection.pipeline() as pipe:
             for running, ours in ending:
                 pipe.delete(input_key(running.job.id))
@@ -348,7 +292,7 @@ class InferenceWorker(SimpleWorker):
                 self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
             pipe.execute()
 
-    def _end(self, running: _Running, pipe: Pipeline) -> None:
+    def _end(self, running: Running, pipe: Pipeline) -> None:
         job, outcome = running.job, running.outcome
         job.ended_at = now()
         execution: dict[str, Any] = {
@@ -359,7 +303,7 @@ class InferenceWorker(SimpleWorker):
         }
         if isinstance(outcome, Exception):
             # Not tried again, as RQ would: only a worker's death is worth another try.
-            running.meta.error = _failure(outcome)
+            running.meta.error = failure_of(outcome)
             job.set_status(JobStatus.FAILED, pipeline=pipe)
             job.save(pipeline=pipe, include_meta=False, include_result=False)
             trace = "".join(traceback.format_exception(outcome))
@@ -376,9 +320,9 @@ class InferenceWorker(SimpleWorker):
         job.meta = running.meta.model_dump(exclude_none=True)
         pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
         job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
-        pipe.publish(contract.EVENTS, _event(running, status))
+        pipe.publish(contract.EVENTS, running.event(status))
 
-    def _keep(self, running: _Running, pipe: Pipeline) -> None:
+    def _keep(self, running: Running, pipe: Pipeline) -> None:
         """Put the outcome where the client's end finds it."""
         outcome = running.outcome
         if isinstance(outcome, np.ndarray):
@@ -422,26 +366,3 @@ class InferenceWorker(SimpleWorker):
 def worker_name(pid: int) -> str:
     """The name under which a worker process on this host is known to RQ."""
     return f"doppel-{socket.gethostname()}-{pid}"
-
-
-def _task(job: Job) -> Task | Exception:
-    """What a job asks for, or why this worker does not do it."""
-    try:
-        # JSON keeps pickles out, but a job still names a function: none but ours is ever looked up.
-        if job.func_name != contract.TRANSLATE:
-            return TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
-        return Task.model_validate(job.kwargs)
-    except Exception as error:  # RQ raises what its serializer raises
-        return TaskError(f"The job is not understood: {error}")
-
-
-def _event(running: _Running, status: Status) -> str:
-    timings: Timings = running.meta.timings
-    return JobEvent(id=running.job.id, status=status, timings=timings, error=running.meta.error).model_dump_json()
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, TaskError):
-        return Failure(title="cannot be done", detail=str(error))
-    log.error("a job failed", exc_info=(type(error), error, error.__traceback__))
-    return Failure(title="translation failed", detail=f"{type(error).__name__}: {error}")

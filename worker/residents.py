@@ -11,8 +11,8 @@ from models.catalog import Catalog
 from models.stargan_v2.style import interpolated
 from models.stargan_v2.stylist import Guide, Stylist
 from models.translator import Translator
-from worker.inference import Work
 from worker.pictures import Picture
+from worker.work import Work
 
 log = logging.getLogger("doppel.worker")
 

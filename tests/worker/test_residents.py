@@ -8,8 +8,8 @@ from models.catalog import Catalog, UnknownModel
 from tests.conftest import add_model
 from tests.pictures import landscape
 from worker.contract import Task
-from worker.inference import Work
 from worker.residents import Residents
+from worker.work import Work
 
 PICTURE = np.asarray(landscape())
 
