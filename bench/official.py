@@ -1,15 +1,10 @@
 """An official StarGAN v2 for faces on its way: fetched, checked, converted, served; synthetic files of full size."""
 
-import functools
-import http.server
 import json
 import os
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,7 +17,7 @@ from models.landmarks import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
 from tests.pictures import encoded, photo
-from tests.processes import ROOT, eventually, free_port, process, ready
+from tests.processes import ROOT, eventually, file_server, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 
 MODEL = "stargan-celeba-hq"
@@ -33,7 +28,7 @@ def faces() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _write_upstream(folder / "upstream")
-        with _served(folder / "upstream") as mirror:
+        with file_server(folder / "upstream") as mirror:
             settings = {"DATA_DIR": temporary, "WEIGHTS_DIR": str(ROOT / "weights"), "WEIGHTS_URL": mirror}
             env = os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()}
             started = time.perf_counter()
@@ -82,14 +77,3 @@ def _write_upstream(folder: Path) -> None:
     assert {file["name"] for file in card["files"]} >= {f"{MODEL}.ckpt", "wing.ckpt", "celeba_lm_mean.npz"}
     points = np.random.default_rng(0).uniform(64, 192, (98, 2))
     np.savez(folder / "celeba_lm_mean.npz", mean=points)
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()

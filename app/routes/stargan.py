@@ -1,8 +1,9 @@
 """POST /stargan/reference, /latent, /style, /grid and /video."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
@@ -35,6 +36,33 @@ Align = Annotated[
     ),
 ]
 
+
+@dataclass
+class Choices:
+    """What every call that makes pictures takes besides the pictures and their guides."""
+
+    domain: Domain = ""
+    model: StarganModel = ""
+    align: Align = "auto"
+    resolution: fields.Resolution = ""
+    fit: fields.FitField = "keep"
+    wait: fields.Wait = 60
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(fields.resolution(self.resolution), self.fit)
+
+
+@dataclass
+class SquareChoices(Choices):
+    """The same for pictures that are laid side by side."""
+
+    fit: Annotated[
+        Literal["crop", "square"],
+        Form(description="`crop` the middle square of each source, or stretch it to a `square`"),
+    ] = "crop"
+
+
 MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
 MAX_FILMED = 4  # sources of a video
 
@@ -53,22 +81,16 @@ async def by_reference(
     request: Request,
     services: ServicesDep,
     image: fields.Source,
+    choices: Annotated[Choices, Depends()],
     reference: Annotated[UploadFile | None, File(description="a picture of the domain, whose style is taken")] = None,
     style: Annotated[str, Form(description="instead of a reference: its style code, from `/stargan/style`")] = "",
-    domain: Domain = "",
-    model: StarganModel = "",
-    align: Align = "auto",
-    resolution: fields.Resolution = "",
-    fit: fields.FitField = "keep",
-    wait: fields.Wait = 60,
 ) -> Response:
     """What the source shows, painted or photographed like the reference.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
-    wish = Wish(domain, await reference.read() if reference else None, style=style)
-    geometry = Geometry(fields.resolution(resolution), fit)
-    return await _translated(request, services, image, wish, model, geometry, align, wait)
+    wish = Wish(choices.domain, await reference.read() if reference else None, style=style)
+    return await _translated(request, services, image, wish, choices)
 
 
 @router.post(
@@ -78,42 +100,29 @@ async def by_latent(
     request: Request,
     services: ServicesDep,
     image: fields.Source,
+    choices: Annotated[Choices, Depends()],
     seed: Annotated[str, Form(description="of the latent code: the same seed gives the same style anywhere")] = "",
     latent: Annotated[str, Form(description="instead of a seed: the latent code, a JSON list of 16 numbers")] = "",
     psi: Annotated[
         float, Form(ge=0, le=1, description="truncation: 1 for the style as drawn, 0 for the domain's mean style")
     ] = 1.0,
-    domain: Domain = "",
-    model: StarganModel = "",
-    align: Align = "auto",
-    resolution: fields.Resolution = "",
-    fit: fields.FitField = "keep",
-    wait: fields.Wait = 60,
 ) -> Response:
     """What the source shows, in a style that a latent code stands for.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
-    wish = Wish(domain, seed=seed, latent=latent, psi=psi)
-    geometry = Geometry(fields.resolution(resolution), fit)
-    return await _translated(request, services, image, wish, model, geometry, align, wait)
+    wish = Wish(choices.domain, seed=seed, latent=latent, psi=psi)
+    return await _translated(request, services, image, wish, choices)
 
 
 async def _translated(
-    request: Request,
-    services: Services,
-    image: UploadFile,
-    wish: Wish,
-    model: str,
-    geometry: Geometry,
-    align: str,
-    wait: float,
+    request: Request, services: Services, image: UploadFile, wish: Wish, choices: Choices
 ) -> Response:
     answer_type = accepted_type(request.headers.get("accept"))
     require_worker(services)
-    runs = await run_in_threadpool(services.selection.stargan, model)
-    order = stargan_order(runs, await image.read(), geometry, wish, align=align == "auto")
-    done = await carry_out(request, services, order, wait)
+    runs = await run_in_threadpool(services.selection.stargan, choices.model)
+    order = stargan_order(runs, await image.read(), choices.geometry, wish, align=choices.align == "auto")
+    done = await carry_out(request, services, order, choices.wait)
     return await answer(services, order, done, answer_type)
 
 
@@ -166,9 +175,6 @@ References = Annotated[
 Seeds = Annotated[
     str, Form(description="instead of references: a JSON list of seeds, each for a latent code, as `[1, 2, 3]`")
 ]
-SquareFit = Annotated[
-    Literal["crop", "square"], Form(description="`crop` the middle square of each source, or stretch it to a `square`")
-]
 
 
 @router.post(
@@ -181,14 +187,9 @@ async def draw_grid(
     request: Request,
     services: ServicesDep,
     sources: Sources,
+    choices: Annotated[SquareChoices, Depends()],
     references: References = None,
     seeds: Seeds = "",
-    domain: Domain = "",
-    model: StarganModel = "",
-    align: Align = "auto",
-    resolution: fields.Resolution = "",
-    fit: SquareFit = "crop",
-    wait: fields.Wait = 60,
 ) -> Response:
     """Up to 8 sources on top, up to 8 references at the left, and where they meet the source in that style.
 
@@ -196,10 +197,9 @@ async def draw_grid(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["grid"])
     _check_count("sources", sources, 1, MAX_GRID)
-    wishes = await _wishes(references, seeds, domain, at_least=1)
-    geometry = Geometry(fields.resolution(resolution), fit)
-    order = await _long_order(services, sources, wishes, model, geometry, align, kind="grid")
-    return await answer(services, order, await carry_out(request, services, order, wait), media_type)
+    wishes = await _wishes(references, seeds, choices.domain, at_least=1)
+    order = await _long_order(services, sources, wishes, choices, kind="grid")
+    return await answer(services, order, await carry_out(request, services, order, choices.wait), media_type)
 
 
 @router.post(
@@ -212,16 +212,11 @@ async def film(
     request: Request,
     services: ServicesDep,
     sources: Sources,
+    choices: Annotated[SquareChoices, Depends()],
     references: References = None,
     seeds: Seeds = "",
-    domain: Domain = "",
     frames: Annotated[int, Form(ge=2, le=120, description="from one style to the next")] = 24,
     fps: Annotated[int, Form(ge=1, le=60, description="frames a second")] = 24,
-    model: StarganModel = "",
-    align: Align = "auto",
-    resolution: fields.Resolution = "",
-    fit: SquareFit = "crop",
-    wait: fields.Wait = 60,
 ) -> Response:
     """1 to 4 sources side by side, going through the styles of 2 to 8 references or seeds, eased at each.
 
@@ -232,30 +227,23 @@ async def film(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["video"])
     _check_count("sources", sources, 1, MAX_FILMED)
-    wishes = await _wishes(references, seeds, domain, at_least=2)
-    geometry = Geometry(fields.resolution(resolution), fit)
-    order = await _long_order(services, sources, wishes, model, geometry, align, kind="video", frames=frames, fps=fps)
-    return await answer(services, order, await carry_out(request, services, order, wait), media_type)
+    wishes = await _wishes(references, seeds, choices.domain, at_least=2)
+    order = await _long_order(services, sources, wishes, choices, kind="video", frames=frames, fps=fps)
+    return await answer(services, order, await carry_out(request, services, order, choices.wait), media_type)
 
 
 async def _long_order(
-    services: Services,
-    sources: list[UploadFile],
-    wishes: list[Wish],
-    model: str,
-    geometry: Geometry,
-    align: str,
-    **more: Any,
+    services: Services, sources: list[UploadFile], wishes: list[Wish], choices: Choices, **more: Any
 ) -> Order:
     require_worker(services)
-    runs = await run_in_threadpool(services.selection.stargan, model)
+    runs = await run_in_threadpool(services.selection.stargan, choices.model)
     return Order(
         runs,
         [await source.read() for source in sources],
-        stargan_geometry(runs, geometry),
+        stargan_geometry(runs, choices.geometry),
         [wish.guide(runs) for wish in wishes],
         [wish.reference for wish in wishes if wish.reference is not None],
-        align=align == "auto" and runs.card.align == "face",
+        align=choices.align == "auto" and runs.card.align == "face",
         **more,
     )
 

@@ -1,8 +1,5 @@
 """StarGAN v2's upstream files: three for faces, one for animals, none of them quite like ours."""
 
-import http.server
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +11,7 @@ from models.conversion import convert
 from models.landmarks import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
+from tests.processes import file_server
 
 SMALL = {"img_size": 64, "style_dim": 8, "latent_dim": 4, "num_domains": 3, "base_dim": 4, "max_conv_dim": 8}
 
@@ -134,23 +132,11 @@ def test_fetching_brings_all_files_and_leaves_one(tmp_path, wing):
     saved(served / "wing.ckpt", wing)
     mean_face(served / "mean.npz")
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=served)
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with file_server(served) as url:
         names = ("nets.ckpt", "wing.ckpt", "mean.npz")
         files = [ModelFile(name=name, url=f"{url}/{name}", format="pytorch") for name in names]
         faces = card(w_hpf=1, network={"landmarks": 1}, files=files)
         path = fetch.fetch(faces, tmp_path / "faces")
-        server.shutdown()
-        thread.join()
     assert checkpoint.load(path).arguments["landmarks"] == 1
     assert sorted(entry.name for entry in path.parent.iterdir()) == [".fetch.lock", "lock.json", "weights.safetensors"]
     pinned = fetch.read_lock(path.parent)

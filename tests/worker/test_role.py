@@ -1,10 +1,8 @@
 """``doppel worker`` whole: real weights, and those that somebody wants fetched."""
 
-import http.server
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from models.catalog import Catalog
 from models.cyclegan import ResnetGenerator
 from tests.conftest import TINY
 from tests.fake_worker import SLOW, first_pixel
-from tests.processes import eventually, fake_worker, process
+from tests.processes import eventually, fake_worker, file_server, process
 from worker.contract import Status, Task
 
 
@@ -24,19 +22,8 @@ def mirror(tmp_path):
     folder.mkdir()
     torch.save(ResnetGenerator(**TINY).state_dict(), folder / "missing.pth")
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=folder)
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with file_server(folder) as address:
+        yield address
 
 
 def environment(settings):
