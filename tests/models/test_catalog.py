@@ -74,11 +74,12 @@ def test_a_card_that_names_another_model_is_refused(catalog):
 
 def test_the_official_models_ship_as_cards_and_the_lite_ones_whole():
     names = SHIPPED.names()
-    families = [SHIPPED.get(name).card.family for name in set(names) - set(LITE)]
+    whole = {*LITE, "stargan-monet-lite"}
+    families = [SHIPPED.get(name).card.family for name in set(names) - whole]
     assert (families.count("cyclegan"), families.count("stargan_v2")) == (18, 2)
     for name in names:
         model = SHIPPED.get(name)
-        assert (model.availability == "ready") is (name in LITE)
+        assert (model.availability == "ready") is (name in whole)
         assert model.card.licence
         assert model.card.description
 
@@ -90,6 +91,15 @@ def test_a_shipped_model_is_what_its_card_says(name):
     assert hashlib.sha256(data).hexdigest() == model.sha256
     assert len(data) <= 8 << 20
     assert model.card.network["ngf"] <= 32
+    assert "research" in model.card.licence
+
+
+def test_the_shipped_stargan_is_what_its_card_says():
+    model = SHIPPED.get("stargan-monet-lite")
+    data = model.weights.read_bytes()
+    assert hashlib.sha256(data).hexdigest() == model.sha256
+    assert len(data) <= 12 << 20
+    assert (model.card.domains, model.card.align, model.card.masks) == (["painting", "photo"], "none", "ones")
     assert "research" in model.card.licence
 
 
