@@ -18,6 +18,7 @@ from tests.processes import child, eventually, free_port, process, ready
 JOBS = 200
 KILLS = 3
 MODEL = "style_monet-lite"
+SIDE = 192  # px: large enough for the load to last through all kills
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def _kill(supervisor: int, name: str) -> None:
 
 def worker_deaths() -> None:
     """kill -9 of the worker, three times under load: requests that wait are all answered."""
-    request = translate_request(picture(), {"model": MODEL, "wait": "120"}, "image/jpeg")
+    request = translate_request(picture(SIDE), {"model": MODEL, "wait": "120"}, "image/jpeg")
 
     async def run(supervisor: int, port: int) -> tuple[list[Answer], list[float]]:
         load = asyncio.create_task(measure(port, request, clients=16, requests=JOBS))
