@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -49,24 +50,29 @@ class Order:
         return Layout(sources=len(self.images), references=len(self.references), fps=self.fps)
 
 
-def stargan_order(model: Model, image: bytes, geometry: Geometry, wish: Wish, *, align: bool) -> Order:
+def stargan_order(
+    model: Model, images: list[bytes], geometry: Geometry, wishes: list[Wish], *, align: bool, **more: Any
+) -> Order:
     """The order for a StarGAN model; faces are aligned if its card says so and the client does not object.
 
+    Args:
+        more: further fields of the order.
+
     Raises:
-        BadRequest: the wish is not acceptable to this model.
+        BadRequest: a wish is not acceptable to this model.
     """
-    references = [wish.reference] if wish.reference is not None else []
     return Order(
         model,
-        [image],
-        stargan_geometry(model, geometry),
-        [wish.guide(model)],
-        references,
+        images,
+        _stargan_geometry(model, geometry),
+        [wish.guide(model) for wish in wishes],
+        [wish.reference for wish in wishes if wish.reference is not None],
         align=align and model.card.align == "face",
+        **more,
     )
 
 
-def stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
+def _stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
     """The shape in which a StarGAN model gets its sources."""
     card = model.card
     # A face that is taken as it is must still fill the one shape that the landmark network reads.

@@ -11,8 +11,8 @@ from models import checkpoint
 from models.architecture import LANDMARKS, STARGAN, Arguments, StateDict
 from models.catalog import ModelCard
 from models.checkpoint import CheckpointError
+from models.landmarks.masks import POINTS
 from models.loading import KINDS
-from models.stargan_v2.ensemble import POINTS
 
 MEAN_FACE_KEY = "mean"  # in the .npz file of the mean face's points
 

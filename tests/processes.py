@@ -1,6 +1,7 @@
 """Real processes for tests: started, waited for, and ended whatever happens."""
 
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -57,6 +58,12 @@ def ready(client: httpx.Client) -> bool:
         return client.get("/readyz").is_success
     except httpx.TransportError:
         return False
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of a role that is to have these settings."""
+    names = ("redis_url", "data_dir", "weights_dir", "device")
+    return os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
 
 
 @contextmanager

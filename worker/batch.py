@@ -3,10 +3,9 @@
 import redis
 from rq import Queue
 from rq.job import Job
-from rq.serializers import JSONSerializer
 
 from worker.contract import MAX_TRIES
-from worker.queue import BATCH_KEY_FIELD, LONG_FIELD
+from worker.queue import BATCH_KEY_FIELD, LONG_FIELD, fetch_jobs
 
 WINDOW = 256  # queued jobs looked at for mates
 
@@ -52,7 +51,7 @@ class Mates:
         """Move up to ``at_most`` queued jobs of ``batch_key`` to RQ's intermediate list, oldest first."""
         connection: redis.Redis = self._queue.connection
         ids = self._take(keys=self._keys, args=[batch_key, at_most, WINDOW, Job.redis_job_namespace_prefix])
-        jobs = Job.fetch_many([id.decode() for id in ids], connection, serializer=JSONSerializer)
+        jobs = fetch_jobs(connection, [id.decode() for id in ids])
         return [job for job in jobs if job is not None]
 
     def take_short(self) -> Job | None:
@@ -61,4 +60,4 @@ class Mates:
         job_id = self._take_short(keys=self._keys, args=[Job.redis_job_namespace_prefix])
         if job_id is None:
             return None
-        return Job.fetch_many([job_id.decode()], connection, serializer=JSONSerializer)[0]
+        return fetch_jobs(connection, [job_id.decode()])[0]

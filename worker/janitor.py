@@ -21,7 +21,7 @@ from rq.worker_registration import clean_worker_registry
 from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
 from worker.pictures import input_key
-from worker.queue import RECORD_TTL_S, WORKER_DIED, rq_queue
+from worker.queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
 
 LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
@@ -118,7 +118,7 @@ class Janitor:
         """Drop canceled jobs whose record expired (RQ keeps their ids for ever), claims of the ended, dead workers."""
         self.connection.zremrangebyscore(self._queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
         claimants = [job_id.decode() for job_id in cast(list[bytes], self.connection.hkeys(contract.CLAIMS))]
-        for job_id, job in zip(claimants, Job.fetch_many(claimants, self.connection, JSONSerializer), strict=True):
+        for job_id, job in zip(claimants, fetch_jobs(self.connection, claimants), strict=True):
             if job is None or job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED):
                 self.connection.hdel(contract.CLAIMS, job_id)
         for name, report in self.connection.hgetall(contract.WORKERS).items():

@@ -71,6 +71,21 @@ def rq_queue(connection: redis.Redis) -> Queue:
     return Queue(contract.QUEUE, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
 
 
+def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
+    """As RQ's ``Job.fetch_many``, but outside a transaction, in which a full Redis lets nobody read either."""
+    with connection.pipeline(transaction=False) as pipe:
+        for job_id in job_ids:
+            pipe.hgetall(Job.key_for(job_id))
+        records = pipe.execute()
+    jobs: list[Job | None] = []
+    for job_id, record in zip(job_ids, records, strict=True):
+        job = Job(job_id, connection, serializer=JSONSerializer) if record else None
+        if job is not None:
+            job.restore(record)
+        jobs.append(job)
+    return jobs
+
+
 class InferenceQueue:
     """A blocking client; every method raises :class:`QueueUnreachable` when Redis stays away."""
 
@@ -131,21 +146,7 @@ class InferenceQueue:
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
         with _translating_errors():
-            return [self._state(job) if job else None for job in self._fetch(job_ids)]
-
-    def _fetch(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """As RQ's ``Job.fetch_many``, but outside a transaction, in which a full Redis lets nobody read either."""
-        with self.connection.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.hgetall(Job.key_for(job_id))
-            records = pipe.execute()
-        jobs: list[Job | None] = []
-        for job_id, record in zip(job_ids, records, strict=True):
-            job = Job(job_id, self.connection, serializer=JSONSerializer) if record else None
-            if job is not None:
-                job.restore(record)
-            jobs.append(job)
-        return jobs
+            return [self._state(job) if job else None for job in fetch_jobs(self.connection, job_ids)]
 
     def state(self, job_id: str) -> JobState | None:
         return self.states([job_id])[0]
@@ -204,7 +205,7 @@ class InferenceQueue:
         RQ's own ``Job.cancel`` stumbles over the records that a dead worker leaves; a running job's are cleared by its
         worker, or when the lease ends.
         """
-        found = Job.fetch_many([job_id], self.connection, serializer=JSONSerializer)[0]
+        found = fetch_jobs(self.connection, [job_id])[0]
         pipe.multi()
         if found is None or self._state(found).status.ended:
             return

@@ -50,3 +50,13 @@ def problems(*statuses: int) -> Responses:
 
 def job(description: str) -> dict[str, Any]:
     return {"description": description, "model": Job}
+
+
+def work(result: dict[str, Any]) -> Responses:
+    """The answers of a call that has a worker do something; ``result`` describes the one hoped for."""
+    return {
+        200: result,
+        202: job("Not done within `wait`: the job. `Location` is where to look."),
+        500: job("The job failed: the job, whose `error` says why."),
+        **problems(406, 409, 413, 422, 503),
+    }

@@ -14,7 +14,7 @@ from app.negotiation import accepted_type
 from app.rendering import OFFERED, ZIP
 from app.routes import answers, fields
 from app.schemas import StyleCode
-from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_geometry, stargan_order
+from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_order
 from worker.contract import Status, StyleGuide
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
@@ -66,12 +66,7 @@ class SquareChoices(Choices):
 MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
 MAX_FILMED = 4  # sources of a video
 
-PICTURE_ANSWERS = {
-    200: answers.picture("The picture, or with `Accept: application/json` the job."),
-    202: answers.job("Not done within `wait`: the job. `Location` is where to look."),
-    500: answers.job("The job failed: the job, whose `error` says why."),
-    **answers.problems(406, 409, 413, 422, 503),
-}
+PICTURE_ANSWERS = answers.work(answers.picture("The picture, or with `Accept: application/json` the job."))
 
 
 @router.post(
@@ -121,7 +116,7 @@ async def _translated(
     answer_type = accepted_type(request.headers.get("accept"))
     require_worker(services)
     runs = await run_in_threadpool(services.selection.stargan, choices.model)
-    order = stargan_order(runs, await image.read(), choices.geometry, wish, align=choices.align == "auto")
+    order = stargan_order(runs, [await image.read()], choices.geometry, [wish], align=choices.align == "auto")
     done = await carry_out(request, services, order, choices.wait)
     return await answer(services, order, done, answer_type)
 
@@ -181,7 +176,7 @@ Seeds = Annotated[
     "/grid",
     summary="Every source in every style, as one picture",
     response_class=Response,
-    responses=PICTURE_ANSWERS | {200: answers.picture("The grid; as `application/zip` its cells.", ZIP)},
+    responses=answers.work(answers.picture("The grid; as `application/zip` its cells.", ZIP)),
 )
 async def draw_grid(
     request: Request,
@@ -206,7 +201,7 @@ async def draw_grid(
     "/video",
     summary="Sources that go from style to style, as a video",
     response_class=Response,
-    responses=PICTURE_ANSWERS | {200: answers.file("The video.", *OFFERED["video"])},
+    responses=answers.work(answers.file("The video.", *OFFERED["video"])),
 )
 async def film(
     request: Request,
@@ -237,15 +232,8 @@ async def _long_order(
 ) -> Order:
     require_worker(services)
     runs = await run_in_threadpool(services.selection.stargan, choices.model)
-    return Order(
-        runs,
-        [await source.read() for source in sources],
-        stargan_geometry(runs, choices.geometry),
-        [wish.guide(runs) for wish in wishes],
-        [wish.reference for wish in wishes if wish.reference is not None],
-        align=choices.align == "auto" and runs.card.align == "face",
-        **more,
-    )
+    images = [await source.read() for source in sources]
+    return stargan_order(runs, images, choices.geometry, wishes, align=choices.align == "auto", **more)
 
 
 async def _wishes(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[Wish]:

@@ -19,12 +19,7 @@ router = APIRouter(tags=["translate"])
     "/translate",
     summary="Translate a picture",
     response_class=Response,
-    responses={
-        200: answers.picture("The translated picture, or with `Accept: application/json` the job."),
-        202: answers.job("Not done within `wait`: the job. `Location` is where to look."),
-        500: answers.job("The job failed: the job, whose `error` says why."),
-        **answers.problems(406, 409, 413, 422, 503),
-    },
+    responses=answers.work(answers.picture("The translated picture, or with `Accept: application/json` the job.")),
 )
 async def translate(
     request: Request,
@@ -55,7 +50,7 @@ async def translate(
     runs = await run_in_threadpool(services.selection.running, model)
     data = await image.read()
     if runs.card.family == "stargan_v2":
-        order = stargan_order(runs, data, geometry, wish, align=True)
+        order = stargan_order(runs, [data], geometry, [wish], align=True)
     else:
         wish.refuse_for(runs)
         order = Order(runs, [data], geometry)

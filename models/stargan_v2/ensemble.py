@@ -4,9 +4,8 @@ import torch
 from torch import nn
 
 from models.landmarks import LandmarkNetwork
+from models.landmarks.masks import POINTS
 from models.stargan_v2.networks import Generator, MappingNetwork, StyleEncoder
-
-POINTS = 98
 
 
 class Ensemble(nn.Module):

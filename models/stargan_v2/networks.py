@@ -215,6 +215,12 @@ class Discriminator(nn.Module):
         return _of_domains(self.main(x).flatten(1), y)
 
 
+def everywhere(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks, (N, 1, 1, 1) each, that let the high-pass path act all over pictures ``x``."""
+    mask = x.new_ones(len(x), 1, 1, 1)
+    return mask, mask
+
+
 def halvings(img_size: int, w_hpf: float) -> int:
     """How often the generator halves a picture: down to 16 px, or to 8 with the high-pass path."""
     return int(math.log2(img_size)) - (3 if w_hpf else 4)

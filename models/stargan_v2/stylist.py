@@ -14,7 +14,7 @@ from models.pixels import Picture
 from models.precision import cheapest, probe
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.losses import Masks
-from models.stargan_v2.networks import Generator
+from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.placement import place
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 
@@ -71,8 +71,8 @@ class Stylist:
         log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
 
     def _try_out(self, generator: Generator, dtype: torch.dtype) -> torch.Tensor:
-        masks = self._ones(dtype) if self._masked else None
-        out: torch.Tensor = generator(probe(self.device).to(dtype), self._mean_styles[:1].to(dtype), masks)
+        x = probe(self.device).to(dtype)
+        out: torch.Tensor = generator(x, self._mean_styles[:1].to(dtype), everywhere(x) if self._masked else None)
         return out
 
     @torch.inference_mode()
@@ -143,10 +143,6 @@ class Stylist:
         if self._masked is None:
             return None
         if self._masked == "ones" or self._ensemble.landmarks is None:
-            return self._ones(self.dtype, len(x))
+            return everywhere(x.to(self.dtype))
         first, second = self._ensemble.landmarks.masks(x)
         return first.to(self.dtype), second.to(self.dtype)
-
-    def _ones(self, dtype: torch.dtype, count: int = 1) -> Masks:
-        mask = torch.ones(count, 1, 1, 1, dtype=dtype, device=self.device)
-        return mask, mask

@@ -11,8 +11,9 @@ from models.architecture import LANDMARKS
 from models.cyclegan.trainer import CycleGANTrainer
 from models.device import select_device
 from models.landmarks import LandmarkNetwork
-from models.stargan_v2.ensemble import POINTS
+from models.landmarks.masks import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
+from models.stargan_v2.networks import everywhere
 from models.stargan_v2.trainer import StarGANTrainer
 from models.training.dataset import DatasetError, UnpairedPictures
 from models.training.labelled import LabelledPictures
@@ -92,7 +93,7 @@ def _masks(options: StarGANOptions, device: torch.device) -> MaskPictures:
     if not options.w_hpf:
         return lambda x: None
     if options.masks == "ones":
-        return ones
+        return everywhere
     assert options.landmarks is not None, "the options were checked for it"
     network = LandmarkNetwork()
     network.load_state_dict(checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state)
@@ -104,9 +105,3 @@ def _masks(options: StarGANOptions, device: torch.device) -> MaskPictures:
             return network.masks(x.float())
 
     return of_landmarks
-
-
-def ones(x: torch.Tensor) -> Masks:
-    """Masks that let the high-pass path act everywhere."""
-    mask = x.new_ones(1, 1, 1, 1)
-    return mask, mask

@@ -10,7 +10,7 @@ import torch
 from models import checkpoint
 from models.architecture import LANDMARKS
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
-from models.stargan_v2.ensemble import POINTS
+from models.landmarks.masks import POINTS
 from models.training.labelled import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder, load_state

@@ -3,7 +3,6 @@
 import io
 import itertools
 import json
-import os
 import sys
 import zipfile
 
@@ -13,9 +12,10 @@ import pytest
 from PIL import Image
 
 from app.rendering import ZIP
-from tests.conftest import TINY_STARGAN, add_stargan
+from app.settings import Settings
+from tests.conftest import TINY_STARGAN, add_model, add_stargan
 from tests.pictures import decoded, encoded, landscape, photo
-from tests.processes import api, eventually, process, ready
+from tests.processes import api, environment, eventually, process, ready
 
 PHOTO = encoded(landscape())
 REFERENCES = [encoded(Image.new("RGB", (40, 30), color)) for color in ("navy", "orange")]
@@ -24,9 +24,6 @@ REFERENCES = [encoded(Image.new("RGB", (40, 30), color)) for color in ("navy", "
 @pytest.fixture(scope="module")
 def service(redis_server, tmp_path_factory):
     """A client of the service: a CycleGAN ``tiny`` and two StarGANs, one of them the default."""
-    from app.settings import Settings
-    from tests.conftest import add_model
-
     root = tmp_path_factory.mktemp("stargan")
     add_model(root / "weights", "tiny", ready=True)
     for name in ("stargan-monet-lite", "other"):
@@ -36,11 +33,15 @@ def service(redis_server, tmp_path_factory):
     settings = Settings(
         redis_url=redis_server.url, weights_dir=root / "weights", data_dir=root / "var", device="cpu", offline=True
     )
-    names = ("redis_url", "data_dir", "weights_dir", "device")
-    env = os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
     with (
         api(settings) as client,
-        process(sys.executable, "-m", "app.cli", "worker", env=env | {"DOPPEL_PRELOAD": "stargan-monet-lite"}),
+        process(
+            sys.executable,
+            "-m",
+            "app.cli",
+            "worker",
+            env=environment(settings) | {"DOPPEL_PRELOAD": "stargan-monet-lite"},
+        ),
     ):
         eventually(lambda: ready(client), within_s=60)
         yield client

@@ -9,13 +9,12 @@ from PIL import Image
 
 from models import checkpoint
 from models.landmarks import LandmarkNetwork
-from models.stargan_v2.networks import Generator
+from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.stargan_v2.trainer import StarGANTrainer
 from models.training.dataset import DatasetError
 from models.training.labelled import LabelledPictures
 from models.training.options import StarGANOptions, read_options
-from models.training.plan import ones
 from models.training.publication import publish
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
 
@@ -106,7 +105,9 @@ def test_masks_of_landmarks_are_trained_with_and_published(tmp_path, dataset):
 
 def trainer_of(dataset, **options):
     whole = StarGANOptions(dataset=dataset, masks="ones", **(SMALL | options))
-    return StarGANTrainer(whole, device=torch.device("cpu"), fixed_inputs=torch.zeros(3, 1, 3, 64, 64), masks=ones)
+    return StarGANTrainer(
+        whole, device=torch.device("cpu"), fixed_inputs=torch.zeros(3, 1, 3, 64, 64), masks=everywhere
+    )
 
 
 def test_the_diversity_weight_falls_linearly_to_0(dataset):

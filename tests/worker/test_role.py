@@ -1,6 +1,5 @@
 """``doppel worker`` whole: real weights, and those that somebody wants fetched."""
 
-import os
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from models.catalog import Catalog
 from models.cyclegan import ResnetGenerator
 from tests.conftest import TINY
 from tests.fake_worker import SLOW, first_pixel
-from tests.processes import eventually, fake_worker, file_server, process
+from tests.processes import environment, eventually, fake_worker, file_server, process
 from worker.contract import Status, Task
 
 
@@ -24,11 +23,6 @@ def mirror(tmp_path):
 
     with file_server(folder) as address:
         yield address
-
-
-def environment(settings):
-    names = ("redis_url", "data_dir", "weights_dir", "device")
-    return os.environ | {f"DOPPEL_{name.upper()}": str(getattr(settings, name)) for name in names}
 
 
 @pytest.fixture
