@@ -43,7 +43,8 @@ def expected(kind: str, arguments: Arguments) -> Arguments:
     """Constructor arguments as :func:`identify` tells them, where several come to the same network."""
     if kind != STARGAN:
         return arguments
-    told = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512, "landmarks": 0} | arguments
+    told = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
+    told |= {"normalize_rgb": 1, "landmarks": 0} | arguments
     size = int(told["img_size"])
     base_dim = int(told.get("base_dim") or 2**14 // size)
     widest = base_dim * 2 ** (int(math.log2(size)) - 2)
@@ -51,6 +52,7 @@ def expected(kind: str, arguments: Arguments) -> Arguments:
         "base_dim": base_dim,
         "max_conv_dim": min(told["max_conv_dim"], widest),
         "w_hpf": int(told["w_hpf"] > 0),
+        "normalize_rgb": int(told["normalize_rgb"]),
         "landmarks": int(told["landmarks"]),
     }
 
@@ -90,6 +92,7 @@ def _stargan(state: StateDict) -> Architecture | None:
         # The high-pass path costs one more block; how strong it is, only a card can say.
         "w_hpf": int(depth == halvings(img_size, 1)),
         "base_dim": from_rgb.shape[0],
+        "normalize_rgb": int("generator.to_rgb.0.weight" in state),
         "landmarks": int(any(key.startswith("landmarks.") for key in state)),
     }
     return Architecture(STARGAN, dict(arguments), Ensemble(**arguments))

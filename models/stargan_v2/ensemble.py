@@ -25,12 +25,13 @@ class Ensemble(nn.Module):
         max_conv_dim: int = 512,
         w_hpf: float = 1,
         base_dim: int | None = None,
+        normalize_rgb: bool = True,
         landmarks: bool = False,  # whether the landmark network and the mean face belong to it
     ) -> None:
         super().__init__()
         self.img_size = img_size
         self.w_hpf = w_hpf
-        self.generator = Generator(img_size, style_dim, max_conv_dim, w_hpf, base_dim)
+        self.generator = Generator(img_size, style_dim, max_conv_dim, w_hpf, base_dim, normalize_rgb)
         self.mapping_network = MappingNetwork(latent_dim, style_dim, num_domains)
         self.style_encoder = StyleEncoder(img_size, style_dim, num_domains, max_conv_dim, base_dim)
         self.landmarks = LandmarkNetwork(POINTS) if landmarks else None

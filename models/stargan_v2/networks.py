@@ -93,6 +93,7 @@ class Generator(nn.Module):
         max_conv_dim: int = 512,  # most channels of any layer
         w_hpf: float = 1,  # strength of the high-pass path is 1 / w_hpf; 0: no such path, one block less
         base_dim: int | None = None,  # channels at full resolution, doubled with each halving; None: 2**14 // img_size
+        normalize_rgb: bool = True,  # normalise what colours are made of, as the paper does; see docs/training.md
     ) -> None:
         super().__init__()
         _check_img_size(img_size)
@@ -109,9 +110,8 @@ class Generator(nn.Module):
             self.encode.append(ResidualBlock(dims[-1], dims[-1], normalize=True, downsample=False))
             block = AdaINResidualBlock(dims[-1], dims[-1], style_dim, shortcut=w_hpf == 0, upsample=False)
             self.decode.insert(0, block)
-        self.to_rgb = nn.Sequential(
-            nn.InstanceNorm2d(dims[0], affine=True), nn.LeakyReLU(0.2), nn.Conv2d(dims[0], 3, 1)
-        )
+        norm = nn.InstanceNorm2d(dims[0], affine=True) if normalize_rgb else nn.Identity()
+        self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(0.2), nn.Conv2d(dims[0], 3, 1))
         edges = torch.full((1, 1, 3, 3), -1.0)
         edges[..., 1, 1] = 8.0
         self.register_buffer("laplacian", edges / w_hpf if w_hpf else edges, persistent=False)

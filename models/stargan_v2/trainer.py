@@ -42,7 +42,7 @@ class StarGANTrainer:
         width = (options.max_conv_dim, options.base_dim)
         self.networks = nn.ModuleDict(
             {
-                "generator": Generator(size, style_dim, width[0], options.w_hpf, width[1]),
+                "generator": Generator(size, style_dim, width[0], options.w_hpf, width[1], options.normalize_rgb),
                 "mapping_network": MappingNetwork(options.latent_dim, style_dim, num_domains),
                 "style_encoder": StyleEncoder(size, style_dim, num_domains, *width),
                 "discriminator": Discriminator(size, num_domains, *width),

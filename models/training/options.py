@@ -78,6 +78,9 @@ class StarGANOptions(RunOptions):
         Field(ge=1, description="channels at full resolution, doubled with each halving; none: 2**14 / img_size"),
     ] = None
     max_conv_dim: Annotated[int, Field(ge=1, description="most channels of any layer")] = 512
+    normalize_rgb: Annotated[
+        bool, Field(description="normalise what the generator makes colours of; without, a style sets a palette sooner")
+    ] = True
     w_hpf: Annotated[float, Field(ge=0, description="divides the high-pass path's strength; 0: no such path")] = 1
     masks: Annotated[
         Literal["landmarks", "ones"],

@@ -75,7 +75,7 @@ def _cyclegan(options: CycleGANOptions, trainer: dict[str, Any], direction: str 
 
 def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]:
     domains = options.domains or list(domain_folders(options.dataset, "train"))
-    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim")
+    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim", "normalize_rgb")
     network = {name: value for name in names if (value := getattr(options, name)) is not None}
     state = dict(trainer["averages"])
     if options.w_hpf and options.landmarks is not None and options.masks == "landmarks":

@@ -211,9 +211,12 @@ def test_sigterm_hands_a_long_job_back_at_no_cost(queue, redis_url):
         video = submit_video(queue, frames=300)
         eventually(lambda: queue.state(video).progress > 0)
         worker.send_signal(signal.SIGTERM)
-        waiting = submit(queue)
         assert worker.wait(timeout=10) == 0
-    assert statuses(queue, [video, waiting]) == [Status.QUEUED, Status.QUEUED]
+    waiting = submit(queue)
+    assert [(state.status, state.position) for state in queue.states([video, waiting])] == [
+        (Status.QUEUED, 0),
+        (Status.QUEUED, 1),
+    ]
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, [video, waiting]))
     assert statuses(queue, [video, waiting]) == [Status.SUCCEEDED] * 2
