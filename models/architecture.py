@@ -43,7 +43,7 @@ def expected(kind: str, arguments: Arguments) -> Arguments:
     """Constructor arguments as :func:`identify` tells them, where several come to the same network."""
     if kind != STARGAN:
         return arguments
-    told = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
+    told: Arguments = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
     told |= {"normalize_rgb": 1, "landmarks": 0} | arguments
     size = int(told["img_size"])
     base_dim = int(told.get("base_dim") or 2**14 // size)

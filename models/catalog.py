@@ -80,6 +80,7 @@ class ModelCard(BaseModel):
     align: Literal["face", "none"] = "none"  # how the training pictures were brought into place
     masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts, for w_hpf > 0
     training: dict[str, Any] | None = None  # options and metrics, of models trained here
+    version: int | None = None  # of models that were published, see versions.py
 
     @property
     def side_multiple(self) -> int:
@@ -145,6 +146,8 @@ class Catalog:
         if not cards:
             raise UnknownModel(name, self.names())
         card = self._card(cards[0])
+        if card.name != name:
+            raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
         hashes = {file.name: file.sha256 for file in card.files}
         if weights is not None:
@@ -177,6 +180,7 @@ class Catalog:
         return self.models_dir, self.weights_dir
 
     def _card(self, path: Path) -> ModelCard:
+        path = path.parent.resolve() / path.name  # of a published model's version
         modified_ns = path.stat().st_mtime_ns
         cached = self._read.get(path)
         if cached is None or cached[0] != modified_ns:
@@ -184,8 +188,6 @@ class Catalog:
                 card = ModelCard.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise CatalogError(f"{path} is not a model card: {error}") from error
-            if card.name != path.parent.name:
-                raise CatalogError(f"{path} names the model {card.name!r}; it must be named as its folder is")
             cached = self._read[path] = (modified_ns, card)
         return cached[1]
 

@@ -84,7 +84,9 @@ class Residents:
             CatalogError, CheckpointError: it cannot be loaded; the message says why.
         """
         model = self.catalog.get(name)
-        version = (str(model.weights), model.weights.stat().st_mtime_ns) if model.weights else ("", 0)
+        weights = model.weights
+        # A published model's folder is a link, which another version may be behind tomorrow.
+        version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
         resident = self._residents.get(name)
         if resident is None or resident.version != version:
             family = Stylist if model.card.family == "stargan_v2" else Translator

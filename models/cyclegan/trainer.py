@@ -1,17 +1,23 @@
 """One CycleGAN being trained: four networks, two optimizers, two image pools."""
 
 import contextlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torchvision.utils import make_grid
 
-from models import pixels
+from models import checkpoint, pixels
+from models.architecture import CYCLEGAN, Arguments
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
+from models.training import distributed
+from models.training.evaluation import Evaluation
 from models.training.options import CycleGANOptions
 
 NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
@@ -52,12 +58,13 @@ class CycleGANTrainer:
         )
         init_normal(self.networks)
         self.networks.to(device).to(memory_format=torch.channels_last)
-        self.g_ab, self.g_ba, self.d_a, self.d_b = (self.networks[name] for name in NETWORKS)
         self._keep_balance()
+        self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
-        self._pool_a = ImagePool(options.pool_size, seed=options.seed)
-        self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
+        first_seed = options.seed + 2 * distributed.rank()  # each process has pools of its own
+        self._pool_a = ImagePool(options.pool_size, seed=first_seed)
+        self._pool_b = ImagePool(options.pool_size, seed=first_seed + 1)
 
     def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
         parameters = [p for network in networks for p in network.parameters()]
@@ -139,13 +146,50 @@ class CycleGANTrainer:
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
+    @property
+    def undecided(self) -> dict[str, float]:
+        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
+        return {"D_A": even, "D_B": even}
+
+    def rates(self, progress: int) -> dict[str, float]:
+        return {"learning_rate": self.learning_rate(progress)}
+
+    @torch.no_grad()
+    def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """What each direction now makes of the fixed inputs: direction → (x, generated), (N, 3, S, S) in [-1, 1]."""
+        x_a, x_b = self._fixed_inputs
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        with self._autocast():
+            return {"AtoB": (x_a, g_ab(x_a).float()), "BtoA": (x_b, g_ba(x_b).float())}
+
+    @torch.no_grad()
+    def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
+        """Cycle errors, and pictures to compare, of (N, 3, S, S) held-out pictures of A and of B."""
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        errors = {}
+        generated = {}
+        for source, target, there, back in (("A", "B", g_ab, g_ba), ("B", "A", g_ba, g_ab)):
+            x = held_out["AB".index(source)]
+            fakes = []
+            error = 0.0
+            for picture in torch.split(self._place(x), 1):
+                with self._autocast():
+                    fake = there(picture)
+                    error += (back(fake).float() - picture).abs().mean().item() / len(x)
+                fakes.append(fake.float().cpu())
+            errors[f"cycle error of {source}"] = error
+            generated[target] = torch.cat(fakes)
+        return Evaluation(errors, generated, {"A": held_out[0], "B": held_out[1]})
+
     @torch.inference_mode()
     def sample(self) -> Picture:
         """A picture with a column for each fixed input: A, its B, back; then B, its A, back."""
         x_a, x_b = self._fixed_inputs
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
         with self._autocast():
-            fake_b, fake_a = self.g_ab(x_a), self.g_ba(x_b)
-            rows = [x_a, fake_b, self.g_ba(fake_b), x_b, fake_a, self.g_ab(fake_a)]
+            fake_b, fake_a = g_ab(x_a), g_ba(x_b)
+            rows = [x_a, fake_b, g_ba(fake_b), x_b, fake_a, g_ab(fake_a)]
         grid = make_grid(torch.cat([row.float() for row in rows]), nrow=len(x_a), padding=2, pad_value=1.0)
         return pixels.to_pictures(grid[None])[0]
 
@@ -154,16 +198,25 @@ class CycleGANTrainer:
             **{name: self.networks[name].state_dict() for name in NETWORKS},
             "optimizer_g": self._optimizer_g.state_dict(),
             "optimizer_d": self._optimizer_d.state_dict(),
-            "pool_a": self._pool_a.state_dict(),
-            "pool_b": self._pool_b.state_dict(),
+            "pools": distributed.of_all([pool.state_dict() for pool in (self._pool_a, self._pool_b)]),
+        }
+
+    def exports(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The generators as they are served: direction → float16 weights."""
+        return {
+            direction: {key: tensor.half() for key, tensor in self.networks[name].state_dict().items()}
+            for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._load_networks(state)
         self._optimizer_g.load_state_dict(state["optimizer_g"])
         self._optimizer_d.load_state_dict(state["optimizer_d"])
-        self._pool_a.load_state_dict(state["pool_a"])
-        self._pool_b.load_state_dict(state["pool_b"])
+        pools = state["pools"]
+        # Of a run that had fewer processes: the rest begin with empty pools.
+        if distributed.rank() < len(pools):
+            for pool, kept in zip((self._pool_a, self._pool_b), pools[distributed.rank()], strict=True):
+                pool.load_state_dict(kept)
 
     def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:
@@ -171,9 +224,19 @@ class CycleGANTrainer:
 
     def _keep_balance(self) -> None:
         if self.options.balanced_upsampling:
-            balance_upsampling(self.g_ab)
-            balance_upsampling(self.g_ba)
+            balance_upsampling(self.networks["g_ab"])
+            balance_upsampling(self.networks["g_ba"])
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Begin a new run with another run's networks (fine-tuning)."""
         self._load_networks(state)
+
+    def start_from_weights(self, path: Path) -> None:
+        """Begin a new run with one direction's generator, of weights that were published.
+
+        Raises:
+            CheckpointError: they are not of a generator of these sizes.
+        """
+        arguments: Arguments = {"ngf": self.options.ngf, "n_blocks": self.options.n_blocks}
+        name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"
+        self.networks[name].load_state_dict(checkpoint.load_exactly(path, CYCLEGAN, arguments).state)

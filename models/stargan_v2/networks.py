@@ -70,6 +70,7 @@ class AdaINResidualBlock(nn.Module):
         self.norm2 = AdaIN(style_dim, dim_out)
         # The released weights have this layer in every block, also where nothing runs through it.
         self.conv1x1 = nn.Conv2d(dim_in, dim_out, 1, bias=False) if dim_in != dim_out else nn.Identity()
+        self.conv1x1.requires_grad_(shortcut)
 
     def forward(self, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         shortcut = x

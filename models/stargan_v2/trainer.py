@@ -2,17 +2,25 @@
 
 import contextlib
 import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torchvision.utils import make_grid
 
-from models import pixels
+from models import checkpoint, pixels
+from models.architecture import StateDict
+from models.checkpoint import CheckpointError
+from models.landmarks.masks import POINTS
 from models.pixels import Picture
 from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discriminator_terms, generator_terms
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
 from models.stargan_v2.style import latent_code, mean_styles, truncate
+from models.training import distributed
+from models.training.evaluation import Evaluation
 from models.training.labelled import GuidedBatch
 from models.training.options import StarGANOptions
 
@@ -26,11 +34,19 @@ class StarGANTrainer:
     Args:
         fixed_inputs: (domains, count, 3, S, S) pictures for :meth:`sample`, float32 in [-1, 1].
         masks: where the high-pass path acts on the pictures it is given; returns None for w_hpf 0.
+        landmarks: weights of the landmark network, which what is exported needs too if the masks are of landmarks.
     """
 
     def __init__(
-        self, options: StarGANOptions, *, device: torch.device, fixed_inputs: torch.Tensor, masks: MaskPictures
+        self,
+        options: StarGANOptions,
+        *,
+        device: torch.device,
+        fixed_inputs: torch.Tensor,
+        masks: MaskPictures,
+        landmarks: StateDict | None = None,
     ) -> None:
+        self._landmarks = landmarks
         self.options = options
         self.device = device
         self._fixed_inputs = fixed_inputs.to(device)
@@ -52,7 +68,9 @@ class StarGANTrainer:
         self.networks.to(device).to(memory_format=torch.channels_last)
         self.averages = nn.ModuleDict({name: copy.deepcopy(self.networks[name]) for name in AVERAGED})
         self.averages.requires_grad_(False)
-        self.generator, self.mapping_network, self.style_encoder, self.discriminator = self.networks.values()
+        self.generator, self.mapping_network, self.style_encoder, self.discriminator = map(
+            distributed.shared, self.networks.values()
+        )
         self._optimizers = {name: self._adam(name) for name in self.networks}
 
     def _adam(self, name: str) -> torch.optim.Adam:
@@ -160,6 +178,53 @@ class StarGANTrainer:
         for name in taught:
             self._optimizers[name].step()
 
+    @property
+    def undecided(self) -> dict[str, float]:
+        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        return {f"D_{guide}_{kind}": math.log(2) for guide in ("latent", "reference") for kind in ("real", "fake")}
+
+    def rates(self, progress: int) -> dict[str, float]:
+        return {"learning_rate": self.options.lr, "lambda_ds": self.lambda_ds(progress)}
+
+    @torch.no_grad()
+    def _restyled(self, x_src: torch.Tensor, x_ref: torch.Tensor, y_trg: int) -> torch.Tensor:
+        """Sources in the styles of references of one domain, by the averages: (N, 3, S, S) each."""
+        y = torch.full((len(x_ref),), y_trg, device=self.device)
+        with self._autocast():
+            s = self.averages["style_encoder"](x_ref, y)
+            out: torch.Tensor = self.averages["generator"](x_src, s, self._masks(x_src))
+        return out.float()
+
+    def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """What the averages make of the fixed inputs of each domain in the next one's style.
+
+        ``from → to`` → (x, generated), (N, 3, S, S) in [-1, 1].
+        """
+        inputs = self._fixed_inputs
+        found = {}
+        for y_org in range(len(inputs)):
+            y_trg = (y_org + 1) % len(inputs)
+            x_ref = inputs[y_trg][:1].expand_as(inputs[y_org])
+            found[f"{y_org} → {y_trg}"] = inputs[y_org], self._restyled(inputs[y_org], x_ref, y_trg)
+        return found
+
+    @torch.no_grad()
+    def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
+        """Cycle errors, and pictures to compare, of (N, 3, S, S) held-out pictures of each domain."""
+        errors, generated = {}, {}
+        for y_org, pictures in enumerate(held_out):
+            y_trg = (y_org + 1) % len(held_out)
+            fakes = []
+            error = 0.0
+            for n, picture in enumerate(torch.split(pictures.to(self.device), 1)):
+                x_ref = held_out[y_trg][n % len(held_out[y_trg])][None].to(self.device)
+                fake = self._restyled(picture, x_ref, y_trg)
+                error += (self._restyled(fake, picture, y_org) - picture).abs().mean().item() / len(pictures)
+                fakes.append(fake.cpu())
+            errors[f"cycle error of {y_org}"] = error
+            generated[str(y_trg)] = torch.cat(fakes)
+        return Evaluation(errors, generated, {str(y): pictures for y, pictures in enumerate(held_out)})
+
     @torch.inference_mode()
     def sample(self) -> Picture:
         """A grid whose first row are sources of every domain, and under each source what the averages make of it.
@@ -203,6 +268,15 @@ class StarGANTrainer:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
         }
 
+    def exports(self) -> dict[str, StateDict]:
+        """The averages as they are served, in float16, with the landmark network if the masks are its."""
+        state = {key: tensor.half() for key, tensor in self.averages.state_dict().items()}
+        if self._landmarks is not None:
+            # Its statistics may be beyond float16. The run's faces are taken as they are: no mean face.
+            state |= {f"landmarks.{key}": tensor for key, tensor in self._landmarks.items()}
+            state["landmark_mean"] = torch.zeros(POINTS, 2)
+        return {"model": state}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.start_from(state)
         for name, optimizer in self._optimizers.items():
@@ -212,6 +286,21 @@ class StarGANTrainer:
         """Begin a new run with another run's networks (fine-tuning)."""
         self.networks.load_state_dict(state["networks"])
         self.averages.load_state_dict(state["averages"])
+
+    def start_from_weights(self, path: Path) -> None:
+        """Begin a new run with the networks of a published model, all but the discriminator.
+
+        Raises:
+            CheckpointError: they are not of networks of these sizes.
+        """
+        found = checkpoint.load(path)
+        state = {key: tensor for key, tensor in found.state.items() if not key.startswith("landmark")}
+        try:
+            self.averages.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path.name} is a {found.kind} that does not fit this run: {error}") from error
+        for name in AVERAGED:
+            self.networks[name].load_state_dict(self.averages[name].state_dict())
 
 
 @torch.no_grad()

@@ -4,34 +4,53 @@ SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint; runnin
 """
 
 import argparse
+import logging
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
 import pydantic
 from tqdm import tqdm
 
-from models.checkpoint import CheckpointError
-from models.device import DeviceError
-from models.training.dataset import DatasetError
-from models.training.loop import Diverged, Losses, train
-from models.training.plan import plan
-from models.training.run_folder import RunFolder, RunFolderError, load_state
+from models.training import distributed
+from models.training.attempt import REASONS, attempt
+from models.training.loop import CannotWrite, Diverged, Losses
+from models.training.run_folder import RunFolder
+from models.training.status import RunBusy
+
+LOG_EVERY_S = 10.0
+
+log = logging.getLogger("doppel.training")
 
 
-def run(folder: Path) -> None:
-    """Train the run in ``folder`` until it is complete or a signal stops it."""
-    run_folder = RunFolder(folder)
-    options = run_folder.options()
-    planned = plan(options)
-    resumed = run_folder.checkpoints()
-    if options.init_from is not None and not resumed:
-        try:
-            planned.trainer.start_from(load_state(options.init_from)["trainer"])
-        except (KeyError, RuntimeError) as error:
-            raise RunFolderError(f"{options.init_from} is not of a run with these networks: {error}") from error
+class Display:
+    """A progress bar on a terminal; elsewhere a line now and then."""
 
+    def __init__(self, first_step: int) -> None:
+        self._bar: tqdm[None] | None = None
+        self._first_step = first_step
+        self._logged_at = 0.0
+
+    def show(self, step: int, total_steps: int, losses: Losses) -> None:
+        named = {name: f"{loss:.2f}" for name, loss in losses.items()}
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = tqdm(total=total_steps, initial=self._first_step, unit="step", dynamic_ncols=True)
+            self._bar.update(step - self._bar.n)
+            self._bar.set_postfix(named, refresh=False)
+        elif time.monotonic() - self._logged_at > LOG_EVERY_S or step == total_steps:
+            self._logged_at = time.monotonic()
+            log.info("step %d of %d: %s", step, total_steps, ", ".join(f"{k} {v}" for k, v in named.items()))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def run(folder: Path, quality_dir: Path | None = None) -> None:
+    """Train the run in ``folder`` until it is complete or a signal stops it; raises as :func:`attempt` does."""
     stopping = False
 
     def request_stop(signum: int, frame: FrameType | None) -> None:
@@ -40,37 +59,32 @@ def run(folder: Path) -> None:
 
     signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, request_stop)
-
-    first_step = int(resumed[-1].stem) if resumed else 0
-    with tqdm(total=planned.total_steps, initial=first_step, unit="step") as bar:
-
-        def show(step: int, losses: Losses) -> None:
-            bar.update()
-            bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()}, refresh=False)
-
-        train(
-            run_folder,
-            planned.trainer,
-            planned.batches,
-            total_steps=planned.total_steps,
-            sample_every=options.sample_every,
-            save_every=options.save_every,
-            on_progress=show,
-            should_stop=lambda: stopping,
-        )
+    checkpoints = RunFolder(folder).checkpoints()
+    display = Display(int(checkpoints[-1].stem) if checkpoints else 0)
+    try:
+        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, quality_dir=quality_dir)
+    finally:
+        display.close()
+    log.info("the run has %s", ended)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--quality-dir", type=Path, metavar="DIR", help="where the Inception network's weights are")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    distributed.join()
     try:
-        run(parser.parse_args().run_dir)
-    except (RunFolderError, DatasetError, DeviceError, CheckpointError, pydantic.ValidationError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Diverged as error:
+        run(arguments.run_dir, arguments.quality_dir)
+    except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3
+    except (RunBusy, pydantic.ValidationError, *REASONS) as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        distributed.leave()
     return 0
 
 

@@ -10,19 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from models import pixels
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-
-
-class DatasetError(Exception):
-    """The folder is not a data set that the run can use; the message says what is missing."""
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files directly in ``folder``, sorted by name; empty when there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+from models.datasets import SUFFIXES, DatasetError, domain_folders, held_out_folders, list_pictures
+from models.training import distributed
 
 
 def load_picture(path: Path, size: int) -> Image.Image:
@@ -44,16 +33,29 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     loader processes yields the same pictures.
 
     Raises:
-        DatasetError: trainA/ or trainB/ is missing or holds no pictures.
+        DatasetError: there are not two domains, or one holds no pictures.
     """
 
     def __init__(self, root: Path, *, load_size: int, image_size: int, seed: int) -> None:
         if load_size < image_size:
             raise DatasetError(f"load_size {load_size} is smaller than the crop, image_size {image_size}")
-        self.paths = {domain: list_pictures(root / f"train{domain}") for domain in "AB"}
-        for domain, paths in self.paths.items():
+        folders = domain_folders(root)
+        if len(folders) != 2:
+            raise DatasetError(
+                f"{root} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, or two train/<domain>/"
+            )
+        # Of named domains the first in the alphabet is A.
+        self.paths = {domain: list_pictures(folder) for domain, folder in zip("AB", folders.values(), strict=True)}
+        for folder, paths in zip(folders.values(), self.paths.values(), strict=True):
             if not paths:
-                raise DatasetError(f"{root / f'train{domain}'} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+                raise DatasetError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        self.domains = list(folders)
+        held_out = held_out_folders(root)
+        self._held_out = {
+            domain: list_pictures(held_out[name]) if name in held_out else []
+            for domain, name in zip("AB", folders, strict=True)
+        }
+        self.has_held_out = all(self._held_out.values())
         self.load_size = load_size
         self.image_size = image_size
         self.seed = seed
@@ -78,16 +80,15 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return pixels.to_tensor([np.asarray(picture)])[0]
 
     def batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches for the steps after ``first_step`` up to and including ``last_step``."""
-        items = range(first_step * batch_size, last_step * batch_size)
-        return iter(DataLoader(self, batch_size=batch_size, sampler=items))
+        """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
+        return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
     def fixed_inputs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first ``count`` test pictures (training pictures where there are none) of each domain, uncropped."""
-        root = self.paths["A"][0].parent.parent
-        chosen = (list_pictures(root / f"test{domain}") or self.paths[domain] for domain in "AB")
+        """The first ``count`` held-out pictures (training pictures where there are none) of each domain, uncropped."""
         x_a, x_b = (
-            pixels.to_tensor([np.asarray(load_picture(path, self.image_size)) for path in paths[:count]])
-            for paths in chosen
+            pixels.to_tensor(
+                [np.asarray(load_picture(path, self.image_size)) for path in (self._held_out[domain] or paths)[:count]]
+            )
+            for domain, paths in self.paths.items()
         )
         return x_a, x_b

@@ -11,7 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from models import pixels
-from models.training.dataset import DatasetError, list_pictures, load_picture, seeded
+from models.datasets import DatasetError, domain_folders, held_out_folders, list_pictures
+from models.training import distributed
+from models.training.dataset import load_picture, seeded
 
 CROP_SCALE = (0.8, 1.0)  # share of the picture's area
 CROP_RATIO = (0.9, 1.1)  # width to height
@@ -45,7 +47,7 @@ class LabelledPictures(Dataset[GuidedBatch]):
 
     def __init__(self, root: Path, *, img_size: int, latent_dim: int, randcrop_prob: float, seed: int) -> None:
         self.root = root
-        folders = domain_folders(root, "train")
+        folders = domain_folders(root)
         self.domains = list(folders)
         self.paths = [list_pictures(folder) for folder in folders.values()]
         if len(folders) < 2:
@@ -53,6 +55,9 @@ class LabelledPictures(Dataset[GuidedBatch]):
         for name, paths in zip(folders, self.paths, strict=True):
             if len(paths) < 2:
                 raise DatasetError(f"{folders[name]} holds {len(paths)} pictures; a domain needs 2 at least")
+        held_out = held_out_folders(root)
+        self._held_out = [list_pictures(held_out[name]) if name in held_out else [] for name in folders]
+        self.has_held_out = all(self._held_out)
         self.img_size = img_size
         self.latent_dim = latent_dim
         self.randcrop_prob = randcrop_prob
@@ -78,26 +83,17 @@ class LabelledPictures(Dataset[GuidedBatch]):
         return pixels.to_tensor([np.asarray(picture)])[0]
 
     def batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[GuidedBatch]:
-        """Batches for the steps after ``first_step`` up to and including ``last_step``."""
-        items = range(first_step * batch_size, last_step * batch_size)
-        return iter(DataLoader(self, batch_size=batch_size, sampler=items))
+        """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
+        return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
     def fixed_inputs(self, count: int) -> torch.Tensor:
         """The first ``count`` held-out pictures of each domain, (domains, count, 3, S, S); else training pictures."""
-        held_out = {**domain_folders(self.root, "test"), **domain_folders(self.root, "val")}
         rows = []
-        for name, paths in zip(self.domains, self.paths, strict=True):
-            chosen = (list_pictures(held_out[name]) if name in held_out else []) or paths
+        for paths, held_out in zip(self.paths, self._held_out, strict=True):
+            chosen = held_out or paths
             shown = [chosen[n % len(chosen)] for n in range(count)]
             rows.append(pixels.to_tensor([np.asarray(load_picture(path, self.img_size)) for path in shown]))
         return torch.stack(rows)
-
-
-def domain_folders(root: Path, part: str) -> dict[str, Path]:
-    """Domain → folder, in order of their names."""
-    if (root / part).is_dir():
-        return {path.name: path for path in sorted((root / part).iterdir()) if path.is_dir()}
-    return {domain: root / f"{part}{domain}" for domain in "AB" if (root / f"{part}{domain}").is_dir()}
 
 
 def _crop_box(size: tuple[int, int], random: torch.Generator) -> tuple[float, float, float, float]:

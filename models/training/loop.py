@@ -1,11 +1,21 @@
-"""The training loop. It knows no family and no queue: it takes a trainer, batches, and two functions."""
+"""The training loop. It knows no family and no queue: it takes a trainer, batches, and functions to tell and ask."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
+from models.architecture import StateDict
 from models.pixels import Picture
+from models.training import alarms, distributed
+from models.training.alarms import DiscriminatorWatch, Translations
+from models.training.checkpoints import load_checkpoint, save_checkpoint
+from models.training.evaluation import Evaluation, quality
+from models.training.options import RunChoices
+from models.training.reporter import Reporter
 from models.training.run_folder import RunFolder
 
 Losses = dict[str, float]
@@ -15,14 +25,36 @@ class Diverged(Exception):
     """A loss is not a finite number any more; the run's checkpoints are from before that."""
 
 
+class CannotWrite(Exception):
+    """The run folder takes no more, as when the disk is full; the last checkpoint is whole."""
+
+
 class Trainer(Protocol):
     """One family's networks, optimizers and step."""
+
+    networks: torch.nn.ModuleDict
 
     def step(self, batch: Any, progress: int) -> Losses:
         """Train on one batch, ``progress`` steps having been done; the named losses of this step."""
 
+    def rates(self, progress: int) -> dict[str, float]:
+        """What changes from step to step: the learning rate, and weights of losses that do."""
+
+    @property
+    def undecided(self) -> dict[str, float]:
+        """Name of each discriminator's loss → its value when real and generated look the same to it."""
+
     def sample(self) -> Picture:
         """A picture of what the generators now make of the run's fixed inputs."""
+
+    def translations(self) -> Translations:
+        """What the generators now make of the fixed inputs, as tensors."""
+
+    def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
+        """How the generators do on pictures that they were not trained on, (N, 3, S, S) for each domain."""
+
+    def exports(self) -> dict[str, StateDict]:
+        """The generators' weights as they are served, by name."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later :meth:`load_state_dict` needs to go on exactly."""
@@ -32,59 +64,124 @@ class Trainer(Protocol):
     def start_from(self, state: dict[str, Any]) -> None:
         """Take the networks of another run's state, and nothing else."""
 
+    def start_from_weights(self, path: Path) -> None:
+        """Take the networks that published weights hold."""
 
-def train(
-    run: RunFolder,
-    trainer: Trainer,
-    batches: Callable[[int, int], Iterator[Any]],
-    *,
-    total_steps: int,
-    sample_every: int,
-    save_every: int,
-    on_progress: Callable[[int, Losses], None],
-    should_stop: Callable[[], bool],
-) -> int:
-    """Train from the run folder's newest checkpoint to ``total_steps``, or until ``should_stop`` at a step's end.
 
-    Either way the last thing written is a checkpoint. A run that is stopped or killed and then resumed repeats exactly
-    what an uninterrupted one would have done, on a CPU bit for bit.
+class Loop:
+    """Trains one run from its folder's newest checkpoint.
 
-    Raises:
-        Diverged: a loss is not finite; nothing of that step is kept.
+    A run that is stopped or killed and then resumed repeats exactly what an uninterrupted one would have done, on a CPU
+    bit for bit. Of several processes each computes, and the first alone writes.
 
     Args:
-        batches: given the steps done and the last step, yields one batch a step.
-        on_progress: told of each step done and its losses.
-
-    Returns:
-        The step reached.
+        reporter: None in the processes that write nothing.
+        held_out: pictures of each domain that no training sees, (N, 3, S, S) in [-1, 1]; empty: none are measured.
     """
-    state = run.load_checkpoint()
-    step = state["step"] if state else 0
-    if state:
-        trainer.load_state_dict(state["trainer"])
-    run.cut_back(step)
 
-    def save() -> None:
-        run.save_checkpoint({"step": step, "trainer": trainer.state_dict()})
+    def __init__(
+        self,
+        run: RunFolder,
+        trainer: Trainer,
+        *,
+        total_steps: int,
+        choices: RunChoices,
+        reporter: Reporter | None,
+        held_out: Sequence[torch.Tensor],
+        quality_dir: Path | None,
+    ) -> None:
+        self._run = run
+        self._trainer = trainer
+        self._total_steps = total_steps
+        self._choices = choices
+        self._reporter = reporter
+        self._held_out = held_out
+        self._quality_dir = quality_dir
+        self._watch = DiscriminatorWatch(trainer.undecided)
+        state = load_checkpoint(run)
+        self.step = state["step"] if state else 0
+        self._saved = self.step
+        if state:
+            trainer.load_state_dict(state["trainer"])
 
-    saved = step
-    started = time.perf_counter()
-    for batch in batches(step, total_steps):
-        losses = trainer.step(batch, progress=step)
-        if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
-            last = f"The last checkpoint is of step {saved}." if saved else "There is no checkpoint yet."
-            raise Diverged(f"Stopped at step {step + 1}: {', '.join(broken)}. {last}")
-        step += 1
-        run.append_metrics({"step": step, "seconds": round(time.perf_counter() - started, 3), **losses})
-        if step % sample_every == 0 or step == total_steps:
-            run.save_sample(step, trainer.sample())
-        if step % save_every == 0 or step == total_steps:
-            save()
-            saved = step
-        on_progress(step, losses)
-        if should_stop():
-            break
-    if saved != step:
-        save()
-    return step
+    def train(
+        self,
+        batches: Callable[[int, int], Iterator[Any]],
+        *,
+        on_progress: Callable[[int, Losses], None],
+        should_stop: Callable[[], bool],
+    ) -> int:
+        """Train to the last step, or until ``should_stop`` at a step's end. The last thing written is a checkpoint.
+
+        Args:
+            batches: given the steps done and the last step, yields one batch a step.
+            on_progress: told of each step done and its losses.
+
+        Returns:
+            The step reached.
+
+        Raises:
+            Diverged: a loss is not finite; nothing of that step is kept.
+            CannotWrite: the disk is full.
+        """
+        try:
+            if self._reporter:
+                self._run.cut_back(self.step)
+            self._train(batches, on_progress, should_stop)
+        except OSError as error:
+            raise CannotWrite(f"Stopped at step {self.step}: {error}. {self._last_checkpoint()}") from error
+        return self.step
+
+    def _train(
+        self,
+        batches: Callable[[int, int], Iterator[Any]],
+        on_progress: Callable[[int, Losses], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        started = time.perf_counter()
+        for batch in batches(self.step, self._total_steps):
+            losses = distributed.mean(self._trainer.step(batch, progress=self.step))
+            if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
+                raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
+            self.step += 1
+            if self._reporter:
+                seconds = round(time.perf_counter() - started, 3)
+                self._run.append_metrics({"step": self.step, "seconds": seconds, **losses})
+                self._report(self._reporter, losses)
+            if self._is_due(self._choices.save_every):
+                self._save()
+            on_progress(self.step, losses)
+            if distributed.agreed(should_stop()):
+                break
+        if self._saved != self.step:
+            self._save()
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self._total_steps
+
+    def _report(self, reporter: Reporter, losses: Losses) -> None:
+        reporter.stepped(self.step, losses, self._trainer.rates(self.step - 1))
+        if alarm := self._watch.look(reporter.status.smoothed, self.step):
+            reporter.alarm(alarm)
+        if self._is_due(self._choices.sample_every):
+            self._run.save_sample(self.step, self._trainer.sample())
+            for alarm in alarms.of_translations(self._trainer.translations(), self.step):
+                reporter.alarm(alarm)
+            reporter.paused()
+
+    def _save(self) -> None:
+        state = self._trainer.state_dict()  # each process has a part of it
+        self._saved = self.step
+        if self._reporter is None:
+            return
+        save_checkpoint(self._run, {"step": self.step, "trainer": state}, self._trainer.exports())
+        status = self._reporter.status
+        status.last_checkpoint = self.step
+        if self._held_out and self._is_due(self._choices.save_every * self._choices.quality_every):
+            self._reporter.measured(quality(self._trainer.evaluate(self._held_out), self.step, self._quality_dir))
+        self._run.drop_checkpoints(keep=self._choices.keep_checkpoints, best=status.best_checkpoint)
+        self._reporter.write()
+        self._reporter.paused()
+
+    def _last_checkpoint(self) -> str:
+        return f"The last checkpoint is of step {self._saved}." if self._saved else "There is no checkpoint yet."

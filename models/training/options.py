@@ -4,35 +4,50 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
-class RunOptions(BaseModel):
-    """What every family is told."""
+class RunChoices(BaseModel):
+    """What whoever asks for a run can choose, whatever the family."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    dataset: Annotated[Path, Field(description="folder of pictures, see docs/training.md")]
-    init_from: Annotated[Path | None, Field(description="checkpoint of another run to take all networks from")] = None
-    seed: Annotated[int, Field(ge=0, description="of the initial weights, the order of pictures and their crops")] = 0
-    device: Annotated[str, Field(description="cpu, cuda, cuda:1, mps; auto takes the first accelerator")] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of the initial weights, the order of pictures, crops")] = 0
     precision: Annotated[
         Literal["fp32", "bf16"], Field(description="bf16 runs the networks under autocast; weights stay float32")
     ] = "fp32"
     sample_every: Annotated[int, Field(ge=1, description="steps between sample pictures")] = 500
     save_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 500
+    keep_checkpoints: Annotated[int, Field(ge=1, le=100, description="newest checkpoints that are kept")] = 2
+    quality_every: Annotated[
+        int, Field(ge=1, description="checkpoints between measurements on held-out pictures; the last is measured too")
+    ] = 4
+    gpus: Annotated[
+        int, Field(ge=1, le=64, description="processes that share each batch, a GPU each (on a CPU: a process each)")
+    ] = 1
 
 
-class CycleGANOptions(RunOptions):
-    """Options of a CycleGAN run; the defaults are those of the paper's code."""
+class RunPlace(BaseModel):
+    """Where a run's inputs are on the machine that trains; no part of what makes two runs the same."""
 
-    family: Literal["cyclegan"] = "cyclegan"
+    dataset: Annotated[Path, Field(description="folder of pictures, see docs/training.md")]
+    init_from: Annotated[
+        Path | None, Field(description="a run's checkpoint, to take all networks from, or weights in safetensors")
+    ] = None
+    device: Annotated[str, Field(description="cpu, cuda, cuda:1, mps; auto takes the first accelerator")] = "auto"
+    reserved_mb: Annotated[int, Field(ge=0, description="GPU memory left to others, in MiB")] = 0
 
-    load_size: Annotated[int, Field(ge=32, description="px, both sides, bicubic, before the crop")] = 286
-    image_size: Annotated[int, Field(ge=32, multiple_of=4, description="px, both sides of the random crop")] = 256
-    ngf: Annotated[int, Field(ge=1, description="generator channels after the first convolution")] = 64
-    ndf: Annotated[int, Field(ge=1, description="discriminator channels after the first convolution")] = 64
-    n_blocks: Annotated[int, Field(ge=1, description="residual blocks of each generator")] = 9
+
+class CycleGANChoices(RunChoices):
+    """Of a CycleGAN run; the defaults are those of the paper's code."""
+
+    load_size: Annotated[int, Field(ge=32, le=4096, description="px, both sides, bicubic, before the crop")] = 286
+    image_size: Annotated[
+        int, Field(ge=32, le=2048, multiple_of=4, description="px, both sides of the random crop")
+    ] = 256
+    ngf: Annotated[int, Field(ge=1, le=512, description="generator channels after the first convolution")] = 64
+    ndf: Annotated[int, Field(ge=1, le=512, description="discriminator channels after the first convolution")] = 64
+    n_blocks: Annotated[int, Field(ge=1, le=64, description="residual blocks of each generator")] = 9
 
     balanced_upsampling: Annotated[
         bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
@@ -41,9 +56,13 @@ class CycleGANOptions(RunOptions):
     identity_steps: Annotated[
         int, Field(ge=0, description="steps at the start on the identity loss alone, without discriminators")
     ] = 0
-    batch_size: Annotated[int, Field(ge=1, description="pictures of each domain a step")] = 1
-    epochs: Annotated[float, Field(ge=0, description="passes over the larger domain at the full learning rate")] = 100
-    epochs_decay: Annotated[float, Field(ge=0, description="passes more, the rate falling linearly to 0")] = 100
+    batch_size: Annotated[
+        int, Field(ge=1, le=1024, description="pictures of each domain a step, of all processes together")
+    ] = 1
+    epochs: Annotated[
+        float, Field(ge=0, le=1e6, description="passes over the larger domain at the full learning rate")
+    ] = 100
+    epochs_decay: Annotated[float, Field(ge=0, le=1e6, description="passes more, the rate falling linearly to 0")] = 100
     lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 2e-4
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.5
     beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's second-moment decay")] = 0.999
@@ -59,25 +78,28 @@ class CycleGANOptions(RunOptions):
         float,
         Field(ge=0, le=1, description="share of cycle and identity loss that sees a picture's mean and contrast"),
     ] = 1.0
-    pool_size: Annotated[int, Field(ge=0, description="generated pictures kept for the discriminators; 0: none")] = 50
+    pool_size: Annotated[
+        int, Field(ge=0, le=10_000, description="generated pictures kept for the discriminators; 0: none")
+    ] = 50
 
 
-class StarGANOptions(RunOptions):
-    """Options of a StarGAN v2 run; the defaults are those of the paper's code for faces."""
+class StarGANChoices(RunChoices):
+    """Of a StarGAN v2 run; the defaults are those of the paper's code for faces."""
 
-    family: Literal["stargan_v2"] = "stargan_v2"
     domains: Annotated[
         list[str] | None, Field(description="names to give the domains, in their folders' alphabetical order")
     ] = None
 
     img_size: Annotated[int, Field(ge=64, le=512, description="px, both sides, a power of two")] = 256
-    style_dim: Annotated[int, Field(ge=1, description="numbers of a style code")] = 64
-    latent_dim: Annotated[int, Field(ge=1, description="numbers of a latent code")] = 16
+    style_dim: Annotated[int, Field(ge=1, le=1024, description="numbers of a style code")] = 64
+    latent_dim: Annotated[int, Field(ge=1, le=1024, description="numbers of a latent code")] = 16
     base_dim: Annotated[
         int | None,
-        Field(ge=1, description="channels at full resolution, doubled with each halving; none: 2**14 / img_size"),
+        Field(
+            ge=1, le=1024, description="channels at full resolution, doubled with each halving; none: 2**14 / img_size"
+        ),
     ] = None
-    max_conv_dim: Annotated[int, Field(ge=1, description="most channels of any layer")] = 512
+    max_conv_dim: Annotated[int, Field(ge=1, le=4096, description="most channels of any layer")] = 512
     normalize_rgb: Annotated[
         bool, Field(description="normalise what the generator makes colours of; without, a style sets a palette sooner")
     ] = True
@@ -86,15 +108,12 @@ class StarGANOptions(RunOptions):
         Literal["landmarks", "ones"],
         Field(description="where the high-pass path acts: on a face's features, everywhere"),
     ] = "landmarks"
-    landmarks: Annotated[
-        Path | None, Field(description="weights of the landmark network, for w_hpf > 0 with masks of landmarks")
-    ] = None
 
     identity_steps: Annotated[
         int, Field(ge=0, description="steps at the start on rebuilding pictures by their own style alone")
     ] = 0
-    batch_size: Annotated[int, Field(ge=1, description="sources a step")] = 8
-    total_iters: Annotated[int, Field(ge=1, description="steps")] = 100_000
+    batch_size: Annotated[int, Field(ge=1, le=1024, description="sources a step, of all processes together")] = 8
+    total_iters: Annotated[int, Field(ge=1, le=100_000_000, description="steps")] = 100_000
     lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 1e-4
     f_lr: Annotated[float, Field(gt=0, description="Adam's learning rate for the mapping network")] = 1e-6
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.0
@@ -110,13 +129,46 @@ class StarGANOptions(RunOptions):
     ] = 0.999
     randcrop_prob: Annotated[float, Field(ge=0, le=1, description="how likely a picture is cropped")] = 0.5
 
+    @field_validator("img_size")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError(f"img_size must be a power of two, not {value}")
+        return value
+
+    @property
+    def needs_landmarks(self) -> bool:
+        return self.w_hpf > 0 and self.masks == "landmarks"
+
+
+class CycleGANOptions(CycleGANChoices, RunPlace):
+    """All that a CycleGAN run is told."""
+
+    family: Literal["cyclegan"] = "cyclegan"
+    init_direction: Annotated[
+        Literal["AtoB", "BtoA"], Field(description="the generator that weights in safetensors are given to")
+    ] = "AtoB"
+
+
+class StarGANOptions(StarGANChoices, RunPlace):
+    """All that a StarGAN v2 run is told."""
+
+    family: Literal["stargan_v2"] = "stargan_v2"
+    landmarks: Annotated[
+        Path | None, Field(description="weights that hold the landmark network, for masks of landmarks")
+    ] = None
+
     @model_validator(mode="after")
     def _consistent(self) -> "StarGANOptions":
-        if self.img_size & (self.img_size - 1):
-            raise ValueError(f"img_size must be a power of two, not {self.img_size}")
-        if self.w_hpf and self.masks == "landmarks" and self.landmarks is None:
+        if self.needs_landmarks and self.landmarks is None:
             raise ValueError("w_hpf > 0 with masks of landmarks needs the weights of the landmark network: landmarks")
         return self
+
+
+def cyclegan_steps(choices: CycleGANChoices, pictures: int) -> tuple[int, int]:
+    """Steps at the full learning rate, and steps over which it falls, for so many pictures in the larger domain."""
+    steps_per_epoch = pictures / choices.batch_size
+    return round(choices.epochs * steps_per_epoch), round(choices.epochs_decay * steps_per_epoch)
 
 
 Options = CycleGANOptions | StarGANOptions

@@ -1,26 +1,30 @@
 """What each family brings to the loop: its pictures, its trainer, its number of steps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from models import checkpoint
-from models.architecture import LANDMARKS
+from models.architecture import LANDMARKS, STARGAN, StateDict
+from models.checkpoint import CheckpointError
 from models.cyclegan.trainer import CycleGANTrainer
+from models.datasets import DatasetError
 from models.device import select_device
 from models.landmarks import LandmarkNetwork
 from models.landmarks.masks import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.networks import everywhere
 from models.stargan_v2.trainer import StarGANTrainer
-from models.training.dataset import DatasetError, UnpairedPictures
+from models.training import distributed
+from models.training.dataset import UnpairedPictures
 from models.training.labelled import LabelledPictures
 from models.training.loop import Trainer
-from models.training.options import CycleGANOptions, Options, StarGANOptions
+from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 
 SAMPLES = 4  # sources of each domain in a CycleGAN's sample pictures
+MEASURED = 16  # held-out pictures of each domain that quality is measured on
 GUIDED_SAMPLES = 3  # the same for StarGAN, where they are the references too
 
 
@@ -31,6 +35,9 @@ class Plan:
     trainer: Trainer
     batches: Callable[[int, int], Iterator[Any]]  # given the steps done and the last step, one batch a step
     total_steps: int
+    held_out: Sequence[torch.Tensor]  # pictures of each domain that no training sees, (N, 3, S, S)
+    domains: list[str]
+    device: torch.device
 
 
 def plan(options: Options) -> Plan:
@@ -45,15 +52,14 @@ def plan(options: Options) -> Plan:
 
 
 def _cyclegan(options: CycleGANOptions) -> Plan:
+    device = distributed.local_device(select_device(options.device))
     dataset = UnpairedPictures(
         options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
     )
-    steps_per_epoch = len(dataset) / options.batch_size
-    constant_steps = round(options.epochs * steps_per_epoch)
-    decay_steps = round(options.epochs_decay * steps_per_epoch)
+    constant_steps, decay_steps = cyclegan_steps(options, len(dataset))
     trainer = CycleGANTrainer(
         options,
-        device=select_device(options.device),
+        device=device,
         fixed_inputs=dataset.fixed_inputs(SAMPLES),
         constant_steps=constant_steps,
         decay_steps=decay_steps,
@@ -62,11 +68,14 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
         trainer,
         lambda first, last: dataset.batches(options.batch_size, first, last),
         total_steps=constant_steps + decay_steps,
+        held_out=dataset.fixed_inputs(MEASURED) if dataset.has_held_out else [],
+        domains=dataset.domains,
+        device=device,
     )
 
 
 def _stargan(options: StarGANOptions) -> Plan:
-    device = select_device(options.device)
+    device = distributed.local_device(select_device(options.device))
     dataset = LabelledPictures(
         options.dataset,
         img_size=options.img_size,
@@ -79,24 +88,46 @@ def _stargan(options: StarGANOptions) -> Plan:
             f"{len(options.domains)} names are given to domains, but {options.dataset} has {len(dataset.domains)}: "
             f"{', '.join(dataset.domains)}"
         )
+    landmarks = _landmarks(options) if options.needs_landmarks else None
     trainer = StarGANTrainer(
-        options, device=device, fixed_inputs=dataset.fixed_inputs(GUIDED_SAMPLES), masks=_masks(options, device)
+        options,
+        device=device,
+        fixed_inputs=dataset.fixed_inputs(GUIDED_SAMPLES),
+        masks=_masks(options, landmarks, device),
+        landmarks=landmarks,
     )
     return Plan(
         trainer,
         lambda first, last: dataset.batches(options.batch_size, first, last),
         total_steps=options.total_iters,
+        held_out=list(dataset.fixed_inputs(MEASURED)) if dataset.has_held_out else [],
+        domains=options.domains or dataset.domains,
+        device=device,
     )
 
 
-def _masks(options: StarGANOptions, device: torch.device) -> MaskPictures:
+def _landmarks(options: StarGANOptions) -> StateDict:
+    """The landmark network's weights, of a file that holds it alone or beside the networks of a model for faces."""
+    assert options.landmarks is not None, "the options were checked for it"
+    found = checkpoint.load(options.landmarks)
+    if found.kind == STARGAN:
+        state = {
+            key.removeprefix("landmarks."): found.state[key] for key in found.state if key.startswith("landmarks.")
+        }
+    else:
+        state = checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state
+    if not state:
+        raise CheckpointError(f"{options.landmarks.name} holds no landmark network")
+    return state
+
+
+def _masks(options: StarGANOptions, landmarks: StateDict | None, device: torch.device) -> MaskPictures:
     if not options.w_hpf:
         return lambda x: None
-    if options.masks == "ones":
+    if landmarks is None:
         return everywhere
-    assert options.landmarks is not None, "the options were checked for it"
     network = LandmarkNetwork()
-    network.load_state_dict(checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state)
+    network.load_state_dict(landmarks)
     network.requires_grad_(False).eval().to(device)
 
     @torch.no_grad()

@@ -1,90 +1,120 @@
-"""Putting a run's generator into a model folder. ``python -m models.training.publication RUN_DIR FOLDER --help``."""
+"""Putting a run's generator into a model folder, by copying: loads no torch.
+
+``python -m models.training.publication RUN_DIR FOLDER --help``.
+"""
 
 import argparse
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from models import checkpoint
-from models.architecture import LANDMARKS
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
-from models.landmarks.masks import POINTS
-from models.training.labelled import domain_folders
+from models.datasets import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
-from models.training.run_folder import RunFolder, load_state
+from models.training.run_folder import RunFolder
+from models.training.status import read_status
 
-DIRECTIONS = {"AtoB": "g_ab", "BtoA": "g_ba"}
+DIRECTIONS = ("AtoB", "BtoA")
+SAMPLE_FILE = "sample.png"
 # Where the run happened says nothing about the model; these stay out of its card.
-LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "sample_every", "save_every"}
+LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "reserved_mb", "sample_every", "save_every"}
 
 
-def publish(run: RunFolder, folder: Path, *, direction: str | None = None, margin: int = 0, **card: str) -> ModelCard:
-    """Write the newest checkpoint's networks as float16 safetensors, with its card, into ``folder``.
+class PublicationError(Exception):
+    """The run has nothing like that to publish; the message says what it has."""
+
+
+def publish(
+    run: RunFolder,
+    folder: Path,
+    *,
+    direction: str | None = None,
+    step: int | None = None,
+    margin: int = 0,
+    version: int | None = None,
+    **card: str,
+) -> ModelCard:
+    """Write a checkpoint's generators (float16), with their card and a sample picture, into ``folder``.
 
     Args:
         direction: ``AtoB`` or ``BtoA``, of a CycleGAN.
+        step: of the checkpoint; None: the newest.
         margin: px of surroundings that the generator is given, if its borders are bad.
-        card: the card's description, licence and source.
+        card: the card's description, licence and source; also its name, if it is not the folder's.
 
-    Returns:
-        The card, named as the folder is.
+    Raises:
+        PublicationError: there is no such checkpoint or direction.
     """
     options = run.options()
-    files = run.checkpoints()
-    if not files:
-        raise FileNotFoundError(f"{run.path} has no checkpoint to publish")
-    state = load_state(files[-1])
-    if isinstance(options, StarGANOptions):
-        content = _stargan(options, state["trainer"])
-    else:
-        content = _cyclegan(options, state["trainer"], direction)
+    steps = [int(path.stem) for path in run.checkpoints()]
+    if not steps:
+        raise PublicationError("The run has no checkpoint yet.")
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        raise PublicationError(f"The run keeps no checkpoint of step {step}; it keeps: {', '.join(map(str, steps))}.")
+    content = _stargan(run, options) if isinstance(options, StarGANOptions) else _cyclegan(options, direction)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
-    checkpoint.save({key: _half(key, tensor) for key, tensor in content.pop("state").items()}, weights)
+    part = weights.with_suffix(".part")
+    shutil.copyfile(run.export_path(step) / f"{content.pop('export')}.safetensors", part)
+    part.chmod(0o644)
+    part.replace(weights)
     (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
-    records = map(json.loads, run.metrics_file.read_text().splitlines())
-    metrics = next(record for record in records if record["step"] == state["step"])
-    training = {
-        "direction": direction,
-        "steps": state["step"],
-        "options": options.model_dump(mode="json", exclude=LOCAL_OPTIONS),
-        "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
-    }
-    fields = {
-        "name": folder.name,
-        "family": options.family,
-        "margin": margin,
-        "files": [ModelFile(name=WEIGHTS_FILE, sha256=checkpoint.sha256(weights))],
-        "training": {name: value for name, value in training.items() if value is not None},
-    }
-    model = ModelCard.model_validate(fields | content | card)
+    if samples := [sampled for sampled in run.samples() if sampled <= step]:
+        shutil.copyfile(run.sample_path(samples[-1]), folder / SAMPLE_FILE)
+    model = ModelCard.model_validate(
+        {
+            "name": folder.name,
+            "family": options.family,
+            "margin": margin,
+            "version": version,
+            "files": [ModelFile(name=WEIGHTS_FILE, sha256=_sha256(weights))],
+            "training": _training(run, step, direction),
+        }
+        | content
+        | card
+    )
     part = folder / f"{CARD_FILE}.part"
     part.write_text(json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n")
     part.replace(folder / CARD_FILE)
     return model
 
 
-def _cyclegan(options: CycleGANOptions, trainer: dict[str, Any], direction: str | None) -> dict[str, Any]:
+def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:
+    metrics = next((record for record in run.metrics(after_step=step - 1) if record["step"] == step), {})
+    status = read_status(run.path)
+    measured = [said for said in status.quality if said.step == step] if status else []
+    told = {
+        "direction": direction,
+        "dataset": (status.dataset if status else None) or None,
+        "steps": step,
+        "options": run.options().model_dump(mode="json", exclude=LOCAL_OPTIONS),
+        "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
+        "quality": measured[0].figures if measured else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _cyclegan(options: CycleGANOptions, direction: str | None) -> dict[str, Any]:
     if direction not in DIRECTIONS:
-        raise ValueError(f"a CycleGAN has two generators: name the direction, {' or '.join(sorted(DIRECTIONS))}")
+        raise PublicationError(f"A CycleGAN has two generators: name the direction, {' or '.join(DIRECTIONS)}.")
     network = {"ngf": options.ngf, "n_blocks": options.n_blocks}
-    return {"state": trainer[DIRECTIONS[direction]], "network": network, "image_size": options.image_size}
+    return {"export": direction, "network": network, "image_size": options.image_size}
 
 
-def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]:
-    domains = options.domains or list(domain_folders(options.dataset, "train"))
-    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim", "normalize_rgb")
+def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
+    status = read_status(run.path)
+    domains = options.domains or (status.domains if status else []) or list(domain_folders(options.dataset))
+    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim")
     network = {name: value for name in names if (value := getattr(options, name)) is not None}
-    state = dict(trainer["averages"])
-    if options.w_hpf and options.landmarks is not None and options.masks == "landmarks":
-        landmarks = checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state
-        state |= {f"landmarks.{key}": tensor for key, tensor in landmarks.items()}
-        state["landmark_mean"] = torch.zeros(POINTS, 2)  # the run's faces are taken as they are
+    if not options.normalize_rgb:
+        network["normalize_rgb"] = 0
+    if options.needs_landmarks:
         network["landmarks"] = 1
     return {
-        "state": state,
+        "export": "model",
         "network": network | {"num_domains": len(domains)},
         "image_size": options.img_size,
         "domains": domains,
@@ -92,21 +122,25 @@ def _stargan(options: StarGANOptions, trainer: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _half(key: str, tensor: torch.Tensor) -> torch.Tensor:
-    """As float16, but for the landmark network, whose statistics may be beyond it."""
-    return tensor if key.startswith("landmark") or not tensor.is_floating_point() else tensor.half()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Publish a run's generator as a model folder.")
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="its last part is the model's name")
-    parser.add_argument("--direction", choices=sorted(DIRECTIONS), help="of a CycleGAN")
+    parser.add_argument("--direction", choices=DIRECTIONS, help="of a CycleGAN")
+    parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
     parser.add_argument("--margin", type=int, default=0, help="px of surroundings given and cropped off; default: 0")
     for field in ("description", "licence", "source"):
         parser.add_argument(f"--{field}", required=True)
     arguments = vars(parser.parse_args())
-    publish(RunFolder(arguments.pop("run_dir")), arguments.pop("folder"), **arguments)
+    try:
+        publish(RunFolder(arguments.pop("run_dir")), arguments.pop("folder"), **arguments)
+    except PublicationError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

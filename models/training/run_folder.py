@@ -1,24 +1,27 @@
-"""All a run leaves behind, and the only truth about it.
+"""All a run leaves behind, and the only truth about it. Loads no torch.
 
 options.json           what was asked for, written once
+status.json            where it stands (status.py)
 metrics.jsonl          a line a step: step, seconds, losses
+log.txt                what its processes printed
 samples/000500.png     pictures on fixed inputs
-checkpoints/000500.pt  all that is needed to go on exactly; the last few are kept
+checkpoints/000500.pt  all that is needed to go on exactly; the last few and the best are kept
+exports/000500/        the same step's generators alone, ready to be published: NAME.safetensors
+events.out.tfevents.*  the metrics for TensorBoard
 """
 
 import json
 import os
-import pickle
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from models.pixels import Picture
 from models.training.options import Options, read_options
-
-KEPT_CHECKPOINTS = 2
+from models.training.status import STOP_FILE
 
 
 class RunFolderError(Exception):
@@ -32,6 +35,7 @@ class RunFolder:
         self.path = path
         self.options_file = path / "options.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.log_file = path / "log.txt"
 
     def options(self) -> Options:
         try:
@@ -47,55 +51,68 @@ class RunFolder:
         """Checkpoint files, oldest first."""
         return sorted((self.path / "checkpoints").glob("*.pt"), key=lambda path: int(path.stem))
 
-    def save_checkpoint(self, state: dict[str, Any]) -> Path:
-        """Write ``state`` (with its ``step``) and drop the oldest beyond ``KEPT_CHECKPOINTS``."""
-        target = self.path / "checkpoints" / f"{state['step']:06d}.pt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
-            old.unlink()
-        return target
+    def checkpoint_path(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"{step:06d}.pt"
 
-    def load_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint's state on the CPU, or None before the first."""
-        files = self.checkpoints()
-        return load_state(files[-1]) if files else None
+    def export_path(self, step: int) -> Path:
+        """The folder of a checkpoint's generators."""
+        return self.path / "exports" / f"{step:06d}"
+
+    def drop_checkpoints(self, *, keep: int, best: int | None) -> None:
+        """Remove the oldest checkpoints beyond ``keep``, but for the best, and with each its exports."""
+        for old in self.checkpoints()[:-keep]:
+            if int(old.stem) != best:
+                old.unlink()
+                shutil.rmtree(self.export_path(int(old.stem)), ignore_errors=True)
+
+    def samples(self) -> list[int]:
+        """Steps that there are sample pictures of, in their order."""
+        return sorted(int(path.stem) for path in (self.path / "samples").glob("*.png"))
+
+    def sample_path(self, step: int) -> Path:
+        return self.path / "samples" / f"{step:06d}.png"
 
     def cut_back(self, step: int) -> None:
         """Forget metrics and samples later than ``step``, which a resumed run will produce again."""
         if self.metrics_file.exists():
-            lines = self.metrics_file.read_text().splitlines(keepends=True)
-            # A line that a crash cut short is later than any checkpoint, hence dropped too.
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
             part = self.metrics_file.with_suffix(".part")
-            part.write_text("".join(kept))
+            with self.metrics_file.open() as file, part.open("w") as kept:
+                # A line that a crash cut short is later than any checkpoint, hence dropped too.
+                kept.writelines(line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step)
             part.replace(self.metrics_file)
-        for sample in (self.path / "samples").glob("*.png"):
-            if int(sample.stem) > step:
-                sample.unlink()
+        for later in self.samples():
+            if later > step:
+                self.sample_path(later).unlink()
 
     def append_metrics(self, record: dict[str, float]) -> None:
         with self.metrics_file.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
-    def save_sample(self, step: int, picture: Picture) -> Path:
-        target = self.path / "samples" / f"{step:06d}.png"
+    def metrics(self, *, after_step: int = 0) -> Iterator[dict[str, float]]:
+        """The records of the steps after ``after_step``; a line that is being written is left out."""
+        if not self.metrics_file.exists():
+            return
+        with self.metrics_file.open() as file:
+            for line in file:
+                if line.endswith("\n") and (record := json.loads(line))["step"] > after_step:
+                    yield record
+
+    def save_sample(self, step: int, picture: NDArray[np.uint8]) -> Path:
+        """Keep a picture (H, W, 3), RGB."""
+        target = self.sample_path(step)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         Image.fromarray(picture).save(part, format="PNG")
         part.replace(target)
         return target
 
+    def request_stop(self) -> None:
+        """Have the run stop at the end of the step in hand."""
+        (self.path / STOP_FILE).touch()
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint onto the CPU; tensors and plain values only, no code."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise RunFolderError(f"{path} is not a checkpoint that can be read: {error}") from error
-    return state
+    def forget_stop(self) -> None:
+        (self.path / STOP_FILE).unlink(missing_ok=True)
+
+    @property
+    def stop_requested(self) -> bool:
+        return os.path.exists(self.path / STOP_FILE)

@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from models.training.checkpoints import load_state
 from models.training.options import Options
-from models.training.run_folder import RunFolder, load_state
+from models.training.run_folder import RunFolder
 
 
 def write_run(path: Path, options: Options) -> RunFolder:
@@ -40,7 +41,7 @@ def fingerprint(run: RunFolder) -> str:
     """sha256 over all networks' weights in the newest checkpoint."""
     digest = hashlib.sha256()
     for name, state in sorted(load_state(run.checkpoints()[-1])["trainer"].items()):
-        if name.startswith(("optimizer", "pool")):
+        if name.startswith(("optimizer", "pools")):
             continue
         for key, tensor in state.items():
             digest.update(f"{name}/{key}".encode() + tensor.contiguous().numpy().tobytes())

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from models import checkpoint
+from models.datasets import DatasetError
 from models.landmarks import LandmarkNetwork
 from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.stargan_v2.trainer import StarGANTrainer
-from models.training.dataset import DatasetError
 from models.training.labelled import LabelledPictures
 from models.training.options import StarGANOptions, read_options
 from models.training.publication import publish

@@ -13,11 +13,13 @@ from PIL import Image
 
 from models.catalog import Catalog
 from models.cyclegan.trainer import CycleGANTrainer
+from models.datasets import DatasetError
 from models.training import __main__ as training
-from models.training.dataset import DatasetError, UnpairedPictures
+from models.training.checkpoints import load_state, save_checkpoint
+from models.training.dataset import UnpairedPictures
 from models.training.options import CycleGANOptions
 from models.training.publication import publish
-from models.training.run_folder import RunFolder, RunFolderError, load_state
+from models.training.run_folder import RunFolder, RunFolderError
 from models.translator import Translator
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
 
@@ -88,7 +90,8 @@ def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_
 def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
     run = RunFolder(tmp_path)
     for step in (999_000, 999_500, 1_000_000):
-        run.save_checkpoint({"step": step})
+        save_checkpoint(run, {"step": step}, {})
+        run.drop_checkpoints(keep=2, best=None)
     assert [path.name for path in run.checkpoints()] == ["999500.pt", "1000000.pt"]
 
 

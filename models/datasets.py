@@ -1,0 +1,208 @@
+"""Data sets: folders of pictures in one of two layouts, and what is known of each. Loads no torch.
+
+``trainA/ trainB/ [testA/ testB/]``                 two domains, A and B
+``train/<domain>/ ... [val/<domain>/ or test/...]`` two domains or more, by name
+"""
+
+import re
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from pydantic import BaseModel
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+INFO_FILE = "dataset.json"
+PREVIEW_FILE = "preview.jpg"
+HELD_OUT = ("val", "test")
+LEAST_PICTURES = 2  # in a domain
+THUMBNAIL_PX = 128
+SHOWN = 8  # pictures of each domain in a preview
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+Layout = Literal["unpaired", "domains"]
+
+
+class DatasetError(Exception):
+    """The folder is not a data set that can be used; the message says what is missing."""
+
+
+class UnknownDataset(Exception):
+    """There is no data set of this name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"There is no data set {name[:100]!r}. Data sets: {', '.join(known) or 'none'}.")
+
+
+class DomainInfo(BaseModel):
+    """One domain's pictures, counted."""
+
+    train: int
+    held_out: int = 0
+
+
+class Rejected(BaseModel):
+    """A file of an archive that was left out, and why."""
+
+    file: str
+    why: str
+
+
+class DatasetInfo(BaseModel):
+    """What is known of a data set. Sizes and findings only of those that were uploaded, whose pictures were decoded."""
+
+    name: str
+    layout: Layout
+    domains: dict[str, DomainInfo]
+    created_at: datetime
+    nbytes: int
+    smallest_px: tuple[int, int] | None = None  # width and height of the picture with the fewest pixels
+    largest_px: tuple[int, int] | None = None
+    duplicates: list[list[str]] = []  # groups of files with the same pixels
+    rejected: list[Rejected] = []
+
+    @property
+    def pictures(self) -> int:
+        return sum(domain.train + domain.held_out for domain in self.domains.values())
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files directly in ``folder``, sorted by name; empty when there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def domain_folders(root: Path, part: str = "train") -> dict[str, Path]:
+    """Domain → folder of this part, in order of their names; empty where the layout is not known."""
+    if (root / part).is_dir():
+        return {path.name: path for path in sorted((root / part).iterdir()) if path.is_dir()}
+    return {domain: root / f"{part}{domain}" for domain in "AB" if (root / f"{part}{domain}").is_dir()}
+
+
+def held_out_folders(root: Path) -> dict[str, Path]:
+    """Domain → folder of pictures that no training sees; without those that there are none for."""
+    found: dict[str, Path] = {}
+    for part in reversed(HELD_OUT):
+        found |= domain_folders(root, part)
+    return found
+
+
+def describe(root: Path) -> DatasetInfo:
+    """Count the pictures of a data set.
+
+    Raises:
+        DatasetError: the layout is not known, or a domain has too few pictures.
+    """
+    folders = domain_folders(root)
+    if len(folders) < 2:
+        raise DatasetError(
+            f"{root.name} has neither trainA/ and trainB/ nor train/<domain>/ for two domains or more; these are the "
+            "layouts that are understood"
+        )
+    held_out = held_out_folders(root)
+    domains = {}
+    nbytes = 0
+    for name, folder in folders.items():
+        train = list_pictures(folder)
+        if len(train) < LEAST_PICTURES:
+            raise DatasetError(
+                f"the domain {name} has {len(train)} pictures to train with; at least {LEAST_PICTURES} are needed "
+                f"({', '.join(sorted(SUFFIXES))})"
+            )
+        kept_back = list_pictures(held_out[name]) if name in held_out else []
+        domains[name] = DomainInfo(train=len(train), held_out=len(kept_back))
+        nbytes += sum(path.stat().st_size for path in (*train, *kept_back))
+    return DatasetInfo(
+        name=root.name,
+        layout="domains" if (root / "train").is_dir() else "unpaired",
+        domains=domains,
+        created_at=datetime.fromtimestamp(root.stat().st_mtime, UTC),
+        nbytes=nbytes,
+    )
+
+
+def contact_sheet(root: Path) -> Image.Image:
+    """A row of thumbnails for each domain, of evenly chosen pictures to train with."""
+    rows = []
+    for folder in domain_folders(root).values():
+        pictures = list_pictures(folder)
+        rows.append(pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN])
+    sheet = Image.new("RGB", (SHOWN * THUMBNAIL_PX, len(rows) * THUMBNAIL_PX), "white")
+    for y, row in enumerate(rows):
+        for x, path in enumerate(row):
+            with Image.open(path) as image:
+                image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
+                thumbnail = image.convert("RGB")
+            thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
+    return sheet
+
+
+def valid_name(name: str) -> bool:
+    """Whether a data set may be called so: a folder's name and never a path."""
+    return _NAME.fullmatch(name) is not None
+
+
+class DatasetStore:
+    """The data sets in ``DATA_DIR/datasets/``: uploaded ones, and folders that an operator put there."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "datasets"
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """Of all folders that look like a data set, in alphabetical order."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if valid_name(path.name) and domain_folders(path))
+
+    def all(self) -> list[DatasetInfo]:
+        """Every data set that can be used."""
+        return list(self._usable(self.names()))
+
+    def _usable(self, names: Iterable[str]) -> Iterable[DatasetInfo]:
+        for name in names:
+            try:
+                yield self.get(name)
+            except (DatasetError, UnknownDataset):
+                continue
+
+    def get(self, name: str) -> DatasetInfo:
+        """What is known of a data set.
+
+        Raises:
+            UnknownDataset: there is none of this name.
+            DatasetError: an operator's folder cannot be used.
+        """
+        path = self.path(name)
+        if not valid_name(name) or not path.is_dir():
+            raise UnknownDataset(name, self.names())
+        try:
+            return DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
+        except FileNotFoundError:
+            return describe(path)
+
+    def preview(self, name: str) -> Path | Image.Image:
+        """The stored contact sheet, or a fresh one of an operator's folder."""
+        self.get(name)
+        stored = self.path(name) / PREVIEW_FILE
+        return stored if stored.is_file() else contact_sheet(self.path(name))
+
+    def remove(self, name: str) -> None:
+        """Take a data set away; it vanishes at once, whole.
+
+        Raises:
+            UnknownDataset: there is none of this name.
+        """
+        self.get(name)
+        doomed = self.root / f".removed-{name}"
+        shutil.rmtree(doomed, ignore_errors=True)
+        self.path(name).rename(doomed)
+        shutil.rmtree(doomed)

@@ -1,0 +1,205 @@
+"""From an uploaded archive to a data set: every picture decoded once, checked and counted; whole or not at all."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from models.archives import Archive, ArchiveError, Limits, Member, in_order
+from models.datasets import (
+    INFO_FILE,
+    LEAST_PICTURES,
+    PREVIEW_FILE,
+    DatasetError,
+    DatasetInfo,
+    DatasetStore,
+    DomainInfo,
+    Layout,
+    Rejected,
+    contact_sheet,
+)
+
+LEAST_SIDE_PX = 16
+KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
+
+_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+class NameTaken(Exception):
+    """There is a data set of this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a data set {name!r} already; remove it first, or choose another name.")
+
+
+class Canceled(Exception):
+    """Nobody wants the data set any more."""
+
+
+@dataclass
+class _Findings:
+    """What was seen so far."""
+
+    by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[Rejected] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    counts: dict[str, DomainInfo] = field(default_factory=dict)
+    nbytes: int = 0
+
+
+def import_archive(
+    archive_file: Path,
+    store: DatasetStore,
+    name: str,
+    workplace: Path,
+    *,
+    limits: Limits,
+    max_pixels: int,
+    on_progress: Callable[[float], None],
+    canceled: Callable[[], bool],
+) -> DatasetInfo:
+    """Make the archive the data set ``name``, which appears at once when everything is in place.
+
+    Args:
+        workplace: a folder of its own, on the store's file system, that the caller removes afterwards.
+        on_progress: told of the share done, 0 to 1, at each picture.
+        canceled: asked at each picture.
+
+    Raises:
+        ArchiveError, DatasetError: it is refused.
+        NameTaken: another one of this name was there first.
+        Canceled: ``canceled`` said so.
+    """
+    archive = Archive(archive_file, limits)
+    root = workplace / name
+    root.mkdir(parents=True)
+    findings = _Findings()
+    findings.rejected += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
+    try:
+        for done, member in enumerate(in_order(archive.members)):
+            if canceled():
+                raise Canceled
+            on_progress(done / len(archive.members))
+            _take(archive, member, root, findings, max_pixels)
+    finally:
+        archive.close()
+    for domain in sorted({member.domain for member in archive.members}):
+        count = findings.counts.get(domain, DomainInfo(train=0))
+        if count.train < LEAST_PICTURES:
+            why = f" The first that was left out: {findings.rejected[0].file} {findings.rejected[0].why}."
+            raise DatasetError(
+                f"The domain {domain!r} has {count.train} usable pictures to train with; at least {LEAST_PICTURES} are "
+                f"needed.{why if findings.rejected else ''}"
+            )
+    info = _summary(name, archive.layout, findings)
+    (root / INFO_FILE).write_text(info.model_dump_json(indent=1))
+    contact_sheet(root).save(root / PREVIEW_FILE, quality=90)
+    target = store.path(name)
+    try:
+        os.rename(root, target)  # onto a folder that is there it fails, unless that is empty
+    except OSError as error:
+        if target.exists():
+            raise NameTaken(name) from error
+        raise
+    return info
+
+
+def _take(archive: Archive, member: Member, root: Path, findings: _Findings, max_pixels: int) -> None:
+    """Check a picture and lay it in its place, or note why not."""
+    try:
+        data = archive.read(member)
+        suffix, data, size, digest = _checked(data, max_pixels)
+    except (ArchiveError, ValueError) as error:
+        if len(findings.rejected) < MAX_LISTED:
+            findings.rejected.append(Rejected(file=member.info.filename, why=str(error)))
+        return
+    folder = root / _folder(archive.layout, member)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _UNSAFE.sub("_", Path(member.name).stem).strip("._")[:100] or "picture"
+    target = folder / f"{stem}{suffix}"
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder / f"{stem}-{number}{suffix}"
+    target.write_bytes(data)
+    count = findings.counts.setdefault(member.domain, DomainInfo(train=0))
+    if member.part == "train":
+        count.train += 1
+    else:
+        count.held_out += 1
+    findings.by_pixels[digest].append(member.info.filename)
+    findings.sizes.append(size)
+    findings.nbytes += len(data)
+
+
+def _folder(layout: Layout, member: Member) -> str:
+    if layout == "unpaired":
+        return f"{'train' if member.part == 'train' else 'test'}{member.domain}"
+    return f"{'train' if member.part == 'train' else 'val'}/{member.domain}"
+
+
+def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int], str]:
+    """Suffix, bytes to keep, size and the pixels' digest of a picture.
+
+    A trainer reads files as they are: what has an orientation, or is not plain RGB, is kept as a PNG of what it shows.
+
+    Raises:
+        ValueError: it is no picture that can be trained with; the message says why.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ValueError(f"has {width * height:,} pixels; at most {max_pixels:,} are taken")
+                if min(width, height) < LEAST_SIDE_PX:
+                    raise ValueError(f"is {width} × {height} px; a side needs {LEAST_SIDE_PX} at least")
+                shown = ImageOps.exif_transpose(image)
+                plain = shown.size == image.size and image.mode == "RGB" and image.format in KEPT_AS_THEY_ARE
+                image_format = str(image.format)
+                plain = plain and image.getexif().get(0x0112, 1) == 1
+                rgb = shown.convert("RGB")
+    except ValueError as error:
+        if str(error).startswith(("has ", "is ")):
+            raise
+        raise ValueError(f"is no picture that can be read: {error}") from error
+    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
+        raise ValueError(f"is no picture that can be read: {error}") from error
+    digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
+    if plain:
+        return KEPT_AS_THEY_ARE[image_format], data, rgb.size, digest
+    file = io.BytesIO()
+    rgb.save(file, "PNG")
+    return ".png", file.getvalue(), rgb.size, digest
+
+
+def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
+    by_area = sorted(findings.sizes, key=lambda size: size[0] * size[1])
+    duplicates = [files for files in findings.by_pixels.values() if len(files) > 1]
+    return DatasetInfo(
+        name=name,
+        layout=layout,
+        domains=dict(sorted(findings.counts.items())),
+        created_at=datetime.now(UTC),
+        nbytes=findings.nbytes,
+        smallest_px=by_area[0],
+        largest_px=by_area[-1],
+        duplicates=duplicates[:MAX_LISTED],
+        rejected=findings.rejected[:MAX_LISTED],
+    )
+
+
+def clear(workplace: Path) -> None:
+    """Remove what an import left behind, finished or not."""
+    shutil.rmtree(workplace, ignore_errors=True)

@@ -1,0 +1,136 @@
+"""One attempt at a run: from its folder to a status that says how it ended."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import CheckpointError
+from models.datasets import DatasetError
+from models.device import DeviceError
+from models.training import distributed
+from models.training.checkpoints import load_state
+from models.training.estimate import estimate
+from models.training.loop import CannotWrite, Diverged, Loop, Losses
+from models.training.options import Options
+from models.training.plan import Plan, plan
+from models.training.reporter import Reporter
+from models.training.run_folder import RunFolder, RunFolderError
+from models.training.status import Alarm, RunState, RunStatus, held, now, read_status, write_status
+
+REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, Diverged, CannotWrite, ValueError)
+
+log = logging.getLogger("doppel.training")
+
+Progress = Callable[[int, int, Losses], None]  # steps done, of how many, losses
+
+
+def attempt(
+    folder: Path, *, on_progress: Progress, should_stop: Callable[[], bool], quality_dir: Path | None = None
+) -> RunState:
+    """Train the run in ``folder`` until it is complete, or ``should_stop`` or a stop that was asked for ends it.
+
+    Of several processes that torchrun started each calls this.
+
+    Returns:
+        How it ended: succeeded or stopped.
+
+    Raises:
+        RunBusy: another process trains in the folder.
+        RunFolderError, DatasetError, DeviceError, CheckpointError, ValueError: it cannot begin.
+        Diverged, CannotWrite: it could not go on; the last checkpoint is whole.
+    """
+    run = RunFolder(folder)
+    options = run.options()
+    writes = distributed.rank() == 0
+    with held(folder) if writes else contextlib.nullcontext():
+        reporter = _reporter(run, options) if writes else None
+        try:
+            planned = plan(options)
+            _reserve(options, planned.device)
+            loop = _loop(run, options, planned, reporter, quality_dir)
+            if reporter is not None:
+                _begin(reporter, loop, planned)
+            reached = loop.train(
+                planned.batches,
+                on_progress=lambda step, losses: on_progress(step, planned.total_steps, losses),
+                should_stop=lambda: should_stop() or run.stop_requested,
+            )
+        except Exception as error:
+            if reporter is not None:
+                _fail(reporter, error)
+            raise
+        ended = RunState.SUCCEEDED if reached == planned.total_steps else RunState.STOPPED
+        if reporter is not None:
+            reporter.ended(ended)
+        return ended
+
+
+def _reporter(run: RunFolder, options: Options) -> Reporter:
+    """Say that the run is under way, whatever comes."""
+    status = read_status(run.path) or RunStatus(created_at=now(), updated_at=now(), dataset=options.dataset.name)
+    status.status = RunState.RUNNING
+    status.family = options.family
+    status.error = None
+    status.started_at = now()
+    status.finished_at = None
+    status.attempts += 1
+    write_status(run.path, status)
+    return Reporter(run.path, status, batch_size=options.batch_size, flop_per_step=estimate(options).flop_per_step)
+
+
+def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | None, quality_dir: Path | None) -> Loop:
+    if options.init_from is not None and not run.checkpoints():
+        if options.init_from.suffix == ".safetensors":
+            planned.trainer.start_from_weights(options.init_from)
+        else:
+            try:
+                planned.trainer.start_from(load_state(options.init_from)["trainer"])
+            except (KeyError, RuntimeError) as error:
+                raise RunFolderError(f"{options.init_from} is not of a run with these networks: {error}") from error
+    return Loop(
+        run,
+        planned.trainer,
+        total_steps=planned.total_steps,
+        choices=options,
+        reporter=reporter,
+        held_out=planned.held_out,
+        quality_dir=quality_dir,
+    )
+
+
+def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
+    """Note what is known now, and forget what an attempt that was cut off had said of later steps."""
+    status = reporter.status
+    status.step = loop.step
+    status.total_steps = planned.total_steps
+    status.domains = planned.domains
+    status.device = str(planned.device)
+    status.alarms = [alarm for alarm in status.alarms if alarm.step <= loop.step]
+    status.quality = [quality for quality in status.quality if quality.step <= loop.step]
+    status.parameters = {
+        name: sum(parameter.numel() for parameter in network.parameters())
+        for name, network in planned.trainer.networks.items()
+    }
+    reporter.write()
+    reporter.paused()
+    log.info("training on %s from step %d of %d", planned.device, loop.step, planned.total_steps)
+
+
+def _fail(reporter: Reporter, error: Exception) -> None:
+    if isinstance(error, Diverged):
+        reporter.alarm(Alarm(kind="not finite", step=reporter.status.step + 1, detail=str(error)))
+    if isinstance(error, CannotWrite):
+        reporter.status.alarms.append(Alarm(kind="disk", step=reporter.status.step, detail=str(error)))
+    reason = str(error) if isinstance(error, REASONS) else f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):  # a full disk may have no room for the bad news either
+        reporter.ended(RunState.FAILED, reason)
+
+
+def _reserve(options: Options, device: torch.device) -> None:
+    """Leave others the GPU memory that is theirs."""
+    if device.type == "cuda" and options.reserved_mb:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(0.05, 1 - (options.reserved_mb << 20) / total), device)

@@ -1,0 +1,61 @@
+"""A run's checkpoints: written whole, read without running any code that a file brings."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from models import checkpoint
+from models.architecture import StateDict
+from models.training.run_folder import RunFolder, RunFolderError
+
+
+def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, StateDict]) -> Path:
+    """Write ``state`` (with its ``step``), and ``exports``, weights by name, in the precision they have.
+
+    The checkpoint's file comes last: where it is, its exports are whole too. What a failure leaves is removed.
+
+    Raises:
+        OSError: there is no room for it, or the folder cannot be written.
+    """
+    target = run.checkpoint_path(state["step"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    exported = run.export_path(state["step"])
+    part = target.with_suffix(".part")
+    try:
+        exported.mkdir(parents=True, exist_ok=True)
+        for name, weights in exports.items():
+            checkpoint.save(weights, exported / f"{name}.safetensors")
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        if not target.exists():
+            shutil.rmtree(exported, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise
+        # torch and safetensors have errors of their own for a write that failed
+        raise OSError(f"a checkpoint could not be written: {error}") from error
+    return target
+
+
+def load_checkpoint(run: RunFolder) -> dict[str, Any] | None:
+    """The newest checkpoint's state on the CPU, or None before the first."""
+    files = run.checkpoints()
+    return load_state(files[-1]) if files else None
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint onto the CPU; tensors and plain values only, no code."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise RunFolderError(f"{path} is not a checkpoint that can be read: {error}") from error
+    return state

@@ -1,0 +1,99 @@
+"""Several processes that train one set of networks, each on its share of every batch, as ``torchrun`` starts them.
+
+In a process that is alone everything here does nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+def join() -> None:
+    """Meet the other processes, if ``torchrun`` started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number; the one of number 0 writes what there is to write."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def local_device(chosen: torch.device) -> torch.device:
+    """The device of this process: of several GPUs the one of its number on this machine."""
+    if chosen.type == "cuda" and world_size() > 1:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return chosen
+
+
+class Shares:
+    """This process's items of each batch of ``batch_size``, for the steps after ``first_step`` up to ``last_step``.
+
+    Raises:
+        ValueError: the batch cannot be shared out evenly.
+    """
+
+    def __init__(self, batch_size: int, first_step: int, last_step: int) -> None:
+        if batch_size % world_size():
+            raise ValueError(f"a batch of {batch_size} cannot be shared out among {world_size()} processes")
+        self._batch_size = batch_size
+        self._steps = range(first_step, last_step)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        share = self._batch_size // world_size()
+        for step in self._steps:
+            first = step * self._batch_size + rank() * share
+            yield list(range(first, first + share))
+
+
+def shared(network: nn.Module) -> nn.Module:
+    """The network to compute with: one whose gradients become the mean over all processes in ``backward``."""
+    if world_size() == 1:
+        return network
+    # The networks have no buffers that change, and several passes come before each backward.
+    return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def mean(values: dict[str, float]) -> dict[str, float]:
+    """Each value's mean over all processes."""
+    if world_size() == 1:
+        return values
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    distributed.all_reduce(total)
+    return dict(zip(values, (total / world_size()).tolist(), strict=True))
+
+
+def agreed(value: T) -> T:
+    """What process 0 says."""
+    if world_size() == 1:
+        return value
+    said = [value]
+    distributed.broadcast_object_list(said)
+    return said[0]
+
+
+def of_all(value: T) -> list[T]:
+    """What each process says, in their order."""
+    if world_size() == 1:
+        return [value]
+    said: list[T] = [value] * world_size()
+    distributed.all_gather_object(said, value)
+    return said

@@ -1,0 +1,18 @@
+"""The command line that trains a run, whoever starts it. Loads no torch."""
+
+import sys
+from pathlib import Path
+
+from models.training.run_folder import RunFolder
+
+
+def command(folder: Path, *, quality_dir: Path | None = None) -> list[str]:
+    """What to run for the run in ``folder``: one process, or ``torchrun`` with as many as its options say."""
+    arguments = ["-m", "models.training", str(folder)]
+    if quality_dir is not None:
+        arguments += ["--quality-dir", str(quality_dir)]
+    processes = RunFolder(folder).options().gpus
+    if processes == 1:
+        return [sys.executable, *arguments]
+    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, *spread, *arguments]

@@ -1,0 +1,132 @@
+"""What a run says of itself while it runs and afterwards: its status.json. Loads no torch."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+STATUS_FILE = "status.json"
+STOP_FILE = "stop"  # there while someone wants the run stopped
+LOCK_FILE = "lock"  # held by the process that trains
+
+AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk"]
+
+
+class RunState(StrEnum):
+    """A run's life: queued, running, then one of the last three; all but a succeeded run can be resumed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (RunState.QUEUED, RunState.RUNNING)
+
+
+class Alarm(BaseModel):
+    """Something about a run that a person should look at."""
+
+    kind: AlarmKind
+    step: int  # at which it was first seen
+    detail: str
+
+
+class Quality(BaseModel):
+    """What was measured on held-out pictures."""
+
+    step: int
+    figures: dict[str, float]  # lower is better, but for the diversity LPIPS
+    not_available: dict[str, str] = {}  # figure → why
+
+
+class RunStatus(BaseModel):
+    """All that is known of a run besides its options, metrics and files."""
+
+    status: RunState = RunState.QUEUED
+    dataset: str = ""  # name, of runs that a service started
+    family: str = ""
+    init_from: str | None = None  # name of a model
+    comparison: str | None = None  # id, of a run that is one of several
+    created_at: datetime
+    started_at: datetime | None = None  # of the attempt under way or last made
+    finished_at: datetime | None = None
+    updated_at: datetime
+    attempts: int = 0
+    step: int = 0
+    total_steps: int = 0
+    images_per_s: float | None = None
+    eta_s: float | None = None
+    learning_rate: float | None = None
+    lambda_ds: float | None = None
+    losses: dict[str, float] = {}  # of the last step
+    smoothed: dict[str, float] = {}  # exponential moving averages
+    gpu_memory_mb: float | None = None  # most that was allocated
+    gflop_per_s: float | None = None  # achieved
+    parameters: dict[str, int] = {}  # of each network
+    domains: list[str] = []
+    device: str | None = None
+    last_checkpoint: int | None = None
+    best_checkpoint: int | None = None  # by the first figure of quality
+    alarms: list[Alarm] = []
+    quality: list[Quality] = []
+    error: str | None = None
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def read_status(folder: Path) -> RunStatus | None:
+    """The run's status; None if it has none yet."""
+    try:
+        return RunStatus.model_validate_json((folder / STATUS_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def write_status(folder: Path, status: RunStatus) -> None:
+    """Replace the run's status; readers see the old one or the new one."""
+    status.updated_at = now()
+    part = folder / f"{STATUS_FILE}.{os.getpid()}.part"
+    part.write_text(status.model_dump_json(indent=1))
+    part.replace(folder / STATUS_FILE)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process trains in the folder now, as the system knows it, however it may end."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+class RunBusy(Exception):
+    """Another process trains in this folder."""
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Be the one process that trains in the folder.
+
+    Raises:
+        RunBusy: another one is.
+    """
+    with (folder / LOCK_FILE).open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunBusy(f"{folder} is being trained in by another process") from None
+        yield
