@@ -11,6 +11,7 @@ from pathlib import Path
 import pydantic
 
 from app.settings import Settings
+from app.train import FAMILIES, options_of, train
 
 GRACE_S = 20  # for requests under way when the API is told to stop
 
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     command("serve", _serve, "run everything on this machine: API, workers, and a Redis if none is named")
     command("api", _api, "run the HTTP API alone")
     command("worker", _worker, "run one inference worker alone")
+    command("trainer", _trainer, "run one trainer alone")
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
     command("models", _models, "list the models and where their weights stand")
@@ -52,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument(
         "--resolution", type=_resolution, metavar="PX", help="short side; default: as it is, at most 512"
     )
+    trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
+    families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
+    for family, options in ((name, options_of(name)) for name in FAMILIES):
+        text = f"train a {family} on the pictures in DIR"
+        one = families.add_parser(family, help=text, description=text)
+        one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
+        one.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
+        one.add_argument("--resume", action="store_true", help="go on with the run in RUN, with its options")
+        for name, description in options.items():
+            flag = f"--{name.replace('_', '-')}"
+            one.add_argument(flag, dest=f"option_{name}", metavar="VALUE", help=description.replace("%", "%%"))
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
     return parser
@@ -109,6 +122,19 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
+    from worker.embedded_redis import socket_url
+    from worker.trainer import run_trainer
+
+    run_trainer(
+        redis_url=settings.redis_url or socket_url(settings.data_dir),
+        data_dir=settings.data_dir,
+        device=settings.device,
+        reserved_mb=settings.training_reserved_mb,
+    )
+    return 0
+
+
 def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
     if settings.offline:
         print("doppel: DOPPEL_OFFLINE is set, so nothing is fetched", file=sys.stderr)
@@ -132,6 +158,18 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
     from app.local import translate_files
 
     return translate_files(settings, parsed.source, parsed.output, model=parsed.model, resolution=parsed.resolution)
+
+
+def _train(settings: Settings, parsed: argparse.Namespace) -> int:
+    prefix = "option_"
+    given = {
+        name.removeprefix(prefix): value
+        for name, value in vars(parsed).items()
+        if name.startswith(prefix) and value is not None
+    }
+    if isinstance(given.get("domains"), str):
+        given["domains"] = given["domains"].split(",")
+    return train(parsed.family, parsed.dataset, parsed.output, given, resume=parsed.resume)
 
 
 def _check(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -6,11 +6,17 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from app.comparisons import Comparisons
 from app.errors import NotFound
+from app.imports import Imports
 from app.results import Dispatcher
+from app.runs import Runs
 from app.selection import ModelSelection
 from app.settings import Settings
+from app.training_schemas import TrainingRun
 from models.catalog import Catalog
+from models.datasets import DatasetStore
+from models.versions import Versions
 from worker.contract import JobState
 from worker.queue import InferenceQueue
 
@@ -24,6 +30,11 @@ class Services:
     selection: ModelSelection
     queue: InferenceQueue
     dispatcher: Dispatcher
+    datasets: DatasetStore
+    imports: Imports
+    runs: Runs
+    comparisons: Comparisons
+    versions: Versions
     codecs: Semaphore  # bounds the memory of pictures being read or written, which may be large ones all at once
 
 
@@ -43,3 +54,10 @@ def _job(services: ServicesDep, job_id: Annotated[str, Path(alias="id", max_leng
 
 
 JobDep = Annotated[JobState, Depends(_job)]
+
+
+def _run(services: ServicesDep, run_id: Annotated[str, Path(alias="id", max_length=64)]) -> TrainingRun:
+    return services.runs.view(run_id)
+
+
+RunDep = Annotated[TrainingRun, Depends(_run)]

@@ -7,6 +7,7 @@ Problem                     an answer that is not what was asked for (RFC 9457)
 ├── TooLarge           413  the body is larger than allowed
 ├── NotAcceptable      406  the client takes nothing that we can answer with
 ├── NotReady           409  the picture is not there yet
+├── Conflict           409  something else is in the way of that
 ├── Expired            410  the picture was there and is no longer kept
 └── Unavailable        503  try again later, or have the operator do something
 """
@@ -22,6 +23,8 @@ from starlette.exceptions import HTTPException
 
 from app.schemas import ProblemDetails
 from models.catalog import CatalogError, ModelUnavailable, UnknownModel
+from models.datasets import DatasetError, UnknownDataset
+from models.training.runs import UnknownRun
 from worker.queue import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"
@@ -69,6 +72,11 @@ class NotReady(Problem):
     title = "Not ready"
 
 
+class Conflict(Problem):
+    status = 409
+    title = "In conflict with what is there"
+
+
 class Expired(Problem):
     status = 410
     title = "No longer kept"
@@ -88,6 +96,9 @@ def install_handlers(app: FastAPI) -> None:
         UnknownModel: lambda error: BadRequest(str(error)),
         ModelUnavailable: lambda error: Unavailable(str(error), retry_after_s=60),
         CatalogError: lambda error: Unavailable(str(error), retry_after_s=60),
+        UnknownDataset: lambda error: NotFound(str(error)),
+        DatasetError: lambda error: BadRequest(str(error)),
+        UnknownRun: lambda error: NotFound(str(error)),
         QueueFull: lambda error: Unavailable(str(error), retry_after_s=error.retry_after_s),
         QueueUnreachable: lambda error: Unavailable("The queue is not reachable. Try again shortly."),
         RequestValidationError: lambda error: BadRequest(_sentence(error)),

@@ -9,19 +9,26 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
+from app.imports import Imports
 from app.limits import DeclaredLengthLimit
 from app.openapi import DESCRIPTION, SUMMARY, install_openapi
 from app.results import Dispatcher
-from app.routes import health, jobs, models, stargan, translate
+from app.routes import comparisons, health, jobs, models, stargan, training, translate
+from app.routes import datasets as datasets_routes
+from app.runs import Runs
 from app.selection import ModelSelection
 from app.settings import Settings
 from models.catalog import Catalog
+from models.datasets import DatasetStore
+from models.versions import Versions
 from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.janitor import Janitor
 from worker.queue import InferenceQueue
+from worker.training_queue import TrainingQueue
 
 PATIENCE_S = 5  # with a lost Redis, before a request is answered 503
 
@@ -36,17 +43,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
+    datasets = DatasetStore(settings.data_dir)
+    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection))
+    imports = Imports(settings, queue.connection)
     services = Services(
         settings=settings,
         catalog=catalog,
         selection=ModelSelection(catalog, queue, offline=settings.offline),
         queue=queue,
         dispatcher=Dispatcher(queue, redis_url),
+        datasets=datasets,
+        imports=imports,
+        runs=runs,
+        comparisons=Comparisons(settings.data_dir, runs),
+        versions=Versions(catalog, settings.data_dir),
         codecs=threading.Semaphore(os.cpu_count() or 1),
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        imports.sweep()
         stop = threading.Event()
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")
@@ -69,9 +85,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_handlers(app)
     install_openapi(app, catalog)
     max_bytes = settings.max_upload_mb << 20
-    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes)
+    max_archive_bytes = settings.max_dataset_mb << 20
+    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
     routes = APIRouter(max_body_size=max_bytes)
-    for module in (translate, stargan, jobs, models, health):
+    for module in (translate, stargan, jobs, models, comparisons, training, health):
         routes.include_router(module.router)
     app.include_router(routes)
+    archives = APIRouter(max_body_size=max_archive_bytes)
+    archives.include_router(datasets_routes.router)
+    app.include_router(archives)
     return app

@@ -20,6 +20,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "grid": (*images.MEDIA_TYPES, ZIP),
     "video": (MP4, WEBP),
     "style": (),
+    "dataset": (),
 }
 
 

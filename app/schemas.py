@@ -1,7 +1,7 @@
 """The shapes that cross HTTP as JSON."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -24,8 +24,9 @@ class ProblemDetails(BaseModel):
 
 class JobLinks(BaseModel):
     self: str
-    image: str
+    image: Annotated[str | None, Field(description="where its picture is; null for a job that makes none")]
     events: str
+    dataset: Annotated[str | None, Field(description="of a job that makes a data set", exclude_if=_absent)] = None
 
 
 class Job(BaseModel):
@@ -49,11 +50,20 @@ class Job(BaseModel):
     notes: Annotated[
         list[str], Field(description="only if there are any: what was done with the pictures", exclude_if=_absent)
     ] = []
+    dataset: Annotated[
+        str | None, Field(description="only of a job of kind `dataset`: its name", exclude_if=_absent)
+    ] = None
 
     @classmethod
     def of(cls, state: JobState) -> "Job":
         base = f"/jobs/{state.id}"
-        links = JobLinks(self=base, image=f"{base}/image", events=f"{base}/events")
+        makes_picture = state.kind not in ("style", "dataset")
+        links = JobLinks(
+            self=base,
+            image=f"{base}/image" if makes_picture else None,
+            events=f"{base}/events",
+            dataset=f"/datasets/{state.dataset}" if state.dataset else None,
+        )
         return cls(
             **state.model_dump(exclude={"timings", "error", "layout"}),
             timings=state.timings,
@@ -78,12 +88,17 @@ class ModelInfo(BaseModel):
     ]
     why: Annotated[str | None, Field(description="why the weights could not be fetched")]
     runs_as: Annotated[str | None, Field(description="the model that answers when this one is asked for; null: none")]
+    version: Annotated[int | None, Field(description="of a model that was published here")]
+    training: Annotated[dict[str, Any] | None, Field(description="how it was trained, where that is known")]
     loaded_on: Annotated[list[str], Field(description="workers that hold it in memory")]
 
     @classmethod
     def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
         shared = model.card.model_dump(
-            include={"name", "family", "description", "licence", "source", "image_size", "network", "domains"}
+            include={
+                *("name", "family", "description", "licence", "source", "image_size", "network", "domains"),
+                *("version", "training"),
+            }
         )
         return cls(
             **shared,

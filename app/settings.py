@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     queue_limit: Annotated[int, Field(ge=1, description="most jobs waiting")] = 1000
     result_ttl_s: Annotated[int, Field(ge=1, description="how long a result is kept that nobody waited for")] = 3600
 
+    max_dataset_mb: Annotated[int, Field(ge=1, description="largest archive of a data set, in MiB")] = 2048
+    trainers: Annotated[int, Field(ge=0, description="trainer processes that `doppel serve` starts")] = 1
+    training_reserved_mb: Annotated[
+        int, Field(ge=0, description="GPU memory that a training leaves to the workers, in MiB")
+    ] = 4096
+
     workers: Annotated[int, Field(ge=0, description="worker processes that `doppel serve` starts")] = 1
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     max_batch: Annotated[int | None, Field(ge=1, description="most pictures in a batch; unset: 16, on a CPU 1")] = None

@@ -26,6 +26,7 @@ def serve(settings: Settings) -> int:
     env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
+    commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
     try:
         supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
         supervisor.run(on_started=lambda: _announce(settings))

@@ -105,7 +105,7 @@ async def carry_out(request: Request, services: Services, order: Order, wait_s: 
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
         notes = await run_in_threadpool(_submit, services, job_id, order)
-        event = await _outcome(request, services, job_id, events, wait_s) if wait_s else None
+        event = await outcome_of(request, services, job_id, events, wait_s) if wait_s else None
     return Ended(job_id, event, notes)
 
 
@@ -177,8 +177,10 @@ def _decode(services: Services, data: bytes, geometry: Geometry) -> images.Pictu
         )
 
 
-async def _outcome(request: Request, services: Services, job_id: str, events: Events, wait_s: float) -> JobEvent | None:
-    """How the job ended; None if it has not within ``wait_s``."""
+async def outcome_of(
+    request: Request, services: Services, job_id: str, events: Events, wait_s: float
+) -> JobEvent | None:
+    """How the job ended; None if it has not within ``wait_s``. A client that goes away takes its job with it."""
     outcome = asyncio.ensure_future(ended(events))
     gone = asyncio.ensure_future(_disconnected(request))
     try:

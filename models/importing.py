@@ -1,10 +1,14 @@
-"""From an uploaded archive to a data set: every picture decoded once, checked and counted; whole or not at all."""
+"""From an uploaded archive to a data set: every picture decoded once, checked and counted; whole or not at all.
+
+``python -m models.importing`` does it in a process of its own.
+"""
 
 import hashlib
 import io
 import os
 import re
-import shutil
+import sys
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from PIL import Image, ImageOps
+from pydantic import BaseModel
 
 from models.archives import Archive, ArchiveError, Limits, Member, in_order
 from models.datasets import (
@@ -29,6 +34,7 @@ from models.datasets import (
 )
 
 LEAST_SIDE_PX = 16
+SAY_EVERY_S = 0.2
 KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
 
@@ -40,10 +46,6 @@ class NameTaken(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is a data set {name!r} already; remove it first, or choose another name.")
-
-
-class Canceled(Exception):
-    """Nobody wants the data set any more."""
 
 
 @dataclass
@@ -66,19 +68,16 @@ def import_archive(
     limits: Limits,
     max_pixels: int,
     on_progress: Callable[[float], None],
-    canceled: Callable[[], bool],
 ) -> DatasetInfo:
     """Make the archive the data set ``name``, which appears at once when everything is in place.
 
     Args:
         workplace: a folder of its own, on the store's file system, that the caller removes afterwards.
         on_progress: told of the share done, 0 to 1, at each picture.
-        canceled: asked at each picture.
 
     Raises:
         ArchiveError, DatasetError: it is refused.
         NameTaken: another one of this name was there first.
-        Canceled: ``canceled`` said so.
     """
     archive = Archive(archive_file, limits)
     root = workplace / name
@@ -87,8 +86,6 @@ def import_archive(
     findings.rejected += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
     try:
         for done, member in enumerate(in_order(archive.members)):
-            if canceled():
-                raise Canceled
             on_progress(done / len(archive.members))
             _take(archive, member, root, findings, max_pixels)
     finally:
@@ -200,6 +197,53 @@ def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
     )
 
 
-def clear(workplace: Path) -> None:
-    """Remove what an import left behind, finished or not."""
-    shutil.rmtree(workplace, ignore_errors=True)
+class Order(BaseModel):
+    """What the process of an import is told, as JSON in its standard input."""
+
+    archive: Path
+    data_dir: Path
+    name: str
+    workplace: Path
+    limits: Limits
+    max_pixels: int
+
+
+class Line(BaseModel):
+    """What it says, a JSON document a line: how far it is, or why it gave up. The last progress is 1."""
+
+    progress: float | None = None
+    refused: str | None = None
+    taken: bool = False  # the name is
+
+
+def main() -> None:
+    """Import what standard input orders. A process of its own: a hostile picture costs nobody else anything."""
+    order = Order.model_validate_json(sys.stdin.readline())
+    said_at = 0.0
+
+    def say(share: float) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at > SAY_EVERY_S or share == 1:
+            said_at = time.monotonic()
+            print(Line(progress=share).model_dump_json(), flush=True)
+
+    try:
+        import_archive(
+            order.archive,
+            DatasetStore(order.data_dir),
+            order.name,
+            order.workplace,
+            limits=order.limits,
+            max_pixels=order.max_pixels,
+            on_progress=say,
+        )
+    except (ArchiveError, DatasetError) as error:
+        print(Line(refused=str(error)).model_dump_json(), flush=True)
+    except NameTaken as error:
+        print(Line(refused=str(error), taken=True).model_dump_json(), flush=True)
+    else:
+        say(1)
+
+
+if __name__ == "__main__":
+    main()

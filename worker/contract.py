@@ -8,13 +8,17 @@ from pydantic import BaseModel
 
 QUEUE = "doppel-inference"
 TRANSLATE = "worker.inference.translate"  # the one function name that a worker takes from the queue
+TRAINING_QUEUE = "doppel-training"
+TRAIN = "worker.trainer.train"  # the one function name that a trainer takes from its queue
+RECORD = "worker.records"  # names the jobs that no worker takes
+TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
 WANTED = "doppel:wanted"  # set of model names whose weights someone asked for
 CLAIMS = "doppel:claims"  # hash of long job → bytes that its result will take
 JANITOR_LOCK = "doppel:janitor"
 
-Kind = Literal["translation", "style", "grid", "video"]
+Kind = Literal["translation", "style", "grid", "video", "dataset"]
 LONG_KINDS = ("grid", "video")  # run in pieces, between which other jobs pass
 
 MAX_TRIES = 3  # of a job whose worker died
@@ -126,6 +130,7 @@ class JobMeta(BaseModel):
     layout: Layout | None = None  # of the result of a grid or a video
     done: float = 0.0  # 0 to 1, of a long job
     notes: list[str] = []  # what was done with its pictures that their owner should know
+    dataset: str | None = None  # name of the one that a job of kind dataset makes
     error: Failure | None = None
 
 
@@ -145,6 +150,7 @@ class JobState(BaseModel):
     style: list[float] | None = None
     layout: Layout | None = None
     notes: list[str] = []
+    dataset: str | None = None
     error: Failure | None = None
 
 

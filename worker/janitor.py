@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import redis
 from redis.lock import Lock
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
@@ -22,9 +22,11 @@ from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
 from worker.pictures import input_key
 from worker.queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
+from worker.training_queue import rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
+INTERPRETER_GRACE_S = 60  # a run for so long: a fresh interpreter comes between
 FORGET_WORKER_S = 120
 
 log = logging.getLogger("doppel.worker")
@@ -36,7 +38,8 @@ class Janitor:
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
         self._queue = rq_queue(connection)
-        self._seen: dict[str, float] = {}  # job in the intermediate list → when first seen there
+        self._training = rq_training_queue(connection)
+        self._seen: dict[str, dict[str, float]] = {}  # queue → job in its intermediate list → when first seen there
 
     def run(self, stop: threading.Event) -> None:
         """Sweep every ``SWEEP_S`` until ``stop``, while no other janitor does."""
@@ -61,10 +64,16 @@ class Janitor:
         return Lock(self.connection, contract.JANITOR_LOCK, timeout=LOCK_S)
 
     def _sweep(self) -> None:
-        clean_registries(self._queue, [self._on_abandoned])
-        clean_worker_registry(self._queue)
-        self._sweep_intermediate()
+        self._end_leases()
+        for queue in (self._queue, self._training):
+            clean_worker_registry(queue)
+            self._sweep_intermediate(queue)
         self._forget()
+
+    def _end_leases(self) -> None:
+        """Queue again, or fail, the jobs whose leases ran out."""
+        clean_registries(self._queue, [self._on_abandoned])
+        clean_registries(self._training, [self._on_abandoned_run])
 
     def recover(self, worker_name: str) -> int:
         """End at once the leases of a worker that is known to be dead, rather than when they run out.
@@ -79,12 +88,18 @@ class Janitor:
         executions = worker.get_current_executions()
         with self._lock():  # an ended lease that comes into another's sweep would be dropped with those it has seen
             for execution in executions:
-                self.connection.zadd(self._queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
+                for queue in (self._queue, self._training):
+                    self.connection.zadd(queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
                 self.connection.delete(execution.key)
-            clean_registries(self._queue, [self._on_abandoned])
+            self._end_leases()
         worker.register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, worker_name)
         return len(executions)
+
+    @staticmethod
+    def _on_abandoned_run(job: Job, *exc_info: Any) -> None:
+        """RQ found a run whose trainer died, and will queue it again; after the last time its folder tells the end."""
+        log.warning("the trainer of %s died%s", job.id, "; it is queued again" if job.retries_left else "")
 
     def _on_abandoned(self, job: Job, *exc_info: Any) -> None:
         """RQ found a job whose worker died, and will queue it again or fail it."""
@@ -101,17 +116,20 @@ class Janitor:
         self.connection.delete(input_key(job.id))
         self.connection.publish(contract.EVENTS, event.model_dump_json())
 
-    def _sweep_intermediate(self) -> None:
+    def _sweep_intermediate(self, queue: Queue) -> None:
         """Put back what a worker took from the queue and died before it had started. No try is used up."""
-        waiting = set(self._queue.intermediate_queue.get_job_ids())
-        self._seen = {job_id: self._seen.get(job_id, time.monotonic()) for job_id in waiting}
-        for job_id, first_seen in self._seen.items():
-            if time.monotonic() - first_seen > INTERMEDIATE_GRACE_S:
+        grace_s = INTERMEDIATE_GRACE_S if queue is self._queue else INTERPRETER_GRACE_S
+        waiting = set(queue.intermediate_queue.get_job_ids())
+        seen = self._seen[queue.name] = {
+            job_id: self._seen.get(queue.name, {}).get(job_id, time.monotonic()) for job_id in waiting
+        }
+        for job_id, first_seen in seen.items():
+            if time.monotonic() - first_seen > grace_s:
                 with self.connection.pipeline() as pipe:
-                    pipe.lrem(self._queue.intermediate_queue_key, 1, job_id)
+                    pipe.lrem(queue.intermediate_queue_key, 1, job_id)
                     if Job.exists(job_id, self.connection):
                         log.warning("job %s was taken but never started; it is queued again", job_id)
-                        pipe.lpush(self._queue.key, job_id)
+                        pipe.lpush(queue.key, job_id)
                     pipe.execute()
 
     def _forget(self) -> None:

@@ -21,9 +21,15 @@ def bound(command: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
+def die_with_parent() -> None:
+    """Ask the system to kill this process when the one that started it ends; where it can't (not Linux), nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     if os.getppid() != parent:
         sys.exit(1)  # the parent was gone before the request took hold
     os.execvp(command[0], command)

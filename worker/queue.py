@@ -120,7 +120,7 @@ class InferenceQueue:
         meta = JobMeta(
             kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms), notes=list(notes), layout=layout
         )
-        with _translating_errors():
+        with translating_errors():
             # Beside the input there must be room for the output.
             self._room.claim(len(data) + task.result_bytes)
             job = self._queue.create_job(
@@ -145,7 +145,7 @@ class InferenceQueue:
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
-        with _translating_errors():
+        with translating_errors():
             return [self._state(job) if job else None for job in fetch_jobs(self.connection, job_ids)]
 
     def state(self, job_id: str) -> JobState | None:
@@ -171,18 +171,19 @@ class InferenceQueue:
             style=meta.style,
             layout=meta.layout,
             notes=meta.notes,
+            dataset=meta.dataset,
             error=error,
         )
 
     def result(self, job_id: str) -> list[Picture] | None:
         """The job's pictures (H, W, 3), uint8 RGB; None before they are there and after they expired."""
-        with _translating_errors():
+        with translating_errors():
             data = cast(bytes | None, self.connection.get(output_key(job_id)))
         return None if data is None else unpack(data)
 
     def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
         """Keep these jobs' translated pictures for so long from now on, whatever the worker set."""
-        with _translating_errors(), self.connection.pipeline(transaction=False) as pipe:
+        with translating_errors(), self.connection.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.expire(output_key(job_id), for_s)
             pipe.execute()
@@ -193,7 +194,7 @@ class InferenceQueue:
         Returns:
             Its state afterwards, unchanged if it had ended; None if there is no such job.
         """
-        with _translating_errors():
+        with translating_errors():
             self.connection.transaction(
                 lambda pipe: self._cancel(job_id, pipe), Job.key_for(job_id), value_from_callable=True
             )
@@ -220,7 +221,7 @@ class InferenceQueue:
 
     def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
         """The workers that were heard of within ``seen_within_s``."""
-        with _translating_errors():
+        with translating_errors():
             reports = self.connection.hvals(contract.WORKERS)
         oldest = time.time() - seen_within_s
         workers = [report for report in map(_report, reports) if report is not None]
@@ -228,7 +229,7 @@ class InferenceQueue:
 
     def want(self, model: str) -> None:
         """Ask the workers to fetch a model's weights in the background."""
-        with _translating_errors():
+        with translating_errors():
             self.connection.sadd(contract.WANTED, model)
 
 
@@ -293,7 +294,7 @@ def new_job_id() -> str:
 
 
 @contextlib.contextmanager
-def _translating_errors() -> Iterator[None]:
+def translating_errors() -> Iterator[None]:
     """Turn redis-py's errors into this module's, the only place that does."""
     try:
         yield

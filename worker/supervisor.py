@@ -13,6 +13,7 @@ from worker.embedded_redis import EmbeddedRedis
 from worker.inference import worker_name
 from worker.janitor import Janitor
 from worker.process import bound
+from worker.trainer import trainer_name
 
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each death, up to
@@ -99,12 +100,14 @@ class Supervisor:
         role.pause_s = FIRST_PAUSE_S if now - role.started_at > STEADY_S else min(2 * role.pause_s, LONGEST_PAUSE_S)
         role.start_again_at = now + role.pause_s
         if role.name.startswith("worker"):
-            self._recover(role.process.pid)
+            self._recover(worker_name(role.process.pid))
+        elif role.name.startswith("trainer"):
+            self._recover(trainer_name(role.process.pid))
         role.process = None
 
-    def _recover(self, pid: int) -> None:
+    def _recover(self, name: str) -> None:
         try:
-            held = self._janitor.recover(worker_name(pid))
+            held = self._janitor.recover(name)
             log.warning("the dead worker held %d jobs", held)
         except Exception as error:  # the leases run out in a few seconds anyway
             log.warning("could not give back the dead worker's jobs: %s", error)

@@ -37,6 +37,8 @@ def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None,
     """The translated picture, once the job has succeeded and for as long as it is kept."""
     if job.kind == "style":
         raise NotReady("This job makes a style code, not a picture; it is in the job itself.")
+    if job.kind == "dataset":
+        raise NotReady(f"This job makes a data set, not a picture; see /datasets/{job.dataset}.")
     offered = OFFERED[job.kind]
     media_type = accepted_type(accept, offered)
     if media_type == JSON:

@@ -3,11 +3,13 @@
 from fastapi import APIRouter
 
 from app.deps import Services, ServicesDep
-from app.errors import NotFound
+from app.errors import Conflict, NotFound
 from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import ModelInfo
+from app.training_schemas import Published
 from models.catalog import CatalogError, Model, UnknownModel
+from models.versions import NoVersion
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -25,6 +27,17 @@ def read_model(services: ServicesDep, name: str) -> ModelInfo:
     except UnknownModel as error:
         raise NotFound(str(error)) from error
     return _described(services, [model])[0]
+
+
+@router.post("/{name}/rollback", summary="Go back to a model's version before", responses=answers.problems(404, 409))
+def roll_back(services: ServicesDep, name: str) -> Published:
+    """Put the version before the one in service into service, at once on every worker; it answers which it is now."""
+    try:
+        return Published(name=name, version=services.versions.roll_back(services.catalog.get(name).name))
+    except UnknownModel as error:
+        raise NotFound(str(error)) from error
+    except NoVersion as error:
+        raise Conflict(str(error)) from error
 
 
 def _described(services: Services, models: list[Model]) -> list[ModelInfo]:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pydantic
 from tqdm import tqdm
@@ -49,7 +50,7 @@ class Display:
             self._bar.close()
 
 
-def run(folder: Path, quality_dir: Path | None = None) -> None:
+def run(folder: Path, quality_dir: Path | None = None, **place: Any) -> None:
     """Train the run in ``folder`` until it is complete or a signal stops it; raises as :func:`attempt` does."""
     stopping = False
 
@@ -62,7 +63,9 @@ def run(folder: Path, quality_dir: Path | None = None) -> None:
     checkpoints = RunFolder(folder).checkpoints()
     display = Display(int(checkpoints[-1].stem) if checkpoints else 0)
     try:
-        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, quality_dir=quality_dir)
+        ended = attempt(
+            folder, on_progress=display.show, should_stop=lambda: stopping, quality_dir=quality_dir, place=place
+        )
     finally:
         display.close()
     log.info("the run has %s", ended)
@@ -72,11 +75,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     parser.add_argument("--quality-dir", type=Path, metavar="DIR", help="where the Inception network's weights are")
+    parser.add_argument("--device", help="instead of the options'")
+    parser.add_argument(
+        "--reserved-mb", type=int, metavar="MB", help="GPU memory left to others, instead of the options'"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     distributed.join()
     try:
-        run(arguments.run_dir, arguments.quality_dir)
+        place = {"device": arguments.device, "reserved_mb": arguments.reserved_mb}
+        run(
+            arguments.run_dir, arguments.quality_dir, **{name: said for name, said in place.items() if said is not None}
+        )
     except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3

@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,11 +29,21 @@ Progress = Callable[[int, int, Losses], None]  # steps done, of how many, losses
 
 
 def attempt(
-    folder: Path, *, on_progress: Progress, should_stop: Callable[[], bool], quality_dir: Path | None = None
+    folder: Path,
+    *,
+    on_progress: Progress,
+    should_stop: Callable[[], bool],
+    quality_dir: Path | None = None,
+    place: Mapping[str, Any] | None = None,
 ) -> RunState:
     """Train the run in ``folder`` until it is complete, or ``should_stop`` or a stop that was asked for ends it.
 
     Of several processes that torchrun started each calls this.
+
+    Args:
+        on_progress: told of each step done.
+        quality_dir: where the weights of the networks are that measure distances.
+        place: options of this machine that take the place of the run's.
 
     Returns:
         How it ended: succeeded or stopped.
@@ -43,7 +54,7 @@ def attempt(
         Diverged, CannotWrite: it could not go on; the last checkpoint is whole.
     """
     run = RunFolder(folder)
-    options = run.options()
+    options = run.options().model_copy(update=dict(place or {}))
     writes = distributed.rank() == 0
     with held(folder) if writes else contextlib.nullcontext():
         reporter = _reporter(run, options) if writes else None
@@ -76,7 +87,6 @@ def _reporter(run: RunFolder, options: Options) -> Reporter:
     status.error = None
     status.started_at = now()
     status.finished_at = None
-    status.attempts += 1
     write_status(run.path, status)
     return Reporter(run.path, status, batch_size=options.batch_size, flop_per_step=estimate(options).flop_per_step)
 

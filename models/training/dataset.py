@@ -42,7 +42,8 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         folders = domain_folders(root)
         if len(folders) != 2:
             raise DatasetError(
-                f"{root} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, or two train/<domain>/"
+                f"{root} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, "
+                "or two of train/<domain>/"
             )
         # Of named domains the first in the alphabet is A.
         self.paths = {domain: list_pictures(folder) for domain, folder in zip("AB", folders.values(), strict=True)}

@@ -3,7 +3,10 @@
 In a process that is alone everything here does nothing.
 """
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -13,10 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
+_PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+
 
 def join() -> None:
     """Meet the other processes, if ``torchrun`` started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if sys.platform == "linux":  # a torchrun that is killed takes none of its children along
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from models.training.run_folder import RunFolder
 
 
-def command(folder: Path, *, quality_dir: Path | None = None) -> list[str]:
-    """What to run for the run in ``folder``: one process, or ``torchrun`` with as many as its options say."""
-    arguments = ["-m", "models.training", str(folder)]
-    if quality_dir is not None:
-        arguments += ["--quality-dir", str(quality_dir)]
+def command(folder: Path, *extra: str) -> list[str]:
+    """What to run for the run in ``folder``: one process, or ``torchrun`` with as many as its options say.
+
+    Args:
+        extra: options of ``python -m models.training``.
+    """
+    arguments = ["-m", "models.training", str(folder), *extra]
     processes = RunFolder(folder).options().gpus
     if processes == 1:
         return [sys.executable, *arguments]

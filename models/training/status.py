@@ -60,7 +60,7 @@ class RunStatus(BaseModel):
     started_at: datetime | None = None  # of the attempt under way or last made
     finished_at: datetime | None = None
     updated_at: datetime
-    attempts: int = 0
+    attempts: int = 0  # that were queued; each is a job of its own
     step: int = 0
     total_steps: int = 0
     images_per_s: float | None = None

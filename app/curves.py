@@ -1,0 +1,49 @@
+"""A run's losses as a picture."""
+
+import io
+from collections.abc import Iterable
+
+MAX_POINTS = 1000
+SMOOTHING = 0.9
+
+
+def draw(records: Iterable[dict[str, float]], title: str) -> bytes:
+    """PNG of every loss by step, faint as it was and firm smoothed; generators' above, discriminators' below."""
+    # Imported here: it takes a third of the memory that an API process may have, which most never need.
+    from matplotlib.figure import Figure
+
+    rows = thinned(list(records))
+    names = sorted({name for row in rows for name in row if name not in ("step", "seconds")})
+    groups = [[n for n in names if not n.startswith("D_")], [n for n in names if n.startswith("D_")]]
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure.suptitle(title)
+    for axes, group, label in zip(figure.subplots(2, 1), groups, ("generators", "discriminators"), strict=True):
+        for name in group:
+            steps = [row["step"] for row in rows if name in row]
+            values = [row[name] for row in rows if name in row]
+            (line,) = axes.plot(steps, smoothed(values), label=name, linewidth=1.5)
+            axes.plot(steps, values, color=line.get_color(), alpha=0.2, linewidth=0.7)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        if group:
+            axes.legend(fontsize="small", ncols=4)
+    axes.set_xlabel("step")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+def thinned(rows: list[dict[str, float]], at_most: int = MAX_POINTS) -> list[dict[str, float]]:
+    """Evenly chosen rows, the last among them."""
+    if len(rows) <= at_most:
+        return rows
+    stride = -(-len(rows) // at_most)
+    return rows[(len(rows) - 1) % stride :: stride]
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """Exponential moving average."""
+    out: list[float] = []
+    for value in values:
+        out.append(SMOOTHING * out[-1] + (1 - SMOOTHING) * value if out else value)
+    return out

@@ -1,0 +1,114 @@
+"""Uploaded archives on their way to data sets: each in a process of its own, seen as a job."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import redis
+from pydantic import ValidationError
+
+from app.settings import Settings
+from models.archives import Limits
+from models.datasets import DatasetStore
+from models.importing import Line, Order
+from worker.contract import Failure
+from worker.process import bound
+from worker.queue import QueueError
+from worker.records import Record
+
+UNPACKED = 4  # times the largest archive is what one may come to
+MAX_FILES = 200_000
+INCOMING = ".incoming"
+STALE_S = 24 * 3600
+
+log = logging.getLogger("doppel.app")
+
+
+class Imports:
+    """Takes archives on; what comes of each is in its job."""
+
+    def __init__(self, settings: Settings, connection: redis.Redis) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._incoming = DatasetStore(settings.data_dir).root / INCOMING
+        self._limits = Limits(
+            total_bytes=UNPACKED * settings.max_dataset_mb << 20,
+            files=MAX_FILES,
+            file_bytes=settings.max_upload_mb << 20,
+        )
+
+    def sweep(self) -> None:
+        """Remove what imports left behind whose process was killed long ago."""
+        for left in self._incoming.glob("*"):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def receive(self, upload: BinaryIO) -> Path:
+        """Move an upload to the disk that the data set will be on; the folder it is in, ``archive.zip``.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(dir=self._incoming))
+        try:
+            with (workplace / "archive.zip").open("wb") as file:
+                shutil.copyfileobj(upload, file, 1 << 20)
+        except OSError:
+            shutil.rmtree(workplace, ignore_errors=True)
+            raise
+        return workplace
+
+    def record(self, name: str) -> Record:
+        """The job of an import that is to be started."""
+        return Record(self._connection, kind="dataset", dataset=name)
+
+    def start(self, record: Record, name: str, workplace: Path) -> None:
+        """Import what was received."""
+        threading.Thread(target=self._run, args=(record, name, workplace), daemon=True).start()
+
+    def _run(self, record: Record, name: str, workplace: Path) -> None:
+        order = Order(
+            archive=workplace / "archive.zip",
+            data_dir=self._settings.data_dir,
+            name=name,
+            workplace=workplace / "unpacked",
+            limits=self._limits,
+            max_pixels=self._settings.max_pixels,
+        )
+        try:
+            self._watch(record, order)
+        except (QueueError, OSError) as error:
+            log.error("the import of %s was given up: %s", name, error)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+
+    def _watch(self, record: Record, order: Order) -> None:
+        command = bound([sys.executable, "-m", "models.importing"])
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(order.model_dump_json() + "\n")
+            process.stdin.close()
+            last = Line()
+            for text in process.stdout:
+                try:
+                    last = Line.model_validate_json(text)
+                except ValidationError:
+                    continue  # what a library had to say
+                if last.progress is not None and last.progress < 1 and not record.progress(last.progress):
+                    process.kill()  # canceled
+                    return
+        if last.progress == 1:
+            record.succeeded()
+        elif last.refused is not None:
+            title = "name taken" if last.taken else "archive refused"
+            record.failed(Failure(title=title, detail=last.refused))
+        else:
+            record.failed(Failure(title="import failed", detail="The process that read the archive died."))

@@ -1,0 +1,124 @@
+"""POST and GET /datasets, one of them, its preview; DELETE."""
+
+import io
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from starlette.concurrency import run_in_threadpool
+
+from app.deps import Services, ServicesDep
+from app.errors import BadRequest, Conflict, Unavailable
+from app.routes import answers, fields
+from app.schemas import Job
+from app.training_schemas import DatasetDetails
+from app.work import outcome_of
+from models.datasets import DatasetInfo, UnknownDataset, valid_name
+from worker.contract import Failure, Status
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+def _dataset(services: ServicesDep, name: str) -> DatasetInfo:
+    return services.datasets.get(name)
+
+
+DatasetDep = Annotated[DatasetInfo, Depends(_dataset)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Upload a data set",
+    response_model=DatasetDetails,
+    responses={
+        201: {"description": "The data set, ready.", "model": DatasetDetails},
+        202: answers.job("Not ready within `wait`: the job. `Location` is where to look."),
+        **answers.problems(409, 413, 422, 503),
+    },
+)
+async def upload_dataset(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    archive: Annotated[
+        UploadFile,
+        File(
+            description="a zip with `trainA/` and `trainB/` (and `testA/`, `testB/`), or with `train/<domain>/` for "
+            "two domains or more (and `val/<domain>/`); at its top or one folder deep"
+        ),
+    ],
+    name: Annotated[str, Form(description="letters, digits, `.`, `_` and `-`; at most 64")],
+    wait: fields.Wait = 60,
+) -> Response | DatasetDetails:
+    """Every picture is decoded once, checked and counted; bad ones are left out and listed, duplicates are reported."""
+    if not valid_name(name):
+        raise BadRequest("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
+    await run_in_threadpool(_check_free, services, name)
+    record = await run_in_threadpool(services.imports.record, name)
+    with services.dispatcher.watching(record.id) as events:
+        try:
+            workplace = await run_in_threadpool(services.imports.receive, archive.file)
+        except OSError as error:
+            record.failed(Failure(title="no room", detail="The archive could not be stored."))
+            raise Unavailable(f"The archive could not be stored: {error.strerror}.", retry_after_s=600) from error
+        services.imports.start(record, name, workplace)
+        event = await outcome_of(request, services, record.id, events, wait) if wait else None
+    state = await run_in_threadpool(services.queue.state, record.id)
+    if state is None:
+        raise Unavailable("The queue lost this job. Send the archive again.")
+    if event is not None and state.status is Status.FAILED:
+        assert state.error is not None
+        raise (Conflict if state.error.title == "name taken" else BadRequest)(state.error.detail)
+    if event is not None and state.status is Status.SUCCEEDED:
+        response.headers["Location"] = f"/datasets/{name}"
+        return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])
+    job = Job.of(state)
+    headers = {"Location": job.links.self, "X-Job-Id": job.id}
+    return Response(job.model_dump_json(), status_code=202, headers=headers, media_type="application/json")
+
+
+def _check_free(services: Services, name: str) -> None:
+    try:
+        services.datasets.get(name)
+    except UnknownDataset:
+        return
+    raise Conflict(f"There is a data set {name!r} already; remove it first, or choose another name.")
+
+
+@router.get("", summary="All data sets")
+def list_datasets(services: ServicesDep) -> list[DatasetDetails]:
+    """Uploaded data sets, and folders in a known layout that an operator put beside them."""
+    return [DatasetDetails.of(info, services.runs.using(info.name)) for info in services.datasets.all()]
+
+
+@router.get("/{name}", summary="One data set", responses=answers.problems(404, 422))
+def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
+    """Its domains and how many pictures each has; what was left out of the upload, and why; which are the same."""
+    return DatasetDetails.of(dataset, services.runs.using(dataset.name))
+
+
+@router.get(
+    "/{name}/preview",
+    summary="A row of pictures from each domain",
+    response_class=Response,
+    responses={
+        200: {"description": "A contact sheet.", "content": {"image/jpeg": {}}},
+        **answers.problems(404, 422),
+    },
+)
+def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
+    found = services.datasets.preview(dataset.name)
+    if isinstance(found, Path):
+        return Response(found.read_bytes(), media_type="image/jpeg")
+    file = io.BytesIO()
+    found.save(file, "JPEG", quality=90)
+    return Response(file.getvalue(), media_type="image/jpeg")
+
+
+@router.delete("/{name}", status_code=204, summary="Remove a data set", responses=answers.problems(404, 409, 422))
+def remove_dataset(services: ServicesDep, dataset: DatasetDep) -> None:
+    """Not while a run trains on it, or waits to."""
+    if using := services.runs.using(dataset.name):
+        raise Conflict(f"{dataset.name!r} is in use by the training runs {', '.join(using)}; stop them first.")
+    services.datasets.remove(dataset.name)

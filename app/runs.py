@@ -1,0 +1,346 @@
+"""Training runs as the service sees them: the folder's truth, the queue's turn, and what may be asked of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rq.job import JobStatus
+
+from app.errors import BadRequest, Conflict, Unavailable
+from app.settings import Settings
+from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest, TrainingRun
+from models.catalog import Catalog, Model
+from models.datasets import DatasetStore
+from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
+from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
+from models.training.run_folder import RunFolder
+from models.training.runs import RunStore
+from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
+from worker.contract import Failure
+from worker.training_queue import TrainerReport, TrainingQueue
+
+Request = CycleGANRequest | StarGANRequest
+
+FACE_MODEL = "stargan-celeba-hq"  # whose weights hold the landmark network
+TRAINER_SEEN_S = 30
+JUST_WRITTEN = timedelta(seconds=5)
+HIDDEN_OPTIONS = {
+    "dataset",
+    "device",
+    "init_from",
+    "landmarks",
+    "reserved_mb",
+    "family",
+}  # this machine's, or told apart
+DIED = "The training process ended without a word; its log says more. Resume goes on from its last checkpoint."
+LOST = "The queue lost this run's turn. Resume queues it again."
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that was found acceptable."""
+
+    options: Options
+    dataset: str
+    init_from: str | None
+    forecast: Forecast
+
+
+class Runs:
+    """Starts, finds, stops and resumes runs."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, datasets: DatasetStore, queue: TrainingQueue) -> None:
+        self.store = RunStore(settings.data_dir)
+        self._catalog = catalog
+        self._datasets = datasets
+        self._queue = queue
+
+    # what is asked for
+
+    def prepare(self, request: Request) -> Prepared:
+        """Check a request against its data set, the model it starts from, and the machines that train.
+
+        Raises:
+            BadRequest: an option does not fit; the message says what would.
+            UnknownDataset, DatasetError, UnknownModel: what it names cannot be had.
+        """
+        info = self._datasets.get(request.dataset)
+        place: dict[str, Any] = {"dataset": self._datasets.path(request.dataset).resolve()}
+        if request.init_from is not None:
+            model = self._catalog.resolve(request.init_from)
+            place["init_from"] = model.weights
+            request = _as_large_as(request, model)
+        choices = request.model_dump(exclude={"dataset", "init_from"})
+        num_domains = len(info.domains)
+        options: Options
+        if isinstance(request, CycleGANRequest):
+            if num_domains != 2:
+                raise BadRequest(f"A CycleGAN needs two domains; {info.name!r} has {', '.join(info.domains)}.")
+            if request.load_size < request.image_size:
+                raise BadRequest(
+                    f"load_size {request.load_size} is smaller than the crop, image_size {request.image_size}."
+                )
+            options = CycleGANOptions(**choices, **place)
+            total_steps = sum(cyclegan_steps(request, max(domain.train for domain in info.domains.values())))
+        else:
+            if request.domains is not None and len(request.domains) != num_domains:
+                raise BadRequest(
+                    f"{len(request.domains)} names are given to domains, but {info.name!r} has {num_domains}: "
+                    f"{', '.join(info.domains)}."
+                )
+            if request.needs_landmarks:
+                place["landmarks"] = self._landmarks()
+            options = StarGANOptions(**choices, **place)
+            total_steps = request.total_iters
+        if total_steps < 1:
+            raise BadRequest("These options come to no step at all; ask for more epochs.")
+        if request.batch_size % request.gpus:
+            raise BadRequest(
+                f"batch_size {request.batch_size} cannot be shared out evenly among {request.gpus} processes."
+            )
+        forecast = self._forecast(options, total_steps, num_domains)
+        return Prepared(options, info.name, request.init_from, forecast)
+
+    def _landmarks(self) -> Path:
+        if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
+            return weights
+        raise BadRequest(
+            "w_hpf > 0 with masks of landmarks needs the landmark network, which is not on this server. Send "
+            f"masks=ones or w_hpf=0, or have its operator run: doppel pull {FACE_MODEL}"
+        )
+
+    def _forecast(self, options: Options, total_steps: int, num_domains: int) -> Forecast:
+        needs = estimate(options, num_domains)
+        pace, estimated_by = self._pace()
+        warnings = []
+        for trainer in self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
+            _check_machine(trainer, options, needs.memory_mb)
+        if options.save_every > total_steps:
+            warnings.append("there will be no checkpoint before the end: save_every is larger than the number of steps")
+        if options.sample_every > total_steps:
+            warnings.append("there will be no sample picture before the end")
+        return Forecast(
+            options=shown_options(options),
+            parameters=needs.parameters,
+            total_steps=total_steps,
+            gflop_per_step=round(needs.flop_per_step / 1e9, 1),
+            memory_mb=needs.memory_mb,
+            seconds=round(needs.flop_per_step / 1e9 / pace * total_steps, 1),
+            estimated_by=estimated_by,
+            warnings=warnings,
+        )
+
+    def _pace(self) -> tuple[float, str]:
+        """Arithmetic a second that the last run here achieved, and what that is told by."""
+        for run_id, status in self.store.statuses():
+            if status.gflop_per_s:
+                return status.gflop_per_s, f"the pace of run {run_id}"
+        return ASSUMED_GFLOP_PER_S, "two CPU cores, since no run was timed here yet"
+
+    # what is done
+
+    def start(self, prepared: Prepared, *, comparison: str | None = None) -> str:
+        """Queue a new run; its id.
+
+        Raises:
+            Unavailable: no trainer runs.
+        """
+        self.require_trainer()
+        moment = now()
+        status = RunStatus(
+            dataset=prepared.dataset,
+            family=prepared.options.family,
+            init_from=prepared.init_from,
+            comparison=comparison,
+            created_at=moment,
+            updated_at=moment,
+            total_steps=prepared.forecast.total_steps,
+            attempts=1,
+        )
+        run_id = self.store.create(prepared.options, status)
+        self._queue.submit(run_id, 1)
+        return run_id
+
+    def require_trainer(self) -> None:
+        """Refuse runs that nobody would make.
+
+        Raises:
+            Unavailable: no trainer was heard of for a while.
+        """
+        if not self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
+            raise Unavailable(
+                f"No trainer was heard of for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
+            )
+
+    def stop(self, run_id: str, *, force: bool) -> RunFolder:
+        """Have a run stop: queued, it never begins; running, it saves a checkpoint at the end of its step.
+
+        Args:
+            force: end its process at once instead; what came after the last checkpoint is lost.
+
+        Raises:
+            UnknownRun: there is none of this id.
+            Conflict: it has ended.
+        """
+        folder = self.store.folder(run_id)
+        status = self.status(run_id)
+        if status.status.ended:
+            raise Conflict(f"The run has {status.status} already.")
+        folder.request_stop()
+        if self._queue.withdraw(run_id, status.attempts):
+            self._settle(folder, RunState.STOPPED)
+        elif force:
+            self._queue.kill(run_id, status.attempts)
+        return folder
+
+    def resume(self, run_id: str) -> None:
+        """Queue a run again that was stopped or has failed; it goes on from its last checkpoint, exactly.
+
+        Raises:
+            UnknownRun: there is none of this id.
+            Conflict: it runs or waits, has succeeded, or its data set is gone.
+            Unavailable: no trainer runs.
+        """
+        folder = self.store.folder(run_id)
+        status = self.status(run_id)
+        if not status.status.ended:
+            raise Conflict(f"The run is {status.status}; there is nothing to resume.")
+        if status.status is RunState.SUCCEEDED:
+            raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
+        if not folder.options().dataset.is_dir():
+            raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.")
+        self.require_trainer()
+        folder.forget_stop()
+        status.status = RunState.QUEUED
+        status.error = None
+        status.finished_at = None
+        status.attempts += 1
+        write_status(folder.path, status)
+        self._queue.submit(run_id, status.attempts)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run that has ended, with all that it left behind; published models stay.
+
+        Raises:
+            UnknownRun: there is none of this id.
+            Conflict: it has not ended.
+        """
+        status = self.status(run_id)
+        if not status.status.ended or is_held(self.store.folder(run_id).path):
+            raise Conflict(f"The run is {status.status}; stop it first.")
+        self.store.remove(run_id)
+
+    # what is seen
+
+    def status(self, run_id: str) -> RunStatus:
+        """Where a run stands: what its folder says, unless the process that would say more is gone.
+
+        Raises:
+            UnknownRun: there is none of this id.
+        """
+        folder = self.store.folder(run_id)
+        status = read_status(folder.path)
+        if status is None:
+            moment = now()
+            status = RunStatus(status=RunState.STOPPED, created_at=moment, updated_at=moment)
+        if status.status.ended or is_held(folder.path):
+            return status
+        turn = self._queue.status(run_id, status.attempts)
+        if turn in (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED):
+            if turn is JobStatus.QUEUED:
+                status.status = RunState.QUEUED
+            return status
+        if now() - status.updated_at < JUST_WRITTEN:
+            return status  # whoever wrote it may be about to queue it
+        # It may have ended between the two looks.
+        latest = read_status(folder.path) or status
+        if latest.status.ended or is_held(folder.path):
+            return latest
+        stopped = folder.stop_requested or latest.status is RunState.QUEUED
+        return self._settle(
+            folder,
+            RunState.STOPPED if stopped else RunState.FAILED,
+            None if folder.stop_requested else LOST if stopped else DIED,
+        )
+
+    @staticmethod
+    def _settle(folder: RunFolder, state: RunState, error: str | None = None) -> RunStatus:
+        """Write the end that nobody else is left to write."""
+        status = read_status(folder.path)
+        assert status is not None, "only a run with a status is settled"
+        status.status, status.error, status.finished_at, status.eta_s = state, error, now(), None
+        write_status(folder.path, status)
+        return status
+
+    def using(self, dataset: str) -> list[str]:
+        """Runs that have not ended and train on this data set, or wait to."""
+        return [run_id for run_id in self.store.using(dataset) if not self.status(run_id).status.ended]
+
+    def view(self, run_id: str) -> TrainingRun:
+        """A run as a client sees it."""
+        folder = self.store.folder(run_id)
+        status = self.status(run_id)
+        options = folder.options()
+        base = f"/training/{run_id}"
+        links = {"self": base} | {
+            name: f"{base}/{name}" for name in ("metrics", "curves.png", "samples", "log", "events")
+        }
+        return TrainingRun(
+            **status.model_dump(exclude={"updated_at", "init_from", "gflop_per_s", "error", "family", "status"}),
+            id=run_id,
+            family=options.family,
+            status=status.status,
+            position=self._queue.position(run_id, status.attempts) if status.status is RunState.QUEUED else None,
+            progress=status.step / status.total_steps if status.total_steps else 0.0,
+            checkpoints=[int(path.stem) for path in folder.checkpoints()],
+            samples=folder.samples(),
+            options=shown_options(options) | {"init_from": status.init_from},
+            error=Failure(title="training failed", detail=status.error) if status.error else None,
+            links=links,
+        )
+
+
+def shown_options(options: Options) -> dict[str, Any]:
+    """A run's options without the paths of this machine."""
+    return options.model_dump(mode="json", exclude=HIDDEN_OPTIONS)
+
+
+def _as_large_as(request: Request, model: Model) -> Request:
+    """The request with the sizes of the model that it starts from.
+
+    Raises:
+        BadRequest: it is of another family, or a size is given that is not the model's.
+    """
+    family = "cyclegan" if isinstance(request, CycleGANRequest) else "stargan_v2"
+    if model.card.family != family:
+        raise BadRequest(f"init_from: {model.name!r} is a model of the family {model.card.family}, not {family}.")
+    sizes: Mapping[str, Any] = {
+        name: value for name, value in model.card.network.items() if name in type(request).model_fields
+    }
+    if family == "stargan_v2":
+        sizes = {**sizes, "normalize_rgb": bool(model.card.network.get("normalize_rgb", 1))}
+    for name in request.model_fields_set & sizes.keys():
+        if getattr(request, name) != sizes[name]:
+            raise BadRequest(
+                f"init_from: {model.name!r} has {name} {sizes[name]}, and the run is to have {getattr(request, name)}."
+            )
+    return request.model_copy(update=dict(sizes))
+
+
+def _check_machine(trainer: TrainerReport, options: Options, memory_mb: int) -> None:
+    """Refuse what the machine that trains cannot hold."""
+    if trainer.gpu_memory_mb:
+        has, what = min(trainer.gpu_memory_mb) - options.reserved_mb, "the trainer's GPU"
+        processes, of = len(trainer.gpu_memory_mb), "GPUs"
+    else:
+        has, what = trainer.memory_mb // options.gpus, "each process of the trainer"
+        processes, of = trainer.cores, "cores"
+    if options.gpus > processes:
+        raise BadRequest(f"gpus: {options.gpus} processes are asked for; the trainer has {processes} {of}.")
+    if memory_mb > has:
+        raise BadRequest(
+            f"The run would need about {memory_mb:,} MB of memory, and {what} has {has:,} MB. Ask for a smaller "
+            "batch_size, smaller pictures or narrower networks."
+        )

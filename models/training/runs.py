@@ -1,0 +1,77 @@
+"""The runs in DATA_DIR/runs/. Their folders are the truth: the list outlives the queue. Loads no torch."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from models.training.options import Options
+from models.training.run_folder import RunFolder
+from models.training.status import RunStatus, is_held, read_status, write_status
+
+_ID = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
+
+
+class UnknownRun(Exception):
+    """There is no run of this id."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"There is no training run {run_id[:100]!r}; GET /training lists them.")
+
+
+class RunStore:
+    """The runs of a data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "runs"
+
+    def create(self, options: Options, status: RunStatus) -> str:
+        """Make a run's folder, which appears with its options and status in it; its id."""
+        run_id = uuid4().hex[:12]
+        part = self.root / f".{run_id}"
+        part.mkdir(parents=True)
+        (part / "options.json").write_text(options.model_dump_json(indent=1))
+        write_status(part, status)
+        part.rename(self.root / run_id)
+        return run_id
+
+    def folder(self, run_id: str) -> RunFolder:
+        """The run's folder.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        path = self.root / run_id
+        if not _ID.fullmatch(run_id) or not (path / "options.json").is_file():
+            raise UnknownRun(run_id)
+        return RunFolder(path)
+
+    def ids(self) -> list[str]:
+        """All runs', newest first."""
+        if not self.root.is_dir():
+            return []
+        found = [path.parent for path in self.root.glob("*/options.json") if _ID.fullmatch(path.parent.name)]
+        return [path.name for path in sorted(found, key=lambda path: path.stat().st_ctime_ns, reverse=True)]
+
+    def statuses(self) -> Iterator[tuple[str, RunStatus]]:
+        """Every run with what its folder says; of a run that was put there by hand and never begun, nothing."""
+        for run_id in self.ids():
+            status = read_status(self.root / run_id)
+            if status is not None:
+                yield run_id, status
+
+    def using(self, dataset: str) -> list[str]:
+        """Runs that have not ended and train on this data set."""
+        return [
+            run_id
+            for run_id, status in self.statuses()
+            if status.dataset == dataset and (not status.status.ended or is_held(self.root / run_id))
+        ]
+
+    def remove(self, run_id: str) -> None:
+        """Take a run away with all that it left behind; it vanishes at once, whole."""
+        path = self.folder(run_id).path
+        doomed = self.root / f".removed-{run_id}"
+        path.rename(doomed)
+        shutil.rmtree(doomed)

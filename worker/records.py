@@ -1,0 +1,67 @@
+"""Jobs that are not done by a worker of the queue, but can be asked for, listened to and canceled like those."""
+
+import redis
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+from rq.utils import now
+
+from worker import contract
+from worker.contract import Failure, JobEvent, JobMeta, Kind, Status
+from worker.queue import RECORD_TTL_S, new_job_id, rq_queue, translating_errors
+
+ALIVE_S = 60  # a record is forgotten when its keeper was silent for so long
+
+
+class Record:
+    """One such job, as its keeper sees it."""
+
+    def __init__(self, connection: redis.Redis, *, kind: Kind, dataset: str) -> None:
+        """Begin: the job is running from now on."""
+        self.id = new_job_id()
+        self._connection = connection
+        self._meta = JobMeta(kind=kind, model="", dataset=dataset)
+        with translating_errors():
+            job = Job.create(
+                contract.RECORD,
+                id=self.id,
+                connection=connection,
+                serializer=JSONSerializer,
+                origin=rq_queue(connection).name,
+                status=JobStatus.STARTED,
+                meta=self._meta.model_dump(exclude_none=True),
+            )
+            job.started_at = now()
+            job.save()
+            self._job = job
+            self.progress(0.0)
+
+    def progress(self, share: float) -> bool:
+        """Tell how far it is, 0 to 1, and that its keeper lives; False if it was canceled meanwhile."""
+        with translating_errors():
+            if self._connection.hget(self._job.key, "status") != JobStatus.STARTED.value.encode():
+                return False
+            self._meta.done = round(share, 3)
+            self._save(Status.RUNNING, ALIVE_S)
+            return True
+
+    def succeeded(self) -> None:
+        self._end(JobStatus.FINISHED, Status.SUCCEEDED)
+
+    def failed(self, error: Failure) -> None:
+        self._meta.error = error
+        self._end(JobStatus.FAILED, Status.FAILED)
+
+    def _end(self, rq_status: JobStatus, status: Status) -> None:
+        with translating_errors():
+            self._job.ended_at = now()
+            self._job.set_status(rq_status)
+            self._job.save(include_meta=False, include_result=False)
+            self._save(status, RECORD_TTL_S)
+
+    def _save(self, status: Status, ttl_s: int) -> None:
+        event = JobEvent(id=self.id, status=status, error=self._meta.error)
+        with self._connection.pipeline() as pipe:
+            pipe.hset(self._job.key, "meta", self._job.serializer.dumps(self._meta.model_dump(exclude_none=True)))
+            pipe.expire(self._job.key, ttl_s)
+            pipe.publish(contract.EVENTS, event.model_dump_json())
+            pipe.execute()

@@ -1,0 +1,197 @@
+"""The process ``doppel trainer``: takes runs from the training queue, one at a time, each in processes of its own.
+
+RQ's SpawnWorker gives every run a fresh interpreter, since a GPU cannot be used after a fork, and watches over it; that
+one starts the very command that ``python -m models.training`` is, so that all memory is free again at its end.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import redis
+from pydantic import BaseModel
+from rq import Queue, SpawnWorker
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from models.training.launch import command
+from models.training.runs import RunStore, UnknownRun
+from models.training.status import RunState, RunStatus, is_held, read_status, write_status
+from worker import contract
+from worker.connection import connect
+from worker.contract import HEARTBEAT_S, LEASE_S
+from worker.process import bound, die_with_parent
+from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
+
+PATIENCE_S = 30
+NICENESS = 10  # pictures come before training
+CONTEXT = "DOPPEL_TRAINER_CONTEXT"  # environment variable that tells a run's process what its trainer was told
+
+log = logging.getLogger("doppel.trainer")
+
+
+class Context(BaseModel):
+    """What a trainer was told, for the processes that it starts."""
+
+    redis_url: str
+    data_dir: Path
+    device: str
+    reserved_mb: int
+
+
+class TrainWorker(SpawnWorker):
+    """Runs allow-listed jobs only, with short leases, in processes that die with it."""
+
+    log_result_lifespan = False
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return LEASE_S
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return 5  # seconds of blocking, between which RQ looks after itself
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        die_with_parent()
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Have the run in hand save a checkpoint and go back to the queue, rather than wait days for its end."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.horse_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGTERM)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        # JSON keeps pickles out, but a job still names a function: none but ours is ever called.
+        if job.func_name != contract.TRAIN:
+            try:
+                raise PermissionError(f"The function {job.func_name!r} is not one that a trainer runs.")
+            except PermissionError:
+                job.retries_left = 0
+                self._finalize_failure(job, queue, execution, sys.exc_info())
+                return False
+        return super().perform_job(job, queue, execution)
+
+
+def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int) -> None:
+    """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    context = Context(redis_url=redis_url, data_dir=data_dir.resolve(), device=device, reserved_mb=reserved_mb)
+    os.environ[CONTEXT] = context.model_dump_json()
+    connection = connect(redis_url, patience_s=PATIENCE_S)
+    name = trainer_name(os.getpid())
+    over = threading.Event()
+    reports = threading.Thread(target=_report, args=(connection, name, over), daemon=True, name="reports")
+    reports.start()
+    worker = TrainWorker(
+        [rq_training_queue(connection)],
+        name=name,
+        connection=connection,
+        serializer=JSONSerializer,
+        job_monitoring_interval=HEARTBEAT_S,
+        worker_ttl=60,
+    )
+    try:
+        worker.work(logging_level="WARNING")
+    finally:
+        over.set()
+        reports.join(timeout=HEARTBEAT_S)
+        connection.hdel(contract.TRAINERS, name)
+
+
+def trainer_name(pid: int) -> str:
+    """The name under which a trainer process on this host is known to RQ."""
+    return f"doppel-trainer-{socket.gethostname()}-{pid}"
+
+
+def _report(connection: redis.Redis, name: str, over: threading.Event) -> None:
+    """Report this trainer alive until it is over."""
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    gpus = _gpu_memory_mb()
+    while not over.is_set():
+        report = TrainerReport(
+            name=name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            memory_mb=memory_mb,
+            gpu_memory_mb=gpus,
+            cores=os.cpu_count() or 1,
+            seen_at=time.time(),
+        )
+        try:
+            connection.hset(contract.TRAINERS, name, report.model_dump_json())
+        except redis.RedisError:
+            log.warning("heartbeat failed", exc_info=True)
+        over.wait(HEARTBEAT_S)
+
+
+def _gpu_memory_mb() -> list[int]:
+    """Memory of each NVIDIA GPU, as its driver's own tool tells; this process loads no torch to ask."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return [int(line) for line in answer.stdout.split() if line.isdigit()]
+
+
+def train(run: str) -> None:
+    """One attempt at a run, in the process that RQ made for it.
+
+    However it ends, its folder says so, and RQ has nothing to try again. SIGTERM ends it with a checkpoint and puts it
+    back at the head of the queue.
+    """
+    context = Context.model_validate_json(os.environ[CONTEXT])
+    try:
+        folder = RunStore(context.data_dir).folder(run)
+    except UnknownRun:
+        return  # removed while it waited
+    if folder.stop_requested or is_held(folder.path):
+        return
+    shutting_down = False
+
+    def forward(signum: int, frame: FrameType | None) -> None:
+        nonlocal shutting_down
+        shutting_down = True
+        if process is not None:
+            process.terminate()
+
+    process: subprocess.Popen[Any] | None = None
+    signal.signal(signal.SIGTERM, forward)
+    os.nice(NICENESS)
+    place = ["--device", context.device] if context.device != "auto" else []
+    place += ["--reserved-mb", str(context.reserved_mb), "--quality-dir", str(context.data_dir / "quality")]
+    with folder.log_file.open("ab") as output:
+        process = subprocess.Popen(bound(command(folder.path, *place)), stdout=output, stderr=output)
+        if shutting_down:
+            process.terminate()
+        code = process.wait()
+    status = read_status(folder.path)
+    if status is None:
+        return
+    if shutting_down and status.status is RunState.STOPPED and not folder.stop_requested:
+        _go_on_later(context, run, folder.path, status)
+    elif not status.status.ended:
+        status.status = RunState.FAILED
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        status.error = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
+        write_status(folder.path, status)
+
+
+def _go_on_later(context: Context, run: str, folder: Path, status: RunStatus) -> None:
+    """Have the run taken up again by the next trainer, before all others that wait."""
+    status.status = RunState.QUEUED
+    status.attempts += 1
+    write_status(folder, status)
+    TrainingQueue(connect(context.redis_url, patience_s=PATIENCE_S)).submit(run, status.attempts, first=True)
