@@ -131,6 +131,7 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
         data_dir=settings.data_dir,
         device=settings.device,
         reserved_mb=settings.training_reserved_mb,
+        threads=settings.training_threads,
     )
     return 0
 

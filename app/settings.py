@@ -34,6 +34,10 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="GPU memory that a training leaves to the workers, in MiB")
     ] = 4096
 
+    training_threads: Annotated[
+        int | None, Field(ge=1, description="CPU threads of a training; unset: one core is left to the workers")
+    ] = None
+
     workers: Annotated[int, Field(ge=0, description="worker processes that `doppel serve` starts")] = 1
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     max_batch: Annotated[int | None, Field(ge=1, description="most pictures in a batch; unset: 16, on a CPU 1")] = None

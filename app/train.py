@@ -11,7 +11,10 @@ from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder
 
-FAMILIES = {"cyclegan": CycleGANOptions, "stargan": StarGANOptions}
+FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
+    "cyclegan": CycleGANOptions,
+    "stargan": StarGANOptions,
+}
 HIDDEN = ("dataset", "family")
 
 

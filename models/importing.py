@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel
 
 from models.archives import Archive, ArchiveError, Limits, Member, in_order
@@ -171,6 +171,8 @@ def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int],
         if str(error).startswith(("has ", "is ")):
             raise
         raise ValueError(f"is no picture that can be read: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError("is no picture in a format that is understood") from error
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
         raise ValueError(f"is no picture that can be read: {error}") from error
     digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()

@@ -48,6 +48,7 @@ class Context(BaseModel):
     data_dir: Path
     device: str
     reserved_mb: int
+    threads: int
 
 
 class TrainWorker(SpawnWorker):
@@ -85,9 +86,15 @@ class TrainWorker(SpawnWorker):
         return super().perform_job(job, queue, execution)
 
 
-def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int) -> None:
+def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
     """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
-    context = Context(redis_url=redis_url, data_dir=data_dir.resolve(), device=device, reserved_mb=reserved_mb)
+    context = Context(
+        redis_url=redis_url,
+        data_dir=data_dir.resolve(),
+        device=device,
+        reserved_mb=reserved_mb,
+        threads=threads or max(1, (os.cpu_count() or 1) - 1),
+    )
     os.environ[CONTEXT] = context.model_dump_json()
     connection = connect(redis_url, patience_s=PATIENCE_S)
     name = trainer_name(os.getpid())
@@ -172,8 +179,10 @@ def train(run: str) -> None:
     os.nice(NICENESS)
     place = ["--device", context.device] if context.device != "auto" else []
     place += ["--reserved-mb", str(context.reserved_mb), "--quality-dir", str(context.data_dir / "quality")]
+    # Threads that wait for one another on a busy core cost more than they bring, to others and to the training.
+    env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
     with folder.log_file.open("ab") as output:
-        process = subprocess.Popen(bound(command(folder.path, *place)), stdout=output, stderr=output)
+        process = subprocess.Popen(bound(command(folder.path, *place)), env=env, stdout=output, stderr=output)
         if shutting_down:
             process.terminate()
         code = process.wait()

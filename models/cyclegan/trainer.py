@@ -155,6 +155,9 @@ class CycleGANTrainer:
     def rates(self, progress: int) -> dict[str, float]:
         return {"learning_rate": self.learning_rate(progress)}
 
+    def film(self) -> list[Picture]:
+        return []  # its directions have no styles to go between
+
     @torch.no_grad()
     def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """What each direction now makes of the fixed inputs: direction → (x, generated), (N, 3, S, S) in [-1, 1]."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.utils import make_grid
@@ -18,13 +19,14 @@ from models.landmarks.masks import POINTS
 from models.pixels import Picture
 from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discriminator_terms, generator_terms
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
-from models.stargan_v2.style import latent_code, mean_styles, truncate
+from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
 from models.training import distributed
 from models.training.evaluation import Evaluation
 from models.training.labelled import GuidedBatch
 from models.training.options import StarGANOptions
 
 AVERAGED = ("generator", "mapping_network", "style_encoder")
+FILM_FRAMES = 12  # from one reference to the next
 SAMPLE_PSI = (0.5, 0.7, 1.0)
 
 
@@ -194,6 +196,21 @@ class StarGANTrainer:
             s = self.averages["style_encoder"](x_ref, y)
             out: torch.Tensor = self.averages["generator"](x_src, s, self._masks(x_src))
         return out.float()
+
+    @torch.inference_mode()
+    def film(self) -> list[Picture]:
+        """Frames of a source of each domain going through the styles of the first domain's references."""
+        x_src = self._fixed_inputs[:, 0]
+        x_ref = self._fixed_inputs[0]
+        masks = self._masks(x_src)
+        frames = []
+        with self._autocast():
+            y = torch.zeros(len(x_ref), dtype=torch.long, device=self.device)
+            s_ref = self.averages["style_encoder"](x_ref, y).float()
+            for s in interpolated(s_ref, FILM_FRAMES):
+                x = self.averages["generator"](x_src, s.expand(len(x_src), -1), masks)
+                frames.append(np.concatenate(pixels.to_pictures(x), axis=1))
+        return frames
 
     def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """What the averages make of the fixed inputs of each domain in the next one's style.

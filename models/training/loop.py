@@ -14,6 +14,7 @@ from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
 from models.training.checkpoints import load_checkpoint, save_checkpoint
 from models.training.evaluation import Evaluation, quality
+from models.training.film import save_film
 from models.training.options import RunChoices
 from models.training.reporter import Reporter
 from models.training.run_folder import RunFolder
@@ -46,6 +47,9 @@ class Trainer(Protocol):
 
     def sample(self) -> Picture:
         """A picture of what the generators now make of the run's fixed inputs."""
+
+    def film(self) -> list[Picture]:
+        """Frames of the fixed inputs going from style to style; none of a family without styles."""
 
     def translations(self) -> Translations:
         """What the generators now make of the fixed inputs, as tensors."""
@@ -155,6 +159,8 @@ class Loop:
                 break
         if self._saved != self.step:
             self._save()
+        if self._reporter and self.step == self._total_steps and (frames := self._trainer.film()):
+            save_film(self._run.path, frames)
 
     def _is_due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self._total_steps

@@ -71,7 +71,7 @@ class Reporter:
         ranked = {said.step: next(iter(said.figures.values()), math.inf) for said in self.status.quality}
         self.status.best_checkpoint = min(ranked, key=lambda step: ranked[step])
         for name, value in quality.figures.items():
-            self._board.add_scalar(f"held out/{name}", value, quality.step)
+            self._board.add_scalar(f"held_out/{name.replace(' ', '_')}", value, quality.step)
         self.write()
 
     def paused(self) -> None:
