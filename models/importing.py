@@ -93,10 +93,10 @@ def import_archive(
     for domain in sorted({member.domain for member in archive.members}):
         count = findings.counts.get(domain, DomainInfo(train=0))
         if count.train < LEAST_PICTURES:
-            why = f" The first that was left out: {findings.rejected[0].file} {findings.rejected[0].why}."
+            why = "".join(f" Left out first: {bad.file} {bad.why}." for bad in findings.rejected[:1])
             raise DatasetError(
                 f"The domain {domain!r} has {count.train} usable pictures to train with; at least {LEAST_PICTURES} are "
-                f"needed.{why if findings.rejected else ''}"
+                f"needed.{why}"
             )
     info = _summary(name, archive.layout, findings)
     (root / INFO_FILE).write_text(info.model_dump_json(indent=1))

@@ -52,6 +52,13 @@ def child(process_id: int, name: str) -> int | None:
     return next((pid for pid, arguments in children(process_id).items() if name in arguments), None)
 
 
+def running(command: str) -> int | None:
+    """A process whose command line ends in ``command`` or has it before further arguments."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 1) for line in listed.splitlines())
+    return next((int(pid) for pid, arguments in rows if f" {command} " in f"{arguments} "), None)
+
+
 def ready(client: httpx.Client) -> bool:
     """Whether the service that ``client`` talks to can translate now."""
     try:

@@ -62,9 +62,8 @@ class CycleGANTrainer:
         self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
-        first_seed = options.seed + 2 * distributed.rank()  # each process has pools of its own
-        self._pool_a = ImagePool(options.pool_size, seed=first_seed)
-        self._pool_b = ImagePool(options.pool_size, seed=first_seed + 1)
+        self._pool_a = ImagePool(options.pool_size, seed=options.seed)
+        self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
 
     def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
         parameters = [p for network in networks for p in network.parameters()]
@@ -134,11 +133,22 @@ class CycleGANTrainer:
         self.d_b.requires_grad_(True)
         with self._autocast():
             judged = {
-                "D_A": discriminator_loss(self.d_b, real_b, self._pool_b.query(generated.fake_b), self._gan_loss),
-                "D_B": discriminator_loss(self.d_a, real_a, self._pool_a.query(generated.fake_a), self._gan_loss),
+                "D_A": discriminator_loss(
+                    self.d_b, real_b, self._history(self._pool_b, generated.fake_b), self._gan_loss
+                ),
+                "D_B": discriminator_loss(
+                    self.d_a, real_a, self._history(self._pool_a, generated.fake_a), self._gan_loss
+                ),
             }
         self._improve(self._optimizer_d, judged)
         return {name: term.item() for name, term in (terms | judged).items()}
+
+    @staticmethod
+    def _history(pool: ImagePool, fakes: torch.Tensor) -> torch.Tensor:
+        """What the pool gives for fresh pictures. Every process keeps the same pool of what all of them make."""
+        share = len(fakes)
+        first = distributed.rank() * share
+        return pool.query(distributed.gathered(fakes))[first : first + share]
 
     @staticmethod
     def _improve(optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
@@ -147,10 +157,10 @@ class CycleGANTrainer:
         optimizer.step()
 
     @property
-    def undecided(self) -> dict[str, float]:
+    def undecided(self) -> dict[str, dict[str, float]]:
         """What each discriminator's loss is when it cannot tell real from generated at all."""
         even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
-        return {"D_A": even, "D_B": even}
+        return {"AtoB": {"D_A": even}, "BtoA": {"D_B": even}}
 
     def rates(self, progress: int) -> dict[str, float]:
         return {"learning_rate": self.learning_rate(progress)}
@@ -201,7 +211,8 @@ class CycleGANTrainer:
             **{name: self.networks[name].state_dict() for name in NETWORKS},
             "optimizer_g": self._optimizer_g.state_dict(),
             "optimizer_d": self._optimizer_d.state_dict(),
-            "pools": distributed.of_all([pool.state_dict() for pool in (self._pool_a, self._pool_b)]),
+            "pool_a": self._pool_a.state_dict(),
+            "pool_b": self._pool_b.state_dict(),
         }
 
     def exports(self) -> dict[str, dict[str, torch.Tensor]]:
@@ -215,11 +226,8 @@ class CycleGANTrainer:
         self._load_networks(state)
         self._optimizer_g.load_state_dict(state["optimizer_g"])
         self._optimizer_d.load_state_dict(state["optimizer_d"])
-        pools = state["pools"]
-        # Of a run that had fewer processes: the rest begin with empty pools.
-        if distributed.rank() < len(pools):
-            for pool, kept in zip((self._pool_a, self._pool_b), pools[distributed.rank()], strict=True):
-                pool.load_state_dict(kept)
+        self._pool_a.load_state_dict(state["pool_a"])
+        self._pool_b.load_state_dict(state["pool_b"])
 
     def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:

@@ -68,6 +68,7 @@ class StarGANTrainer:
         )
         init_he(self.networks)
         self.networks.to(device).to(memory_format=torch.channels_last)
+        self._dtype = next(self.networks.parameters()).dtype
         self.averages = nn.ModuleDict({name: copy.deepcopy(self.networks[name]) for name in AVERAGED})
         self.averages.requires_grad_(False)
         self.generator, self.mapping_network, self.style_encoder, self.discriminator = map(
@@ -171,7 +172,7 @@ class StarGANTrainer:
     def _judge(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         # In float32 always: the penalty is a gradient's gradient, which bfloat16 does not carry.
         with torch.autocast(self.device.type, enabled=False):
-            logits: torch.Tensor = self.discriminator(x.float(), y)
+            logits: torch.Tensor = self.discriminator(x.to(self._dtype), y)
         return logits
 
     def _improve(self, loss: torch.Tensor, taught: tuple[str, ...]) -> None:
@@ -181,9 +182,11 @@ class StarGANTrainer:
             self._optimizers[name].step()
 
     @property
-    def undecided(self) -> dict[str, float]:
+    def undecided(self) -> dict[str, dict[str, float]]:
         """What each discriminator's loss is when it cannot tell real from generated at all."""
-        return {f"D_{guide}_{kind}": math.log(2) for guide in ("latent", "reference") for kind in ("real", "fake")}
+        return {
+            guide: {f"D_{guide}_{kind}": math.log(2) for kind in ("real", "fake")} for guide in ("latent", "reference")
+        }
 
     def rates(self, progress: int) -> dict[str, float]:
         return {"learning_rate": self.options.lr, "lambda_ds": self.lambda_ds(progress)}

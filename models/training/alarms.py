@@ -10,7 +10,7 @@ Translations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # of what → (x
 
 INVERTED = -0.3  # mean correlation of brightness below which generated pictures are negatives of their sources
 COLLAPSED = 0.05  # contrast between generated pictures, as a share of that between their sources
-WINNING = 0.05  # a discriminator's smoothed loss, as a share of what it is when undecided
+WINNING = 0.15  # a discriminator's smoothed loss, as a share of what it is when undecided
 WINNING_STEPS = 100  # for so long
 
 
@@ -47,27 +47,26 @@ def _contrast_between(pictures: torch.Tensor) -> float:
 
 
 class DiscriminatorWatch:
-    """Tells when the discriminators have won: they are sure of every picture, and the generators learn nothing more.
+    """Tells when a discriminator has won: it is sure of every picture, and its generator learns nothing more from it.
 
     Args:
-        undecided: name of each discriminator's loss → its value when it cannot tell at all.
+        undecided: of what each judges → its losses' names → their values when it cannot tell at all.
     """
 
-    def __init__(self, undecided: Mapping[str, float]) -> None:
+    def __init__(self, undecided: Mapping[str, Mapping[str, float]]) -> None:
         self._undecided = undecided
-        self._since: int | None = None
+        self._since: dict[str, int] = {}
 
-    def look(self, smoothed: Mapping[str, float], step: int) -> Alarm | None:
+    def look(self, smoothed: Mapping[str, float], step: int) -> Iterator[Alarm]:
         """Look at the smoothed losses of a step."""
-        shares = [smoothed[name] / even for name, even in self._undecided.items() if name in smoothed]
-        if not shares or max(shares) >= WINNING:
-            self._since = None
-            return None
-        self._since = step if self._since is None else self._since
-        if step - self._since < WINNING_STEPS:
-            return None
-        return Alarm(
-            kind="discriminator wins",
-            step=step,
-            detail=f"the discriminators' losses are below {WINNING:.0%} of undecided since step {self._since}",
-        )
+        for what, even in self._undecided.items():
+            shares = [smoothed[name] / value for name, value in even.items() if name in smoothed]
+            if not shares or max(shares) >= WINNING:
+                self._since.pop(what, None)
+            elif step - self._since.setdefault(what, step) >= WINNING_STEPS:
+                yield Alarm(
+                    kind="discriminator wins",
+                    step=step,
+                    detail=f"{what}: the discriminator is sure of every picture since step {self._since[what]}; its "
+                    f"loss is below {WINNING:.0%} of what it is when undecided",
+                )

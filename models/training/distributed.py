@@ -97,10 +97,10 @@ def agreed(value: T) -> T:
     return said[0]
 
 
-def of_all(value: T) -> list[T]:
-    """What each process says, in their order."""
+def gathered(x: torch.Tensor) -> torch.Tensor:
+    """The tensors (N, ...) of all processes as one, in their order."""
     if world_size() == 1:
-        return [value]
-    said: list[T] = [value] * world_size()
-    distributed.all_gather_object(said, value)
-    return said
+        return x
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    distributed.all_gather(parts, x.contiguous())
+    return torch.cat(parts)

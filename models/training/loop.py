@@ -42,8 +42,8 @@ class Trainer(Protocol):
         """What changes from step to step: the learning rate, and weights of losses that do."""
 
     @property
-    def undecided(self) -> dict[str, float]:
-        """Name of each discriminator's loss → its value when real and generated look the same to it."""
+    def undecided(self) -> dict[str, dict[str, float]]:
+        """Of what each discriminator judges → its losses' names → their values when all pictures look real to it."""
 
     def sample(self) -> Picture:
         """A picture of what the generators now make of the run's fixed inputs."""
@@ -167,7 +167,7 @@ class Loop:
 
     def _report(self, reporter: Reporter, losses: Losses) -> None:
         reporter.stepped(self.step, losses, self._trainer.rates(self.step - 1))
-        if alarm := self._watch.look(reporter.status.smoothed, self.step):
+        for alarm in self._watch.look(reporter.status.smoothed, self.step):
             reporter.alarm(alarm)
         if self._is_due(self._choices.sample_every):
             self._run.save_sample(self.step, self._trainer.sample())
@@ -176,11 +176,11 @@ class Loop:
             reporter.paused()
 
     def _save(self) -> None:
-        state = self._trainer.state_dict()  # each process has a part of it
         self._saved = self.step
         if self._reporter is None:
             return
-        save_checkpoint(self._run, {"step": self.step, "trainer": state}, self._trainer.exports())
+        state = {"step": self.step, "trainer": self._trainer.state_dict()}
+        save_checkpoint(self._run, state, self._trainer.exports())
         status = self._reporter.status
         status.last_checkpoint = self.step
         if self._held_out and self._is_due(self._choices.save_every * self._choices.quality_every):

@@ -57,11 +57,8 @@ class Reporter:
 
     def alarm(self, alarm: Alarm) -> None:
         """Say it once for each kind and subject."""
-        subject = alarm.detail.split(":")[0]
         known = {(said.kind, said.detail.split(":")[0]) for said in self.status.alarms}
-        if (alarm.kind, subject) not in known and not (
-            alarm.kind == "discriminator wins" and any(said.kind == alarm.kind for said in self.status.alarms)
-        ):
+        if (alarm.kind, alarm.detail.split(":")[0]) not in known:
             self.status.alarms.append(alarm)
             self.write()
 

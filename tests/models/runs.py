@@ -41,7 +41,7 @@ def fingerprint(run: RunFolder) -> str:
     """sha256 over all networks' weights in the newest checkpoint."""
     digest = hashlib.sha256()
     for name, state in sorted(load_state(run.checkpoints()[-1])["trainer"].items()):
-        if name.startswith(("optimizer", "pools")):
+        if name.startswith(("optimizer", "pool")):
             continue
         for key, tensor in state.items():
             digest.update(f"{name}/{key}".encode() + tensor.contiguous().numpy().tobytes())

@@ -1,0 +1,142 @@
+"""Data sets over HTTP: what is taken, what is refused, and that nothing of the refused stays."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.archives import BAD, GOOD, colored, unpaired, zipped
+from tests.pictures import encoded, landscape
+from tests.processes import api, eventually
+
+
+def upload(client, archive, name="pictures", **fields):
+    return client.post("/datasets", files={"archive": ("a.zip", archive)}, data={"name": name, **fields})
+
+
+@pytest.mark.parametrize("layout", GOOD)
+def test_a_known_layout_is_taken(client, layout):
+    answer = upload(client, GOOD[layout])
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == "/datasets/pictures"
+    found = client.get("/datasets/pictures").json()
+    assert found == answer.json()
+    assert all(domain == {"train": 3, "held_out": 1} for domain in found["domains"].values())
+    assert [one["name"] for one in client.get("/datasets").json()] == ["pictures"]
+    preview = Image.open(io.BytesIO(client.get("/datasets/pictures/preview").content))
+    assert preview.height == 128 * len(found["domains"])
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what):
+    archive, words = BAD[what]
+    answer = upload(client, archive)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
+    assert client.get("/datasets").json() == []
+    left = settings.data_dir / "datasets"
+    eventually(lambda: not [path for path in left.rglob("*") if path.name != ".incoming"])
+
+
+def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    archive = zipped(
+        unpaired()
+        | {
+            "trainA/text.jpg": b"no picture",
+            "trainA/cut.jpg": colored(7)[:300],
+            "trainA/tiny.png": encoded(landscape(8, 8)),
+            "trainA/same.png": colored(0),
+            "trainA/palette.png": encoded(landscape().convert("P")),
+            "trainB/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned),
+            "trainA/deeper/x.jpg": colored(9),
+            "notes.txt": b"hello",
+        }
+    )
+    found = upload(client, archive).json()
+    reasons = {bad["file"]: bad["why"] for bad in found["rejected"]}
+    assert set(reasons) == {
+        "trainA/text.jpg",
+        "trainA/cut.jpg",
+        "trainA/tiny.png",
+        "trainA/deeper/x.jpg",
+        "notes.txt",
+    }
+    assert "no place in the layout" in reasons["notes.txt"]
+    assert found["duplicates"] == [["trainA/0.jpg", "trainA/same.png"]]
+    assert found["domains"]["A"]["train"] == 5
+    assert found["largest_px"] == [96, 64] or found["largest_px"] == [64, 96]
+
+
+def test_what_a_picture_shows_is_what_is_trained_on(client, settings):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    upload(client, zipped(unpaired() | {"trainA/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned)}))
+    with Image.open(settings.data_dir / "datasets" / "pictures" / "trainA" / "turned.png") as kept:
+        assert kept.size == (64, 96)
+        assert kept.mode == "RGB"
+
+
+def test_not_waited_for_the_answer_is_a_job(client):
+    answer = upload(client, GOOD["named domains"], wait=0)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert (job["kind"], job["dataset"]) == ("dataset", "pictures")
+    assert answer.headers["Location"] == job["links"]["self"]
+    eventually(lambda: client.get(job["links"]["self"]).json()["status"] == "succeeded")
+    assert client.get(job["links"]["dataset"]).status_code == 200
+    assert client.get(f"{job['links']['self']}/image").status_code == 409
+    with client.stream("GET", job["links"]["events"]) as events:
+        assert '"succeeded"' in events.read().decode()
+
+
+def test_a_failed_job_says_why(client):
+    job = upload(client, BAD["encrypted"][0], wait=0).json()["links"]["self"]
+    eventually(lambda: client.get(job).json()["status"] == "failed")
+    assert "encrypted" in client.get(job).json()["error"]["detail"]
+
+
+def test_an_import_can_be_canceled(client, settings):
+    files = {f"train{domain}/{n}.jpg": colored(n, (600, 600)) for domain in "AB" for n in range(300)}
+    job = upload(client, zipped(files), wait=0).json()["links"]["self"]
+    assert client.delete(job).status_code == 200
+    incoming = settings.data_dir / "datasets" / ".incoming"
+    eventually(lambda: not list(incoming.iterdir()))
+    assert client.get("/datasets").json() == []
+    assert client.get(job).json()["status"] == "canceled"
+
+
+def test_a_name_is_taken_once(client):
+    assert upload(client, GOOD["named domains"]).status_code == 201
+    assert upload(client, GOOD["trainA and trainB"]).status_code == 409
+    assert client.delete("/datasets/pictures").status_code == 204
+    assert client.get("/datasets/pictures").status_code == 404
+    assert upload(client, GOOD["trainA and trainB"]).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 65, "ümlaut", "a b"])
+def test_a_name_that_is_none_is_refused(client, name):
+    assert upload(client, GOOD["named domains"], name=name).status_code == 422
+
+
+def test_an_operators_folder_is_recognised(client, settings):
+    for domain in "AB":
+        folder = settings.data_dir / "datasets" / "by-hand" / f"train{domain}"
+        folder.mkdir(parents=True)
+        for n in range(2):
+            (folder / f"{n}.jpg").write_bytes(colored(n))
+    found = client.get("/datasets/by-hand").json()
+    assert found["domains"] == {"A": {"train": 2, "held_out": 0}, "B": {"train": 2, "held_out": 0}}
+    assert client.get("/datasets/by-hand/preview").headers["content-type"] == "image/jpeg"
+
+
+def test_archives_may_be_larger_than_pictures_but_not_by_any_length(settings):
+    archive = zipped(unpaired() | {"notes.bin": bytes(3 << 20)})
+    limits = {"max_upload_mb": 1, "max_dataset_mb": 4}
+    with api(settings.model_copy(update=limits)) as client:
+        assert upload(client, archive).status_code == 201
+        answer = upload(client, archive + bytes(3 << 20), name="larger")
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"

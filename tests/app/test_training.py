@@ -1,0 +1,153 @@
+"""What is asked of training over HTTP and refused; the runs themselves are in test_training_runs.py."""
+
+import time
+
+import pytest
+
+from tests.training import add_dataset, cyclegan, stargan
+from worker import contract
+from worker.training_queue import TrainerReport
+
+
+@pytest.fixture
+def training(client, queue, settings):
+    """A client of a service that has a data set and has heard of a trainer, which will never come."""
+    add_dataset(settings.data_dir)
+    add_dataset(settings.data_dir, "three", ("red", "blue", "green"))
+    report = TrainerReport(
+        name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 60
+    )
+    queue.connection.hset(contract.TRAINERS, "t", report.model_dump_json())
+    return client
+
+
+BAD_OPTIONS = {  # what → (family, options, words of the answer)
+    "no data set": ("cyclegan", {"ngf": 2}, "dataset"),
+    "another data set": ("cyclegan", cyclegan(dataset="none"), "no data set"),
+    "a path": ("cyclegan", cyclegan(dataset="../../etc"), "no data set"),
+    "an unknown option": ("cyclegan", cyclegan(learning_rate=1), "learning_rate"),
+    "the other family's option": ("cyclegan", cyclegan(total_iters=3), "total_iters"),
+    "a place on the server": ("cyclegan", cyclegan(device="cuda:7"), "device"),
+    "a negative rate": ("cyclegan", cyclegan(lr=-1), "lr"),
+    "a rate that is none": ("cyclegan", cyclegan(lr="fast"), "lr"),
+    "an odd size": ("cyclegan", cyclegan(image_size=33), "image_size"),
+    "a crop larger than its picture": ("cyclegan", cyclegan(load_size=32, image_size=64), "smaller than the crop"),
+    "no step at all": ("cyclegan", cyclegan(epochs=0), "no step"),
+    "no blocks": ("cyclegan", cyclegan(n_blocks=0), "n_blocks"),
+    "more than memory": ("cyclegan", cyclegan(ngf=512, image_size=2048, load_size=2048), "memory"),
+    "a batch beyond reason": ("cyclegan", cyclegan(batch_size=10**9), "batch_size"),
+    "an uneven batch": ("cyclegan", cyclegan(batch_size=3, gpus=2), "shared out"),
+    "more processes than cores": ("cyclegan", cyclegan(batch_size=64, gpus=64, epochs=100), "2 cores"),
+    "three domains for two": ("cyclegan", cyclegan(dataset="three"), "two domains"),
+    "an unknown model to start from": ("cyclegan", cyclegan(init_from="none"), "no model"),
+    "a model without weights": ("cyclegan", cyclegan(init_from="missing"), "not on this server"),
+    "another size than the model's": ("cyclegan", cyclegan(init_from="tiny"), "has ngf 4"),
+    "another family's model": ("stargan", stargan(init_from="tiny"), "family cyclegan"),
+    "a size that is no power of two": ("stargan", stargan(img_size=96), "power of two"),
+    "names for other domains": ("stargan", stargan(domains=["a", "b", "c"]), "3 names"),
+    "landmarks that are not here": ("stargan", stargan(masks="landmarks"), "landmark network"),
+    "a share beyond 1": ("stargan", stargan(beta1=1.5), "beta1"),
+    "a seed beyond range": ("stargan", stargan(seed=2**40), "seed"),
+    "not an object": ("stargan", [1, 2], "object"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_OPTIONS)
+def test_options_that_do_not_fit_are_refused_before_anything_is_queued(training, settings, what):
+    family, options, words = BAD_OPTIONS[what]
+    for dry_run in ("true", "false"):
+        answer = training.post(f"/training/{family}", params={"dry_run": dry_run}, json=options)
+        assert answer.status_code in (404, 422, 503), answer.text
+        if answer.status_code == 503:
+            assert what == "a model without weights"
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert words in answer.json()["detail"]
+    assert not (settings.data_dir / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"dataset": "colors", "lr": NaN}', '{"dataset": "colors", "lr": 1e999}', "{", "", "null"]
+)
+def test_a_body_that_is_no_sound_json_is_refused(training, text):
+    answer = training.post("/training/cyclegan", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_dry_run_tells_what_the_run_would_be(training, settings):
+    answer = training.post("/training/cyclegan?dry_run=true", json={"dataset": "colors"})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["options"]["lambda_identity"] == 0.5
+    assert told["parameters"]["g_ab"] == 11_378_179
+    assert told["total_steps"] == 6 * 200
+    assert told["memory_mb"] > 1000
+    assert told["seconds"] > 0
+    assert not (settings.data_dir / "runs").exists()
+
+
+def test_sizes_that_are_not_given_are_those_of_the_model_to_start_from(training):
+    options = {name: value for name, value in cyclegan(init_from="tiny").items() if name not in ("ngf", "n_blocks")}
+    told = training.post("/training/cyclegan?dry_run=true", json=options).json()
+    assert (told["options"]["ngf"], told["options"]["n_blocks"]) == (4, 1)
+
+
+def test_without_a_trainer_nothing_is_taken_on(client, settings):
+    add_dataset(settings.data_dir)
+    answer = client.post("/training/cyclegan", json=cyclegan())
+    assert answer.status_code == 503
+    assert "doppel trainer" in answer.json()["detail"]
+    assert not (settings.data_dir / "runs").exists()
+
+
+def test_a_queued_run_has_a_position_can_be_stopped_and_removed(training):
+    first, second = (training.post("/training/cyclegan", json=cyclegan()) for _ in range(2))
+    assert first.status_code == 202
+    run, behind = first.json(), second.json()
+    assert first.headers["Location"] == f"/training/{run['id']}"
+    assert (run["status"], run["position"], behind["position"]) == ("queued", 0, 1)
+    assert [one["id"] for one in training.get("/training").json()] == [behind["id"], run["id"]]
+    assert training.delete("/datasets/colors").status_code == 409
+    assert training.delete(f"/training/{run['id']}").status_code == 409
+    for one in (run, behind):
+        assert training.post(f"/training/{one['id']}/stop").json()["status"] == "stopped"
+    assert training.post(f"/training/{run['id']}/stop").status_code == 409
+    assert training.get(f"/training/{run['id']}/curves.png").status_code == 409
+    assert training.get(f"/training/{run['id']}/samples/last").status_code == 404
+    assert training.post(f"/training/{run['id']}/publish", json={"name": "x"}).status_code == 409
+    assert training.delete(f"/training/{run['id']}").status_code == 204
+    assert training.get(f"/training/{run['id']}").status_code == 404
+    assert training.delete("/datasets/colors").status_code == 204
+    assert training.post(f"/training/{behind['id']}/resume").status_code == 409
+
+
+def test_the_list_of_runs_survives_the_loss_of_redis(training, queue, settings):
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    queue.connection.flushall()
+    found = training.get("/training").json()
+    assert [one["id"] for one in found] == [run]
+
+
+@pytest.mark.parametrize("call", ["", "/metrics", "/samples", "/samples/last", "/curves.png", "/log", "/events"])
+def test_a_run_that_is_not_there(client, call):
+    for run in ("none", "..", "%2e%2e%2fetc"):
+        assert client.get(f"/training/{run}{call}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"family": "cyclegan", "base": {"dataset": "colors"}},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{}]},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{}, {}], "grid": {"lr": [1, 2]}},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "grid": {"lr": []}},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "grid": {"lr": list(range(1, 30))}},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{"lr": 1e-4}, {"lr": "x"}]},
+        {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{"lr": 1e-4}, {"speed": 1}]},
+        {"family": "gan", "base": {}, "variants": [{}, {}]},
+    ],
+)
+def test_a_comparison_that_cannot_be_made_starts_no_run(training, asked):
+    answer = training.post("/training/compare", json=asked)
+    assert answer.status_code == 422
+    assert training.get("/training").json() == []

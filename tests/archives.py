@@ -1,0 +1,126 @@
+"""Zip archives for tests: good ones, and those that nobody should take."""
+
+import io
+import stat
+import struct
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from tests.pictures import encoded, landscape
+
+
+def colored(seed: int, size: tuple[int, int] = (40, 32)) -> bytes:
+    """A JPEG of noise that no other seed has."""
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    return encoded(Image.fromarray(noise), "JPEG")
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def unpaired(count: int = 3, top: str = "", held_out: int = 1) -> dict[str, bytes]:
+    """Files of two domains, by name."""
+    files = {}
+    for place, domain in enumerate("AB"):
+        for n in range(count):
+            files[f"{top}train{domain}/{n}.jpg"] = colored(100 * place + n)
+        for n in range(held_out):
+            files[f"{top}test{domain}/{n}.jpg"] = colored(100 * place + 50 + n)
+    return files
+
+
+def domains(*names: str, count: int = 3) -> dict[str, bytes]:
+    """Files of named domains, by name."""
+    files = {}
+    for place, domain in enumerate(names):
+        for n in range(count):
+            files[f"train/{domain}/{n}.jpg"] = colored(100 * place + n)
+        files[f"val/{domain}/0.jpg"] = colored(100 * place + 50)
+    return files
+
+
+def _with_link() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in unpaired().items():
+            archive.writestr(name, data)
+        link = zipfile.ZipInfo("trainA/passwd.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    return file.getvalue()
+
+
+def _encrypted() -> bytes:
+    data = bytearray(zipped(unpaired()))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = data.find(mark)
+        while start >= 0:
+            flags = struct.unpack_from("<H", data, start + offset)[0]
+            struct.pack_into("<H", data, start + offset, flags | 1)
+            start = data.find(mark, start + 4)
+    return bytes(data)
+
+
+def _lying_about_its_sizes() -> bytes:
+    """Every file declares to be far longer than it is."""
+    data = bytearray(zipped(unpaired()))
+    start = data.find(b"PK\x01\x02")
+    while start >= 0:
+        struct.pack_into("<I", data, start + 24, 0x7FFFFFFF)
+        start = data.find(b"PK\x01\x02", start + 4)
+    return bytes(data)
+
+
+def _damaged() -> bytes:
+    """The stored bytes of every file are not those that its checksum is of."""
+    return zipped(unpaired()).replace(b"\xff\xd8\xff", b"\xff\xd8\xfe")
+
+
+GOOD = {
+    "trainA and trainB": zipped(unpaired()),
+    "one folder deep": zipped(unpaired(top="monet2photo/")),
+    "named domains": zipped(domains("cat", "dog", "wild")),
+    "compressed": zipped(domains("cat", "dog"), zipfile.ZIP_DEFLATED),
+    "with clutter": zipped(unpaired() | {"__MACOSX/trainA/._0.jpg": b"x", ".DS_Store": b"x", "README.md": b"hello"}),
+}
+
+_BOMB = bytes(64 << 20)
+
+BAD = {  # what → (archive, words of the answer)
+    "nothing": (b"", "not a zip"),
+    "text": (b"not an archive at all", "not a zip"),
+    "a picture": (encoded(landscape()), "not a zip"),
+    "cut short": (zipped(unpaired())[:-40], "not a zip"),
+    "an empty zip": (zipped({}), "No layout"),
+    "a climbing path": (zipped(unpaired() | {"../../evil.jpg": b"x"}), "outside itself"),
+    "an absolute path": (zipped(unpaired() | {"/etc/cron.d/evil": b"x"}), "outside itself"),
+    "a Windows path": (zipped(unpaired() | {"C:\\evil.jpg": b"x"}), "outside itself"),
+    "a climbing Windows path": (zipped(unpaired() | {"trainA\\..\\..\\evil.jpg": b"x"}), "outside itself"),
+    "a link": (_with_link(), "link"),
+    "encrypted": (_encrypted(), "encrypted"),
+    "a bomb": (zipped(unpaired() | {"trainA/bomb.jpg": _BOMB}, zipfile.ZIP_DEFLATED), "times its size"),
+    "lies about sizes": (_lying_about_its_sizes(), "would"),
+    "damaged": (_damaged(), "damaged"),
+    "too many files": (zipped({f"x/{n}": b"" for n in range(200_001)}), "files"),
+    "no layout": (zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
+    "two folders deep": (zipped(unpaired(top="a/b/")), "No layout"),
+    "one domain": (zipped(domains("cat")), "No layout"),
+    "only trainA": (zipped({f"trainA/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
+    "one picture in a domain": (
+        zipped({k: v for k, v in unpaired().items() if k not in ("trainB/0.jpg", "trainB/1.jpg")}),
+        "at least 2",
+    ),
+    "no picture in a domain": (zipped(unpaired() | {f"trainB/{n}.jpg": b"no picture" for n in range(3)}), "usable"),
+    "pictures too small": (
+        zipped({f"train{d}/{n}.png": encoded(landscape(8, 8)) for d in "AB" for n in range(3)}),
+        "16 at least",
+    ),
+    "both layouts": (zipped(unpaired() | domains("A", "B")), "one layout"),
+}

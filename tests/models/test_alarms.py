@@ -1,0 +1,139 @@
+"""Alarms, each by a run that was made to show it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
+from models.training.checkpoints import load_state
+from models.training.options import CycleGANOptions
+from models.training.run_folder import RunFolder
+from models.training.status import RunState, read_status
+from tests.models.runs import train, write_run
+from tests.training import CYCLEGAN, add_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return add_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def copier(tmp_path_factory, dataset):
+    """A run whose generators leave pictures about as they are."""
+    options = CYCLEGAN | {"ngf": 8, "identity_steps": 150, "epochs": 25, "lr": 2e-3, "sample_every": 200}
+    run = write_run(tmp_path_factory.mktemp("runs") / "copier", CycleGANOptions(dataset=dataset, **options))
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    return run
+
+
+def begun_from(copier, tmp_path, dataset, change):
+    """A run that begins with the copier's networks after ``change`` was done to its g_ab, and takes one small step."""
+    state = load_state(copier.checkpoints()[-1])
+    change(state["trainer"]["g_ab"])
+    torch.save(state, tmp_path / "changed.pt")
+    options = CYCLEGAN | {"ngf": 8, "epochs": 1 / 6, "lr": 1e-9, "init_from": tmp_path / "changed.pt"}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **options))
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    return {(alarm.kind, alarm.detail.split(":")[0]) for alarm in read_status(run.path).alarms}
+
+
+def last_layer(state):
+    keys = sorted((key for key in state), key=lambda key: int(key.split(".")[1]))
+    return [state[key] for key in keys[-2:]]
+
+
+def test_a_run_that_goes_well_raises_none(copier):
+    assert read_status(copier.path).alarms == []
+
+
+def test_colour_inversion(copier, tmp_path, dataset):
+    def invert(state):
+        for tensor in last_layer(state):
+            tensor.neg_()
+
+    assert begun_from(copier, tmp_path, dataset, invert) == {("colour inversion", "AtoB")}
+
+
+def test_collapse(copier, tmp_path, dataset):
+    def forget(state):
+        for tensor in last_layer(state):
+            tensor.zero_()
+
+    assert begun_from(copier, tmp_path, dataset, forget) == {("collapse", "AtoB")}
+
+
+def test_a_discriminator_that_wins(tmp_path, dataset):
+    """Of generators of one channel that make noise of what is smooth."""
+    root = add_dataset(tmp_path, "smooth to noise")
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        Image.fromarray(np.full((40, 40, 3), 40 * n, np.uint8)).save(root / "train" / "blue" / f"{n}.png")
+        noise = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / "train" / "red" / f"{n}.png")
+    weak = {"ngf": 1, "ndf": 16, "image_size": 64, "load_size": 64, "epochs": 70, "sample_every": 1000}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
+    assert train(run).returncode == 0
+    alarms = read_status(run.path).alarms
+    assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.detail.split(":")[0]) for alarm in alarms]
+
+
+def test_a_loss_that_is_not_finite(tmp_path, dataset):
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"lr": 1e30})))
+    assert train(run).returncode == 3
+    status = read_status(run.path)
+    assert status.status is RunState.FAILED
+    assert [alarm.kind for alarm in status.alarms] == ["not finite"]
+
+
+def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_path, dataset):
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"epochs": 1, "save_every": 3})))
+    assert train(run).returncode == 0
+    options = run.options().model_copy(update={"epochs": 3})
+    run.options_file.write_text(options.model_dump_json())
+    # No file may become longer than half a checkpoint.
+    limit = run.checkpoints()[-1].stat().st_size // 2
+    script = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"sys.argv[1:] = [{str(run.path)!r}]; runpy.run_module('models.training', run_name='__main__')"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert answer.returncode == 3, answer.stderr
+    status = read_status(run.path)
+    assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
+    assert run.checkpoints()[-1].stem == "000006"
+    assert load_state(run.checkpoints()[-1])["step"] == 6
+    assert not list(run.path.rglob("*.part"))
+    assert train(run).returncode == 0
+    assert read_status(run.path).step == 18
+
+
+def test_a_discriminator_wins_only_after_a_while():
+    watch = DiscriminatorWatch({"AtoB": {"D": 0.25}})
+    said = [list(watch.look({"D": 0.001}, step)) for step in range(2 * WINNING_STEPS)]
+    assert said[:WINNING_STEPS] == [[]] * WINNING_STEPS
+    assert said[WINNING_STEPS][0].kind == "discriminator wins"
+    assert list(watch.look({"D": 0.2}, 500)) == []
+
+
+def test_pictures_without_contrast_are_no_inversion():
+    x = torch.rand(4, 3, 8, 8) * 2 - 1
+    grey = x * 1e-5
+    assert [alarm.kind for alarm in of_translations({"a": (x, grey)}, 1)] == ["collapse"]
+    assert list(of_translations({"a": (x, x.clone())}, 1)) == []
+    assert [alarm.kind for alarm in of_translations({"a": (x, -x)}, 1)] == ["colour inversion"]
+
+
+def test_metrics_of_a_run_folder_leave_out_the_line_being_written(tmp_path):
+    run = RunFolder(tmp_path)
+    run.append_metrics({"step": 1, "loss": 0.5})
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps({"step": 2}))
+    assert [record["step"] for record in run.metrics()] == [1]

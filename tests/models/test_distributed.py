@@ -1,0 +1,55 @@
+"""Two processes that train together are held to one process with the same batches."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from models.training.launch import command
+from models.training.options import CycleGANOptions, StarGANOptions
+from models.training.status import RunState, read_status
+from tests.models.runs import steps, write_run
+from tests.processes import ROOT
+from tests.training import CYCLEGAN, STARGAN, add_dataset
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return add_dataset(tmp_path_factory.mktemp("data"))
+
+
+def losses(options, processes, path):
+    path.write_text(options.model_dump_json())
+    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    arguments = [sys.executable, *spread, "tests/models/spread.py", str(path), str(STEPS)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("family", ["cyclegan", "stargan_v2"])
+def test_two_processes_have_the_losses_of_one(family, dataset, tmp_path):
+    if family == "cyclegan":
+        options = CycleGANOptions(dataset=dataset, device="cpu", **(CYCLEGAN | {"batch_size": 4, "epochs": 20}))
+    else:
+        options = StarGANOptions(dataset=dataset, device="cpu", **(STARGAN | {"batch_size": 4, "total_iters": STEPS}))
+    one, two = (losses(options, processes, tmp_path / f"{processes}.json") for processes in (1, 2))
+    assert len(one) == len(two) == STEPS
+    for alone, together in zip(one, two, strict=True):
+        assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_run_of_two_processes_leaves_what_one_does(dataset, tmp_path):
+    options = CycleGANOptions(dataset=dataset, device="cpu", gpus=2, **(CYCLEGAN | {"batch_size": 2}))
+    run = write_run(tmp_path / "run", options)
+    answer = subprocess.run(command(run.path), capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert steps(run) == list(range(1, 10))
+    status = read_status(run.path)
+    assert (status.status, status.step, status.last_checkpoint) == (RunState.SUCCEEDED, 9, 9)
+    assert run.samples() == [5, 9]

@@ -1,0 +1,107 @@
+"""The trainer's process: what becomes of a run when it is told to end, or is killed."""
+
+import sys
+
+import pytest
+from rq.job import JobStatus
+
+from models.training.options import CycleGANOptions
+from models.training.runs import RunStore
+from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
+from tests.processes import environment, eventually, process, running
+from tests.training import CYCLEGAN, ENDLESS, add_dataset
+from worker.training_queue import TrainingQueue, rq_training_queue
+
+
+@pytest.fixture
+def training_queue(queue):
+    return TrainingQueue(queue.connection)
+
+
+@pytest.fixture
+def store(settings):
+    return RunStore(settings.data_dir)
+
+
+@pytest.fixture
+def run(store, settings, training_queue):
+    """An endless run that waits, and its folder."""
+    options = CycleGANOptions(dataset=add_dataset(settings.data_dir), **(CYCLEGAN | ENDLESS))
+    run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
+    training_queue.submit(run_id, 1)
+    return run_id, store.folder(run_id).path
+
+
+def trainer(settings):
+    return process(sys.executable, "-m", "app.cli", "trainer", env=environment(settings))
+
+
+def step(folder):
+    return read_status(folder).step
+
+
+def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: step(folder) > 3, within_s=60)
+        first.terminate()
+        assert first.wait(timeout=30) == 0
+    left = read_status(folder)
+    assert (left.status, left.attempts, left.last_checkpoint) == (RunState.QUEUED, 2, left.step)
+    assert training_queue.position(run_id, 2) == 0
+    with trainer(settings):
+        eventually(lambda: step(folder) > left.step, within_s=60)
+
+
+def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(run, settings, training_queue, janitor):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: read_status(folder).last_checkpoint, within_s=60)
+        first.kill()
+        first.wait()
+        eventually(lambda: running(f"models.training {folder}") is None and not is_held(folder))
+    left = read_status(folder).last_checkpoint
+    with trainer(settings):
+        eventually(lambda: read_status(folder).last_checkpoint > left, within_s=60)
+        assert training_queue.status(run_id, 1) is JobStatus.STARTED
+
+
+def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, training_queue, store):
+    run_id, folder = run
+    store.folder(run_id).request_stop()
+    with trainer(settings):
+        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED, within_s=60)
+    assert read_status(folder).status is RunState.QUEUED
+    assert step(folder) == 0
+
+
+def test_a_run_that_cannot_begin_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
+    run_id, folder = run
+    options = store.folder(run_id).options()
+    store.folder(run_id).options_file.write_text(
+        options.model_copy(update={"dataset": settings.data_dir / "gone"}).model_dump_json()
+    )
+    with trainer(settings):
+        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED, within_s=60)
+    status = read_status(folder)
+    assert status.status is RunState.FAILED
+    assert "domains" in status.error
+
+
+def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
+    training_queue.withdraw(run[0], 1)
+    write_status(run[1], read_status(run[1]))
+    evil = rq_training_queue(queue.connection).enqueue("os.system", "touch /tmp/evil")
+    with trainer(settings):
+        eventually(lambda: evil.get_status() is JobStatus.FAILED, within_s=60)
+    assert "not one that a trainer runs" in evil.latest_result().exc_string
+
+
+def test_trainers_report_what_they_have(settings, training_queue):
+    with trainer(settings) as first:
+        eventually(lambda: training_queue.trainers(seen_within_s=60), within_s=60)
+        (report,) = training_queue.trainers(seen_within_s=60)
+        assert (report.pid, report.memory_mb > 100, report.cores > 0) == (first.pid, True, True)
+        first.terminate()
+        assert first.wait(timeout=30) == 0
+    assert training_queue.trainers(seen_within_s=60) == []
