@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pydantic
@@ -87,8 +88,13 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
     from app.main import create_app
 
+    app = create_app(settings)
+    # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
+    spool = settings.data_dir / "tmp"
+    spool.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(spool)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_level="warning",

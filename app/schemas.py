@@ -57,10 +57,9 @@ class Job(BaseModel):
     @classmethod
     def of(cls, state: JobState) -> "Job":
         base = f"/jobs/{state.id}"
-        makes_picture = state.kind not in ("style", "dataset")
         links = JobLinks(
             self=base,
-            image=f"{base}/image" if makes_picture else None,
+            image=None if state.kind == "dataset" else f"{base}/image",
             events=f"{base}/events",
             dataset=f"/datasets/{state.dataset}" if state.dataset else None,
         )

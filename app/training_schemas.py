@@ -45,6 +45,10 @@ class DatasetDetails(BaseModel):
 class CycleGANRequest(CycleGANChoices):
     """A CycleGAN run to be started."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "monet", "image_size": 128, "load_size": 143, "epochs": 20}]}
+    )
+
     dataset: DatasetName
     init_from: InitFrom = None
     init_direction: Annotated[
@@ -54,6 +58,10 @@ class CycleGANRequest(CycleGANChoices):
 
 class StarGANRequest(StarGANChoices):
     """A StarGAN v2 run to be started."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "cat2dog", "img_size": 128, "masks": "ones", "total_iters": 20000}]}
+    )
 
     dataset: DatasetName
     init_from: InitFrom = None
@@ -115,7 +123,9 @@ class TrainingRun(BaseModel):
 class Publication(BaseModel):
     """A generator of a run to be put into service."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "my-model", "direction": "AtoB"}]}
+    )
 
     name: Annotated[
         str,
@@ -141,7 +151,23 @@ class Published(BaseModel):
 class Comparison(BaseModel):
     """Several runs to be made of one base, to be seen side by side."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "family": "stargan_v2",
+                    "base": {"dataset": "cat2dog", "lr": 1e-4, "f_lr": 1e-6, "masks": "ones"},
+                    "variants": [
+                        {"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
+                        {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4},
+                        {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-5},
+                        {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-3},
+                    ],
+                }
+            ]
+        },
+    )
 
     family: Literal["cyclegan", "stargan_v2"]
     base: Annotated[dict[str, Any], Field(description="the options of all, with the data set, as `POST /training/...`")]

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import inference, memory, official, recovery, service
+from bench import inference, memory, official, recovery, service, training
 
 
 def _precision() -> None:
@@ -20,6 +20,8 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "precision": _precision,
     "memory": memory.residency,
     "official-faces": official.faces,
+    "training-steps": training.steps,
+    "beside-training": training.beside_training,
     "worker-deaths": recovery.worker_deaths,
     "redis-deaths": recovery.redis_deaths,
 }

@@ -92,7 +92,7 @@ def _stargan(state: StateDict) -> Architecture | None:
         # The high-pass path costs one more block; how strong it is, only a card can say.
         "w_hpf": int(depth == halvings(img_size, 1)),
         "base_dim": from_rgb.shape[0],
-        "normalize_rgb": int("generator.to_rgb.0.weight" in state),
+        "normalize_rgb": int(any(key.startswith("generator.to_rgb.0.") for key in state)),
         "landmarks": int(any(key.startswith("landmarks.") for key in state)),
     }
     return Architecture(STARGAN, dict(arguments), Ensemble(**arguments))

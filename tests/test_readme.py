@@ -1,4 +1,4 @@
-"""Every example in the README runs as it stands, in a folder that holds a photo.jpg and a painting.jpg."""
+"""Every example in the README and docs/training.md runs as it stands, in a folder with the files that they name."""
 
 import re
 import shutil
@@ -7,21 +7,24 @@ import sys
 
 import pytest
 
+from tests.archives import unpaired, zipped
 from tests.pictures import decoded
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = README + (ROOT / "docs" / "training.md").read_text()
 IMAGES = ROOT / "docs" / "images"
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENTS, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def folder(tmp_path):
     shutil.copy(IMAGES / "sample-photo.jpg", tmp_path / "photo.jpg")
     shutil.copy(IMAGES / "sample-painting.jpg", tmp_path / "painting.jpg")
+    (tmp_path / "pictures.zip").write_bytes(zipped(unpaired()))
     return tmp_path
 
 

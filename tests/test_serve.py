@@ -61,7 +61,7 @@ def test_what_dies_is_started_again(served, name):
 def test_ctrl_c_stops_every_role(served):
     supervisor, _, _ = served
     pids = list(children(supervisor.pid))
-    assert len(pids) == 3
+    assert len(pids) == 4
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait(timeout=40) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

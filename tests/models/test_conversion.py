@@ -61,7 +61,7 @@ def test_networks_are_told_by_their_keys_and_shapes(tmp_path, prefix, w_hpf):
     path = saved(tmp_path / "nets.ckpt", networks(w_hpf, prefix))
     loaded = checkpoint.load(path)
     assert loaded.kind == architecture.STARGAN
-    assert loaded.arguments == SMALL | {"w_hpf": w_hpf, "landmarks": 0}
+    assert loaded.arguments == SMALL | {"w_hpf": w_hpf, "normalize_rgb": 1, "landmarks": 0}
     assert any("module." in note for note in loaded.notes) is bool(prefix)
 
 

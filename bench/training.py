@@ -1,0 +1,132 @@
+"""Training on this machine: the trainer's step against a plain one, and what a run costs those who wait."""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import torch
+from torch import nn
+from torch.nn import functional
+
+from app.cli import role_command
+from models.cyclegan import PatchDiscriminator, ResnetGenerator
+from models.cyclegan.trainer import CycleGANTrainer
+from models.device import select_device
+from models.training.options import CycleGANOptions
+from tests.processes import ROOT, eventually, free_port, process, ready
+from tests.training import add_dataset
+
+STEPS = 3  # of each kind, in turn; one of the paper's setting takes tens of seconds on two cores
+SIDE = 256
+TRANSLATIONS = 30
+
+
+def steps() -> None:
+    """CycleGAN at the paper's setting: one plain float32 step, and the trainer's in float32 and bfloat16, in turn."""
+    device = select_device("auto")
+    torch.manual_seed(0)
+    batch = tuple(torch.rand(1, 3, SIDE, SIDE) * 2 - 1 for _ in range(2))
+    plain = _PlainStep(device)
+    trainers = {}
+    for precision in ("fp32", "bf16"):
+        options = CycleGANOptions(dataset=Path("none"), precision=precision)
+        trainers[precision] = CycleGANTrainer(
+            options, device=device, fixed_inputs=batch, constant_steps=100, decay_steps=0
+        )
+    seconds: dict[str, list[float]] = {"plain": [], "fp32": [], "bf16": []}
+    for step in range(STEPS + 1):
+        for name, spent in seconds.items():
+            started = time.perf_counter()
+            if name == "plain":
+                plain(*batch)
+            else:
+                trainers[name].step(batch, progress=step)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if step:  # the first warms up
+                spent.append(time.perf_counter() - started)
+    rate = {name: 1 / statistics.median(spent) for name, spent in seconds.items()}
+    print(
+        f"CycleGAN step, ngf 64, 9 blocks, {SIDE} px, batch 1, on {device}: plain float32 {rate['plain']:.3f} steps/s; "
+        f"trainer in float32 {rate['fp32'] / rate['plain']:.2f} ×, in bfloat16 {rate['bf16'] / rate['plain']:.2f} ×"
+    )
+
+
+class _PlainStep:
+    """The paper's step as one would first write it: all in float32, in PyTorch's usual memory layout, no pool."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._g_ab, self._g_ba = ResnetGenerator().to(device), ResnetGenerator().to(device)
+        self._d_a, self._d_b = PatchDiscriminator().to(device), PatchDiscriminator().to(device)
+        self._optimizer_g = self._adam(self._g_ab, self._g_ba)
+        self._optimizer_d = self._adam(self._d_a, self._d_b)
+
+    @staticmethod
+    def _adam(*networks: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam([p for n in networks for p in n.parameters()], lr=2e-4, betas=(0.5, 0.999))
+
+    def __call__(self, real_a: torch.Tensor, real_b: torch.Tensor) -> None:
+        real_a, real_b = real_a.to(self._device), real_b.to(self._device)
+        fake_b, fake_a = self._g_ab(real_a), self._g_ba(real_b)
+        loss = self._judged(self._d_b(fake_b), 1.0) + self._judged(self._d_a(fake_a), 1.0)
+        for rebuilt, real in ((self._g_ba(fake_b), real_a), (self._g_ab(fake_a), real_b)):
+            loss = loss + 10 * functional.l1_loss(rebuilt, real)
+        for same, real in ((self._g_ab(real_b), real_b), (self._g_ba(real_a), real_a)):
+            loss = loss + 5 * functional.l1_loss(same, real)
+        self._optimizer_g.zero_grad()
+        loss.backward()
+        self._optimizer_g.step()
+        self._optimizer_d.zero_grad()
+        for judge, real, fake in ((self._d_b, real_b, fake_b), (self._d_a, real_a, fake_a)):
+            (0.5 * (self._judged(judge(real), 1.0) + self._judged(judge(fake.detach()), 0.0))).backward()
+        self._optimizer_d.step()
+
+    @staticmethod
+    def _judged(logits: torch.Tensor, wanted: float) -> torch.Tensor:
+        return functional.mse_loss(logits, torch.full_like(logits, wanted))
+
+
+def beside_training() -> None:
+    """A picture's way through the whole service, alone and while a run trains on the same machine."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        add_dataset(Path(folder))
+        settings = {"PORT": str(port), "OFFLINE": "1", "DATA_DIR": folder}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("DOPPEL_")}
+        env |= {f"DOPPEL_{name}": value for name, value in settings.items()}
+        with (
+            process(*role_command("serve"), env=env),
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client,
+        ):
+            eventually(lambda: ready(client), within_s=60)
+            alone = _translations(client)
+            options = {"dataset": "colors", "image_size": 128, "load_size": 128, "ngf": 32, "precision": "bf16"}
+            eventually(lambda: client.post("/training/cyclegan", json=options | {"epochs": 10_000}).status_code == 202)
+            run = client.get("/training").json()[0]["links"]["self"]
+            eventually(lambda: client.get(run).json()["step"] > 5, within_s=120)
+            before = client.get(run).json()["step"], time.monotonic()
+            beside = _translations(client)
+            pace = (client.get(run).json()["step"] - before[0]) / (time.monotonic() - before[1])
+            client.post(f"{run}/stop")
+            eventually(lambda: client.get(run).json()["status"] == "stopped", within_s=60)
+    print(
+        f"A picture of {SIDE} px through the service: p50 {alone[0]:.0f} ms, worst {alone[1]:.0f} ms alone; while a "
+        f"run trains beside it p50 {beside[0] / alone[0]:.2f} ×, worst {beside[1] / alone[1]:.2f} × "
+        f"(the run: {pace:.2f} steps/s meanwhile)"
+    )
+
+
+def _translations(client: httpx.Client) -> tuple[float, float]:
+    """Median and largest of some latencies, in ms."""
+    photo = (ROOT / "docs/images/sample-photo.jpg").read_bytes()
+    spent_ms = []
+    for _ in range(TRANSLATIONS):
+        started = time.perf_counter()
+        answer = client.post("/translate", files={"image": photo}, data={"resolution": str(SIDE), "fit": "crop"})
+        answer.raise_for_status()
+        spent_ms.append((time.perf_counter() - started) * 1000)
+    return statistics.median(spent_ms[3:]), max(spent_ms[3:])
