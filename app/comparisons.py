@@ -3,6 +3,8 @@
 import io
 import itertools
 import json
+import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +33,11 @@ from models.training.runs import UnknownRun
 from models.training.sheet import rows_of
 from models.training.status import RunState, now
 
+MAX_SIDE = 16_000  # px, a little less than WebP can hold
 LABEL_PX = 220  # width of the column of labels
 TEXT_PX = 14
+
+_ID = re.compile(r"[0-9a-f]{12}")
 
 
 class Member(BaseModel):
@@ -75,20 +80,24 @@ class Comparisons:
                 raise BadRequest(f"{label_of(own)}: {reasons}.") from error
         self._runs.require_trainer()
         comparison_id = uuid4().hex[:12]
-        members = [
-            Member(id=self._runs.start(ready, comparison=comparison_id), label=label_of(own), options=own)
-            for ready, own in zip(prepared, own_options, strict=True)
-        ]
-        record = Record(family=asked.family, created_at=now(), runs=members)
+        record = Record(family=asked.family, created_at=now(), runs=[])
+        for ready, own in zip(prepared, own_options, strict=True):
+            # Written before each run is queued, so that none trains on without a comparison that knows of it.
+            run_id = self._runs.create(ready, comparison=comparison_id)
+            record.runs.append(Member(id=run_id, label=label_of(own), options=own))
+            self._write(comparison_id, record)
+            self._runs.submit(run_id)
+        return comparison_id
+
+    def _write(self, comparison_id: str, record: Record) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
         part = self._root / f".{comparison_id}.part"
         part.write_text(record.model_dump_json(indent=1))
         part.rename(self._root / f"{comparison_id}.json")
-        return comparison_id
 
     def _record(self, comparison_id: str) -> Record:
         path = self._root / f"{comparison_id}.json"
-        if not comparison_id.isalnum() or not path.is_file():
+        if not _ID.fullmatch(comparison_id) or not path.is_file():
             raise NotFound(f"There is no comparison {comparison_id[:100]!r}.")
         return Record.model_validate_json(path.read_bytes())
 
@@ -96,10 +105,12 @@ class Comparisons:
         """The table as it is now; runs that were removed are left out.
 
         Raises:
-            NotFound: there is no such comparison.
+            NotFound: there is no such comparison, or nothing is left of it.
         """
         record = self._record(comparison_id)
         found = [(member, self._runs.view(member.id)) for member in record.runs if self._is_there(member)]
+        if not found:
+            raise NotFound(f"All runs of the comparison {comparison_id!r} were removed.")
         rows = [
             ComparedRun(
                 id=member.id,
@@ -159,7 +170,11 @@ class Comparisons:
                 if n == 0:
                     strips.append((name, row.inputs))
                 strips.append((member.label, row.outputs))
-        return images.encode(_labelled(strips), media_type)
+        sheet = _labelled(strips)
+        if max(sheet.shape) > MAX_SIDE:
+            scale = MAX_SIDE / max(sheet.shape)
+            sheet = images.resized(sheet, int(sheet.shape[1] * scale), int(sheet.shape[0] * scale))
+        return images.encode(sheet, media_type)
 
     def video(self, comparison_id: str) -> bytes:
         """MP4 of every run's way from reference to reference, one above the other.
@@ -174,23 +189,27 @@ class Comparisons:
             raise NotReady("A video is there once a StarGAN run of the comparison has come to its end.")
         reels = [_frames(film) for film in films]
         length = min(map(len, reels))
-        return video.encode_mp4([np.concatenate([reel[n] for reel in reels]) for n in range(length)], FPS)
+        width = max(reel[0].shape[1] for reel in reels)
+        return video.encode_mp4(
+            [np.concatenate([_widened(reel[n], width) for reel in reels]) for n in range(length)], FPS
+        )
 
 
 def _variants(asked: Comparison) -> list[dict[str, Any]]:
     if bool(asked.variants) == bool(asked.grid):
         raise BadRequest("Send either variants or a grid" + (", not both." if asked.grid else "."))
-    own = asked.variants or [
+    count = len(asked.variants) or math.prod(map(len, asked.grid.values()))
+    if not 2 <= count <= MAX_COMPARED:
+        raise BadRequest(f"These are {count} runs; 2 to {MAX_COMPARED} can be compared.")
+    return asked.variants or [
         dict(zip(asked.grid, values, strict=True)) for values in itertools.product(*asked.grid.values())
     ]
-    if not 2 <= len(own) <= MAX_COMPARED:
-        raise BadRequest(f"These are {len(own)} runs; 2 to {MAX_COMPARED} can be compared.")
-    return own
 
 
 def label_of(own: dict[str, Any]) -> str:
     """A run's own options in a few words."""
-    return ", ".join(f"{name} {json.dumps(value)}" for name, value in own.items()) or "as the base"
+    label = ", ".join(f"{name} {json.dumps(value)}" for name, value in own.items()) or "as the base"
+    return label.encode(errors="replace").decode()[:500]
 
 
 def _together(runs: Sequence[TrainingRun]) -> RunState:
@@ -215,6 +234,12 @@ def _labelled(strips: list[tuple[str, images.Picture]]) -> images.Picture:
         sheet.paste(Image.fromarray(strip), (LABEL_PX, top))
         top += strip.shape[0]
     return np.asarray(sheet)
+
+
+def _widened(frame: images.Picture, width: int) -> images.Picture:
+    """The frame with black beside it, up to ``width`` px: runs may be of different sizes."""
+    widened: images.Picture = np.pad(frame, ((0, 0), (0, width - frame.shape[1]), (0, 0)))
+    return widened
 
 
 def _frames(film: Path) -> list[images.Picture]:

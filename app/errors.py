@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from app.schemas import ProblemDetails
 from models.catalog import CatalogError, ModelUnavailable, UnknownModel
 from models.datasets import DatasetError, UnknownDataset
+from models.training.run_folder import RunFolderError
 from models.training.runs import UnknownRun
 from worker.queue import QueueFull, QueueUnreachable
 
@@ -99,6 +100,7 @@ def install_handlers(app: FastAPI) -> None:
         UnknownDataset: lambda error: NotFound(str(error)),
         DatasetError: lambda error: BadRequest(str(error)),
         UnknownRun: lambda error: NotFound(str(error)),
+        RunFolderError: lambda error: Conflict(str(error)),
         QueueFull: lambda error: Unavailable(str(error), retry_after_s=error.retry_after_s),
         QueueUnreachable: lambda error: Unavailable("The queue is not reachable. Try again shortly."),
         RequestValidationError: lambda error: BadRequest(_sentence(error)),
@@ -123,7 +125,8 @@ def _answer(problem: Problem) -> Response:
 
 def problem_response(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     """An RFC 9457 answer."""
-    body = ProblemDetails(title=title, status=status, detail=detail)
+    sendable = detail.encode(errors="replace").decode()  # it may quote what no UTF-8 can hold
+    body = ProblemDetails(title=title, status=status, detail=sendable)
     return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 

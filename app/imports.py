@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.settings import Settings
 from models.archives import Limits
-from models.datasets import DatasetStore
+from models.datasets import REMOVED, DatasetStore
 from models.importing import Line, Order
 from worker.contract import Failure
 from worker.process import bound
@@ -25,6 +25,8 @@ from worker.records import Record
 UNPACKED = 4  # times the largest archive is what one may come to
 MAX_FILES = 200_000
 INCOMING = ".incoming"
+AT_ONCE = 2  # imports of a process; others wait
+KEEP_ALIVE_S = 10
 STALE_S = 24 * 3600
 
 log = logging.getLogger("doppel.app")
@@ -36,6 +38,7 @@ class Imports:
     def __init__(self, settings: Settings, connection: redis.Redis) -> None:
         self._settings = settings
         self._connection = connection
+        self._turns = threading.Semaphore(AT_ONCE)
         self._incoming = DatasetStore(settings.data_dir).root / INCOMING
         self._limits = Limits(
             total_bytes=UNPACKED * settings.max_dataset_mb << 20,
@@ -44,8 +47,9 @@ class Imports:
         )
 
     def sweep(self) -> None:
-        """Remove what imports left behind whose process was killed long ago."""
-        for left in self._incoming.glob("*"):
+        """Remove what imports and removals left behind whose process was killed long ago."""
+        removed = self._incoming.parent.glob(f"{REMOVED}*")
+        for left in (*self._incoming.glob("*"), *removed):
             if time.time() - left.stat().st_mtime > STALE_S:
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -83,7 +87,13 @@ class Imports:
             max_pixels=self._settings.max_pixels,
         )
         try:
-            self._watch(record, order)
+            while not self._turns.acquire(timeout=KEEP_ALIVE_S):
+                if not record.progress(0.0):
+                    return  # canceled while it waited
+            try:
+                self._watch(record, order)
+            finally:
+                self._turns.release()
         except (QueueError, OSError) as error:
             log.error("the import of %s was given up: %s", name, error)
         finally:
@@ -95,16 +105,19 @@ class Imports:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(order.model_dump_json() + "\n")
-            process.stdin.close()
+            process.stdin.flush()
             last = Line()
             for text in process.stdout:
                 try:
                     last = Line.model_validate_json(text)
                 except ValidationError:
                     continue  # what a library had to say
-                if last.progress is not None and last.progress < 1 and not record.progress(last.progress):
+                if (last.ready or (last.progress or 1) < 1) and not record.progress(last.progress or 1):
                     process.kill()  # canceled
                     return
+                if last.ready:
+                    process.stdin.write("go on\n")
+                    process.stdin.close()
         if last.progress == 1:
             record.succeeded()
         elif last.refused is not None:

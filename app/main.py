@@ -14,7 +14,7 @@ from app.deps import Services
 from app.errors import install_handlers
 from app.imports import Imports
 from app.limits import DeclaredLengthLimit
-from app.openapi import DESCRIPTION, SUMMARY, install_openapi
+from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
 from app.results import Dispatcher
 from app.routes import comparisons, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
@@ -77,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary=SUMMARY,
         description=DESCRIPTION,
         version=version("doppel"),
+        openapi_tags=TAGS,
         redoc_url=None,
         lifespan=lifespan,
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},

@@ -10,8 +10,11 @@ from app.schemas import ProblemDetails
 from models.catalog import Catalog
 
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
+TAGS = [{"name": name} for name in ("translate", "stargan", "jobs", "models", "datasets", "training", "health")]
 DESCRIPTION = """
-Send a picture and a model's name to `POST /translate` and get the translated picture.
+Send a picture and a model's name to `POST /translate` and get the translated picture. For a model of your own, send a
+zip of pictures to `POST /datasets`, start a run with `POST /training/cyclegan` or `/stargan`, and put its result into
+service with `POST /training/{id}/publish`.
 
 Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of type `application/problem+json` whose
 `detail` says what was wrong and what is accepted. Every picture that leaves is marked as generated (IPTC

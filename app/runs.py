@@ -1,25 +1,29 @@
 """Training runs as the service sees them: the folder's truth, the queue's turn, and what may be asked of each."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rq.job import JobStatus
 
 from app.errors import BadRequest, Conflict, Unavailable
 from app.settings import Settings
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest, TrainingRun
 from models.catalog import Catalog, Model
-from models.datasets import DatasetStore
+from models.datasets import DatasetError, DatasetStore, UnknownDataset
 from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
-from models.training.run_folder import RunFolder
-from models.training.runs import RunStore
+from models.training.run_folder import RunFolder, RunFolderError
+from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
 from worker.contract import Failure
 from worker.training_queue import TrainerReport, TrainingQueue
+
+log = logging.getLogger("doppel.app")
 
 Request = CycleGANRequest | StarGANRequest
 
@@ -44,6 +48,7 @@ class Prepared:
 
     options: Options
     dataset: str
+    dataset_created_at: datetime
     init_from: str | None
     forecast: Forecast
 
@@ -70,8 +75,13 @@ class Runs:
         place: dict[str, Any] = {"dataset": self._datasets.path(request.dataset).resolve()}
         if request.init_from is not None:
             model = self._catalog.resolve(request.init_from)
-            place["init_from"] = model.weights
-            request = _as_large_as(request, model)
+            if model.name != request.init_from:
+                raise BadRequest(
+                    f"init_from: the weights of {request.init_from!r} are not here; {model.name!r} has some."
+                )
+            assert model.weights is not None, "a resolved model has weights"
+            place["init_from"] = model.weights.resolve()  # this version, whatever is published meanwhile
+            request = _as_large_as(request, model, len(info.domains))
         choices = request.model_dump(exclude={"dataset", "init_from"})
         num_domains = len(info.domains)
         options: Options
@@ -101,7 +111,7 @@ class Runs:
                 f"batch_size {request.batch_size} cannot be shared out evenly among {request.gpus} processes."
             )
         forecast = self._forecast(options, total_steps, num_domains)
-        return Prepared(options, info.name, request.init_from, forecast)
+        return Prepared(options, info.name, info.created_at, request.init_from, forecast)
 
     def _landmarks(self) -> Path:
         if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
@@ -141,16 +151,27 @@ class Runs:
 
     # what is done
 
-    def start(self, prepared: Prepared, *, comparison: str | None = None) -> str:
+    def start(self, prepared: Prepared) -> str:
         """Queue a new run; its id.
 
         Raises:
             Unavailable: no trainer runs.
         """
         self.require_trainer()
+        run_id = self.create(prepared)
+        self.submit(run_id)
+        return run_id
+
+    def submit(self, run_id: str) -> None:
+        """Queue the first attempt at a run that was created."""
+        self._queue.submit(run_id, 1)
+
+    def create(self, prepared: Prepared, *, comparison: str | None = None) -> str:
+        """Make a new run's folder; its id."""
         moment = now()
         status = RunStatus(
             dataset=prepared.dataset,
+            dataset_created_at=prepared.dataset_created_at,
             family=prepared.options.family,
             init_from=prepared.init_from,
             comparison=comparison,
@@ -160,7 +181,9 @@ class Runs:
             attempts=1,
         )
         run_id = self.store.create(prepared.options, status)
-        self._queue.submit(run_id, 1)
+        if not self._datasets.path(prepared.dataset).is_dir():  # removed since it was looked at
+            self.store.remove(run_id)
+            raise UnknownDataset(prepared.dataset, self._datasets.names())
         return run_id
 
     def require_trainer(self) -> None:
@@ -184,16 +207,18 @@ class Runs:
             UnknownRun: there is none of this id.
             Conflict: it has ended.
         """
-        folder = self.store.folder(run_id)
-        status = self.status(run_id)
-        if status.status.ended:
-            raise Conflict(f"The run has {status.status} already.")
-        folder.request_stop()
-        if self._queue.withdraw(run_id, status.attempts):
-            self._settle(folder, RunState.STOPPED)
-        elif force:
-            self._queue.kill(run_id, status.attempts)
-        return folder
+        with self.store.changing(run_id):
+            folder = self.store.folder(run_id)
+            status = self.status(run_id)
+            if status.status.ended:
+                raise Conflict(f"The run has {status.status} already.")
+            folder.request_stop()
+            if self._queue.withdraw(run_id, status.attempts):
+                status.status, status.finished_at = RunState.STOPPED, now()
+                write_status(folder.path, status)
+            elif force:
+                self._queue.kill(run_id, status.attempts)
+            return folder
 
     def resume(self, run_id: str) -> None:
         """Queue a run again that was stopped or has failed; it goes on from its last checkpoint, exactly.
@@ -203,14 +228,22 @@ class Runs:
             Conflict: it runs or waits, has succeeded, or its data set is gone.
             Unavailable: no trainer runs.
         """
+        with self.store.changing(run_id):
+            self._resume(run_id)
+
+    def _resume(self, run_id: str) -> None:
         folder = self.store.folder(run_id)
         status = self.status(run_id)
-        if not status.status.ended:
+        if not status.status.ended or is_held(folder.path):
             raise Conflict(f"The run is {status.status}; there is nothing to resume.")
         if status.status is RunState.SUCCEEDED:
             raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
-        if not folder.options().dataset.is_dir():
-            raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.")
+        try:
+            dataset = self._datasets.get(status.dataset)
+        except (UnknownDataset, DatasetError):
+            raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.") from None
+        if dataset.created_at != status.dataset_created_at:
+            raise Conflict(f"The data set {status.dataset!r} is not what it was when the run was started.")
         self.require_trainer()
         folder.forget_stop()
         status.status = RunState.QUEUED
@@ -227,10 +260,11 @@ class Runs:
             UnknownRun: there is none of this id.
             Conflict: it has not ended.
         """
-        status = self.status(run_id)
-        if not status.status.ended or is_held(self.store.folder(run_id).path):
-            raise Conflict(f"The run is {status.status}; stop it first.")
-        self.store.remove(run_id)
+        with self.store.changing(run_id):
+            status = self.status(run_id)
+            if not status.status.ended or is_held(self.store.folder(run_id).path):
+                raise Conflict(f"The run is {status.status}; stop it first.")
+            self.store.remove(run_id)
 
     # what is seen
 
@@ -258,25 +292,26 @@ class Runs:
         latest = read_status(folder.path) or status
         if latest.status.ended or is_held(folder.path):
             return latest
+        # Nobody is left to write the end; it is told anew at each look.
         stopped = folder.stop_requested or latest.status is RunState.QUEUED
-        return self._settle(
-            folder,
-            RunState.STOPPED if stopped else RunState.FAILED,
-            None if folder.stop_requested else LOST if stopped else DIED,
-        )
-
-    @staticmethod
-    def _settle(folder: RunFolder, state: RunState, error: str | None = None) -> RunStatus:
-        """Write the end that nobody else is left to write."""
-        status = read_status(folder.path)
-        assert status is not None, "only a run with a status is settled"
-        status.status, status.error, status.finished_at, status.eta_s = state, error, now(), None
-        write_status(folder.path, status)
-        return status
+        latest.status = RunState.STOPPED if stopped else RunState.FAILED
+        latest.error = None if folder.stop_requested else LOST if stopped else DIED
+        latest.finished_at, latest.eta_s = latest.updated_at, None
+        return latest
 
     def using(self, dataset: str) -> list[str]:
         """Runs that have not ended and train on this data set, or wait to."""
         return [run_id for run_id in self.store.using(dataset) if not self.status(run_id).status.ended]
+
+    def all(self) -> list[TrainingRun]:
+        """Every run that can be read, newest first."""
+        runs = []
+        for run_id in self.store.ids():
+            try:
+                runs.append(self.view(run_id))
+            except (UnknownRun, RunFolderError, ValidationError, FileNotFoundError) as error:
+                log.warning("run %s is left out of the list: %s", run_id, error)
+        return runs
 
     def view(self, run_id: str) -> TrainingRun:
         """A run as a client sees it."""
@@ -288,7 +323,9 @@ class Runs:
             name: f"{base}/{name}" for name in ("metrics", "curves.png", "samples", "log", "events")
         }
         return TrainingRun(
-            **status.model_dump(exclude={"updated_at", "init_from", "gflop_per_s", "error", "family", "status"}),
+            **status.model_dump(
+                exclude={"updated_at", "dataset_created_at", "init_from", "gflop_per_s", "error", "family", "status"}
+            ),
             id=run_id,
             family=options.family,
             status=status.status,
@@ -307,7 +344,7 @@ def shown_options(options: Options) -> dict[str, Any]:
     return options.model_dump(mode="json", exclude=HIDDEN_OPTIONS)
 
 
-def _as_large_as(request: Request, model: Model) -> Request:
+def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
     """The request with the sizes of the model that it starts from.
 
     Raises:
@@ -316,6 +353,10 @@ def _as_large_as(request: Request, model: Model) -> Request:
     family = "cyclegan" if isinstance(request, CycleGANRequest) else "stargan_v2"
     if model.card.family != family:
         raise BadRequest(f"init_from: {model.name!r} is a model of the family {model.card.family}, not {family}.")
+    if family == "stargan_v2" and len(model.card.domains) != num_domains:
+        raise BadRequest(
+            f"init_from: {model.name!r} has {len(model.card.domains)} domains, the data set {num_domains}."
+        )
     sizes: Mapping[str, Any] = {
         name: value for name, value in model.card.network.items() if name in type(request).model_fields
     }
@@ -332,7 +373,7 @@ def _as_large_as(request: Request, model: Model) -> Request:
 def _check_machine(trainer: TrainerReport, options: Options, memory_mb: int) -> None:
     """Refuse what the machine that trains cannot hold."""
     if trainer.gpu_memory_mb:
-        has, what = min(trainer.gpu_memory_mb) - options.reserved_mb, "the trainer's GPU"
+        has, what = min(trainer.gpu_memory_mb) - trainer.reserved_mb, "the trainer's GPU"
         processes, of = len(trainer.gpu_memory_mb), "GPUs"
     else:
         has, what = trainer.memory_mb // options.gpus, "each process of the trainer"

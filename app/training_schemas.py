@@ -135,7 +135,8 @@ class Publication(BaseModel):
         Literal["AtoB", "BtoA"] | None, Field(description="of a CycleGAN: which of its generators; default AtoB")
     ] = None
     step: Annotated[
-        int | Literal["last", "best"], Field(description="which checkpoint: its step, the `last` or the `best`")
+        Annotated[int, Field(strict=True)] | Literal["last", "best"],
+        Field(description="which checkpoint: its step, the `last` or the `best`"),
     ] = "last"
     description: Annotated[str | None, Field(max_length=2000, description="for the model's card")] = None
     licence: Annotated[str | None, Field(max_length=500, description="for the model's card")] = None

@@ -3,6 +3,7 @@
 Never extracts to a path that the archive names: its pictures are handed out one by one.
 """
 
+import os
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from models.datasets import HELD_OUT, SUFFIXES, Layout
 
 MAX_RATIO = 200  # uncompressed to compressed; photos compress to no less than a half again
 SMALL_BYTES = 1 << 20  # below that a high ratio is harmless
-MAX_NAME = 100  # characters of a domain's or a picture's name
+MAX_NAME = 100  # bytes of a domain's name
 
 _ENCRYPTED = 0x1
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -58,14 +59,15 @@ class Archive:
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ArchiveError(f"The archive is not a zip file that can be read: {error}.") from error
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        if len(infos) > limits.files:
-            raise ArchiveError(f"The archive has {len(infos):,} files; at most {limits.files:,} are taken.")
+        entries = self._zip.infolist()
+        if len(entries) > limits.files:
+            raise ArchiveError(f"The archive has {len(entries):,} files; at most {limits.files:,} are taken.")
+        infos = [info for info in entries if not info.is_dir()]
         for info in infos:
             _check(info)
         total = sum(info.file_size for info in infos)
@@ -83,8 +85,8 @@ class Archive:
             ArchiveError: it is damaged, or larger than a picture may be.
         """
         declared = member.info.file_size
-        if declared > self._limits.file_bytes:
-            raise ArchiveError(f"has {declared:,} bytes; a picture may have {self._limits.file_bytes:,}")
+        if declared > self.limits.file_bytes:
+            raise ArchiveError(f"has {declared:,} bytes; a picture may have {self.limits.file_bytes:,}")
         try:
             with self._zip.open(member.info) as file:
                 data = file.read(declared + 1)
@@ -118,7 +120,8 @@ def _check(info: zipfile.ZipInfo) -> None:
 
 
 def _is_clutter(name: str) -> bool:
-    return any(part in _CLUTTER or part.startswith(".") for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return not parts or any(part in _CLUTTER or part.startswith(".") for part in parts)
 
 
 def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[Member], list[str]]:
@@ -155,7 +158,7 @@ def _place(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] |
         return None
     if len(parts) == 2 and parts[0] in ("trainA", "trainB", "testA", "testB"):
         return ("train" if parts[0].startswith("train") else "held out"), parts[0][-1]
-    if len(parts) == 3 and parts[0] in ("train", *HELD_OUT) and len(parts[1]) <= MAX_NAME:
+    if len(parts) == 3 and parts[0] in ("train", *HELD_OUT) and len(os.fsencode(parts[1])) <= MAX_NAME:
         return ("train" if parts[0] == "train" else "held out"), parts[1]
     return None
 

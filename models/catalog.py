@@ -141,7 +141,8 @@ class Catalog:
             UnknownModel: there is none.
             CatalogError: its model.json cannot be read; the message says why.
         """
-        folders = [root / name for root in self._roots()] if _NAME.fullmatch(name) else []
+        # Resolved once: another version may be behind a published model's link at the next look.
+        folders = [(root / name).resolve() for root in self._roots()] if _NAME.fullmatch(name) else []
         cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
         if not cards:
             raise UnknownModel(name, self.names())
@@ -180,7 +181,6 @@ class Catalog:
         return self.models_dir, self.weights_dir
 
     def _card(self, path: Path) -> ModelCard:
-        path = path.parent.resolve() / path.name  # of a published model's version
         modified_ns = path.stat().st_mtime_ns
         cached = self._read.get(path)
         if cached is None or cached[0] != modified_ns:

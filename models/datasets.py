@@ -6,20 +6,23 @@
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 INFO_FILE = "dataset.json"
 PREVIEW_FILE = "preview.jpg"
+REMOVED = ".removed-"
 HELD_OUT = ("val", "test")
 LEAST_PICTURES = 2  # in a domain
 THUMBNAIL_PX = 128
+SHOWN_DOMAINS = 100  # in a preview, which no file could hold at any height
 SHOWN = 8  # pictures of each domain in a preview
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -36,6 +39,13 @@ class UnknownDataset(Exception):
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"There is no data set {name[:100]!r}. Data sets: {', '.join(known) or 'none'}.")
+
+
+class DatasetInUse(Exception):
+    """Runs that have not ended train on it."""
+
+    def __init__(self, name: str, using: list[str]) -> None:
+        super().__init__(f"{name!r} is in use by the training runs {', '.join(using)}; stop them first.")
 
 
 class DomainInfo(BaseModel):
@@ -129,15 +139,18 @@ def describe(root: Path) -> DatasetInfo:
 def contact_sheet(root: Path) -> Image.Image:
     """A row of thumbnails for each domain, of evenly chosen pictures to train with."""
     rows = []
-    for folder in domain_folders(root).values():
+    for folder in list(domain_folders(root).values())[:SHOWN_DOMAINS]:
         pictures = list_pictures(folder)
         rows.append(pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN])
     sheet = Image.new("RGB", (SHOWN * THUMBNAIL_PX, len(rows) * THUMBNAIL_PX), "white")
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
-            with Image.open(path) as image:
-                image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
-                thumbnail = image.convert("RGB")
+            try:
+                with Image.open(path) as image:
+                    image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
+                    thumbnail = image.convert("RGB")
+            except OSError:
+                continue  # an operator's folder may hold anything; its place stays white
             thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
     return sheet
@@ -185,9 +198,10 @@ class DatasetStore:
         if not valid_name(name) or not path.is_dir():
             raise UnknownDataset(name, self.names())
         try:
-            return DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
-        except FileNotFoundError:
+            info = DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
+        except (OSError, ValidationError):
             return describe(path)
+        return info.model_copy(update={"name": name})  # an operator may have renamed the folder
 
     def preview(self, name: str) -> Path | Image.Image:
         """The stored contact sheet, or a fresh one of an operator's folder."""
@@ -195,14 +209,25 @@ class DatasetStore:
         stored = self.path(name) / PREVIEW_FILE
         return stored if stored.is_file() else contact_sheet(self.path(name))
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, users: Callable[[], list[str]]) -> None:
         """Take a data set away; it vanishes at once, whole.
+
+        Args:
+            users: runs that need it, asked when it is out of sight, so that none can begin meanwhile.
 
         Raises:
             UnknownDataset: there is none of this name.
+            DatasetInUse: there are such runs; it is back in its place.
         """
         self.get(name)
-        doomed = self.root / f".removed-{name}"
+        doomed = self.root / f"{REMOVED}{uuid4().hex}"
+        try:
+            self.path(name).rename(doomed)
+        except FileNotFoundError:
+            raise UnknownDataset(name, self.names()) from None
+        if using := users():
+            doomed.rename(self.path(name))
+            raise DatasetInUse(name, using)
+        if doomed.is_symlink():
+            doomed.unlink()
         shutil.rmtree(doomed, ignore_errors=True)
-        self.path(name).rename(doomed)
-        shutil.rmtree(doomed)

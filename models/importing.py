@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import re
+import resource
 import sys
 import time
 import warnings
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel
 
@@ -34,6 +36,8 @@ from models.datasets import (
 )
 
 LEAST_SIDE_PX = 16
+MEMORY_BYTES = 4 << 30  # of the process of an import, whatever an archive holds
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "MPO")  # others have readers that strangers should not reach
 SAY_EVERY_S = 0.2
 KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
@@ -52,6 +56,7 @@ class NameTaken(Exception):
 class _Findings:
     """What was seen so far."""
 
+    numbered: dict[Path, int] = field(default_factory=dict)  # place → how many files were to be there
     by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     rejected: list[Rejected] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -68,12 +73,17 @@ def import_archive(
     limits: Limits,
     max_pixels: int,
     on_progress: Callable[[float], None],
-) -> DatasetInfo:
+    wanted: Callable[[], bool] = lambda: True,
+) -> DatasetInfo | None:
     """Make the archive the data set ``name``, which appears at once when everything is in place.
 
     Args:
         workplace: a folder of its own, on the store's file system, that the caller removes afterwards.
         on_progress: told of the share done, 0 to 1, at each picture.
+        wanted: asked once, when nothing is left but to let it appear.
+
+    Returns:
+        What was made; None if it was not wanted any more.
 
     Raises:
         ArchiveError, DatasetError: it is refused.
@@ -101,6 +111,8 @@ def import_archive(
     info = _summary(name, archive.layout, findings)
     (root / INFO_FILE).write_text(info.model_dump_json(indent=1))
     contact_sheet(root).save(root / PREVIEW_FILE, quality=90)
+    if not wanted():
+        return None
     target = store.path(name)
     try:
         os.rename(root, target)  # onto a folder that is there it fails, unless that is empty
@@ -123,10 +135,11 @@ def _take(archive: Archive, member: Member, root: Path, findings: _Findings, max
     folder = root / _folder(archive.layout, member)
     folder.mkdir(parents=True, exist_ok=True)
     stem = _UNSAFE.sub("_", Path(member.name).stem).strip("._")[:100] or "picture"
-    target = folder / f"{stem}{suffix}"
-    number = 1
-    while target.exists():
-        number += 1
+    place = folder / f"{stem}{suffix}"
+    number = findings.numbered[place] = findings.numbered.get(place, 0) + 1
+    target = place if number == 1 else folder / f"{stem}-{number}{suffix}"
+    while target.exists():  # a file that has such a name of its own
+        number = findings.numbered[place] = number + 1
         target = folder / f"{stem}-{number}{suffix}"
     target.write_bytes(data)
     count = findings.counts.setdefault(member.domain, DomainInfo(train=0))
@@ -137,6 +150,8 @@ def _take(archive: Archive, member: Member, root: Path, findings: _Findings, max
     findings.by_pixels[digest].append(member.info.filename)
     findings.sizes.append(size)
     findings.nbytes += len(data)
+    if findings.nbytes > archive.limits.total_bytes:  # pictures that are kept as PNG may grow
+        raise ArchiveError(f"The pictures come to more than {archive.limits.total_bytes >> 20:,} MiB.")
 
 
 def _folder(layout: Layout, member: Member) -> str:
@@ -156,7 +171,7 @@ def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int],
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise ValueError(f"has {width * height:,} pixels; at most {max_pixels:,} are taken")
@@ -166,6 +181,8 @@ def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int],
                 plain = shown.size == image.size and image.mode == "RGB" and image.format in KEPT_AS_THEY_ARE
                 image_format = str(image.format)
                 plain = plain and image.getexif().get(0x0112, 1) == 1
+                if shown.mode.startswith("I"):  # 16 bits of grey, of which RGB has the upper 8
+                    shown = Image.fromarray((np.asarray(shown).astype(np.uint32) >> 8).astype(np.uint8))
                 rgb = shown.convert("RGB")
     except ValueError as error:
         if str(error).startswith(("has ", "is ")):
@@ -214,13 +231,20 @@ class Line(BaseModel):
     """What it says, a JSON document a line: how far it is, or why it gave up. The last progress is 1."""
 
     progress: float | None = None
+    ready: bool = False  # all is in place; it waits for a line in its standard input before the data set appears
     refused: str | None = None
     taken: bool = False  # the name is
+
+
+def _wanted() -> bool:
+    print(Line(ready=True).model_dump_json(), flush=True)
+    return bool(sys.stdin.readline())
 
 
 def main() -> None:
     """Import what standard input orders. A process of its own: a hostile picture costs nobody else anything."""
     order = Order.model_validate_json(sys.stdin.readline())
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     said_at = 0.0
 
     def say(share: float) -> None:
@@ -238,6 +262,7 @@ def main() -> None:
             limits=order.limits,
             max_pixels=order.max_pixels,
             on_progress=say,
+            wanted=_wanted,
         )
     except (ArchiveError, DatasetError) as error:
         print(Line(refused=str(error)).model_dump_json(), flush=True)

@@ -3,12 +3,17 @@
 Swapping the link puts another version into service at once and whole; a worker sees it at its next picture.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 from models.catalog import Catalog, ModelCard
+
+BEFORE_FILE = "before"  # in a version's folder: the number of the one that it took the place of
 
 
 class NameTaken(Exception):
@@ -35,7 +40,11 @@ class Versions:
     def current(self, name: str) -> int | None:
         """The version in service; None for a model that was not published here."""
         link = self._models / name
-        return int(link.readlink().name) if link.is_symlink() else None
+        if not link.is_symlink():
+            return None
+        target = link.readlink()
+        ours = target.name.isdigit() and target.parent.name == name and target.parent.parent.name == self._root.name
+        return int(target.name) if ours else None
 
     def add(self, name: str, write: Callable[[Path, int], ModelCard]) -> ModelCard:
         """Put a new version into service.
@@ -46,37 +55,53 @@ class Versions:
         Raises:
             NameTaken: a model that ships or was fetched has this name.
         """
-        if self.current(name) is None and name in self._catalog.names():
-            raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
-        (self._root / name).mkdir(parents=True, exist_ok=True)
-        number = max(self.of(name), default=0) + 1
-        part = self._root / name / f".{number}.{os.getpid()}"
-        try:
-            card = write(part, number)
-            part.rename(self._root / name / str(number))
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        self._serve(name, number)
-        return card
+        with self._held(name):
+            current = self.current(name)
+            if current is None and (name in self._catalog.names() or (self._models / name).is_symlink()):
+                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
+            number = max(self.of(name), default=0) + 1
+            part = self._root / name / f".{uuid4().hex}"
+            try:
+                card = write(part, number)
+                if current is not None:
+                    (part / BEFORE_FILE).write_text(str(current))
+                part.rename(self._root / name / str(number))
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    (self._root / name).rmdir()  # if nothing was ever published
+            self._serve(name, number)
+            return card
 
     def roll_back(self, name: str) -> int:
-        """Put the version before the one in service into service, and return its number.
+        """Put the version that was in service before into service again, and return its number.
 
         Raises:
-            NoVersion: the model was not published here, or there is none before.
+            NoVersion: the model was not published here, or there was none before.
         """
-        current = self.current(name)
-        if current is None:
+        if self.current(name) is None:
             raise NoVersion(f"{name!r} was not published here, so it has no versions.")
-        before = [number for number in self.of(name) if number < current]
-        if not before:
-            raise NoVersion(f"{name!r} is at version {current}, its first; there is none to go back to.")
-        self._serve(name, before[-1])
-        return before[-1]
+        with self._held(name):
+            current = self.current(name)
+            try:
+                before = int((self._root / name / str(current) / BEFORE_FILE).read_text())
+            except FileNotFoundError:
+                message = f"{name!r} is at version {current}; no other was in service before it."
+                raise NoVersion(message) from None
+            self._serve(name, before)
+            return before
+
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """Let one change of a model's versions be made at a time, whichever process makes it."""
+        locks = self._root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _serve(self, name: str, number: int) -> None:
         self._models.mkdir(parents=True, exist_ok=True)
-        part = self._models / f".{name}.{os.getpid()}"
-        part.unlink(missing_ok=True)
+        part = self._models / f".{uuid4().hex}"
         part.symlink_to(Path(os.path.relpath(self._root / name / str(number), self._models)))
         part.replace(self._models / name)

@@ -78,6 +78,16 @@ def _lying_about_its_sizes() -> bytes:
     return bytes(data)
 
 
+def _of_a_later_version() -> bytes:
+    """Its files ask for a version of zip that there is none of."""
+    data = bytearray(zipped(unpaired()))
+    start = data.find(b"PK\x01\x02")
+    while start >= 0:
+        data[start + 6] = 255
+        start = data.find(b"PK\x01\x02", start + 4)
+    return bytes(data)
+
+
 def _damaged() -> bytes:
     """The stored bytes of every file are not those that its checksum is of."""
     return zipped(unpaired()).replace(b"\xff\xd8\xff", b"\xff\xd8\xfe")
@@ -89,6 +99,7 @@ GOOD = {
     "named domains": zipped(domains("cat", "dog", "wild")),
     "compressed": zipped(domains("cat", "dog"), zipfile.ZIP_DEFLATED),
     "with clutter": zipped(unpaired() | {"__MACOSX/trainA/._0.jpg": b"x", ".DS_Store": b"x", "README.md": b"hello"}),
+    "with a file named .": zipped(unpaired() | {".": b"x"}),
 }
 
 _BOMB = bytes(64 << 20)
@@ -108,6 +119,7 @@ BAD = {  # what → (archive, words of the answer)
     "a bomb": (zipped(unpaired() | {"trainA/bomb.jpg": _BOMB}, zipfile.ZIP_DEFLATED), "times its size"),
     "lies about sizes": (_lying_about_its_sizes(), "would"),
     "damaged": (_damaged(), "damaged"),
+    "of a later version": (_of_a_later_version(), "not a zip"),
     "too many files": (zipped({f"x/{n}": b"" for n in range(200_001)}), "files"),
     "no layout": (zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
     "two folders deep": (zipped(unpaired(top="a/b/")), "No layout"),

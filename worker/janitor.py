@@ -22,7 +22,7 @@ from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
 from worker.pictures import input_key
 from worker.queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
-from worker.training_queue import rq_training_queue
+from worker.training_queue import TrainerReport, rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
@@ -94,6 +94,7 @@ class Janitor:
             self._end_leases()
         worker.register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, worker_name)
+        self.connection.hdel(contract.TRAINERS, worker_name)
         return len(executions)
 
     @staticmethod
@@ -139,6 +140,7 @@ class Janitor:
         for job_id, job in zip(claimants, fetch_jobs(self.connection, claimants), strict=True):
             if job is None or job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED):
                 self.connection.hdel(contract.CLAIMS, job_id)
-        for name, report in self.connection.hgetall(contract.WORKERS).items():
-            if WorkerReport.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
-                self.connection.hdel(contract.WORKERS, name)
+        for reports, kind in ((contract.WORKERS, WorkerReport), (contract.TRAINERS, TrainerReport)):
+            for name, report in self.connection.hgetall(reports).items():
+                if kind.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
+                    self.connection.hdel(reports, name)

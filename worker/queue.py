@@ -146,7 +146,9 @@ class InferenceQueue:
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
         with translating_errors():
-            return [self._state(job) if job else None for job in fetch_jobs(self.connection, job_ids)]
+            jobs = fetch_jobs(self.connection, job_ids)
+            # Attempts at training runs are jobs too, but of another queue and with a truth of their own.
+            return [self._state(job) if job and job.origin == self._queue.name else None for job in jobs]
 
     def state(self, job_id: str) -> JobState | None:
         return self.states([job_id])[0]
@@ -208,7 +210,7 @@ class InferenceQueue:
         """
         found = fetch_jobs(self.connection, [job_id])[0]
         pipe.multi()
-        if found is None or self._state(found).status.ended:
+        if found is None or found.origin != self._queue.name or self._state(found).status.ended:
             return
         found.set_status(JobStatus.CANCELED, pipeline=pipe)
         pipe.hset(found.key, "ended_at", utcformat(now()))

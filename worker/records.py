@@ -53,6 +53,8 @@ class Record:
 
     def _end(self, rq_status: JobStatus, status: Status) -> None:
         with translating_errors():
+            if self._connection.hget(self._job.key, "status") == JobStatus.CANCELED.value.encode():
+                return
             self._job.ended_at = now()
             self._job.set_status(rq_status)
             self._job.save(include_meta=False, include_result=False)

@@ -99,7 +99,7 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
     connection = connect(redis_url, patience_s=PATIENCE_S)
     name = trainer_name(os.getpid())
     over = threading.Event()
-    reports = threading.Thread(target=_report, args=(connection, name, over), daemon=True, name="reports")
+    reports = threading.Thread(target=_report, args=(connection, name, reserved_mb, over), daemon=True, name="reports")
     reports.start()
     worker = TrainWorker(
         [rq_training_queue(connection)],
@@ -122,7 +122,7 @@ def trainer_name(pid: int) -> str:
     return f"doppel-trainer-{socket.gethostname()}-{pid}"
 
 
-def _report(connection: redis.Redis, name: str, over: threading.Event) -> None:
+def _report(connection: redis.Redis, name: str, reserved_mb: int, over: threading.Event) -> None:
     """Report this trainer alive until it is over."""
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     gpus = _gpu_memory_mb()
@@ -134,6 +134,7 @@ def _report(connection: redis.Redis, name: str, over: threading.Event) -> None:
             memory_mb=memory_mb,
             gpu_memory_mb=gpus,
             cores=os.cpu_count() or 1,
+            reserved_mb=reserved_mb,
             seen_at=time.time(),
         )
         try:
@@ -153,7 +154,7 @@ def _gpu_memory_mb() -> list[int]:
     return [int(line) for line in answer.stdout.split() if line.isdigit()]
 
 
-def train(run: str) -> None:
+def train(run: str, attempt: int) -> None:
     """One attempt at a run, in the process that RQ made for it.
 
     However it ends, its folder says so, and RQ has nothing to try again. SIGTERM ends it with a checkpoint and puts it
@@ -164,7 +165,11 @@ def train(run: str) -> None:
         folder = RunStore(context.data_dir).folder(run)
     except UnknownRun:
         return  # removed while it waited
-    if folder.stop_requested or is_held(folder.path):
+    status = read_status(folder.path)
+    # Stopped while it waited; or an attempt that ended just before its trainer died, or was overtaken by another.
+    if folder.stop_requested or status is None or status.status.ended or status.attempts != attempt:
+        return
+    if is_held(folder.path):
         return
     shutting_down = False
 
@@ -187,15 +192,16 @@ def train(run: str) -> None:
             process.terminate()
         code = process.wait()
     status = read_status(folder.path)
-    if status is None:
-        return
+    if status is None or status.attempts != attempt:
+        return  # removed, or resumed already
     if shutting_down and status.status is RunState.STOPPED and not folder.stop_requested:
         _go_on_later(context, run, folder.path, status)
-    elif not status.status.ended:
+    elif status.status is RunState.RUNNING and not is_held(folder.path):
         status.status = RunState.FAILED
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         status.error = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
-        write_status(folder.path, status)
+        with contextlib.suppress(OSError):  # on a full disk the API tells that nobody trains any more
+            write_status(folder.path, status)
 
 
 def _go_on_later(context: Context, run: str, folder: Path, status: RunStatus) -> None:

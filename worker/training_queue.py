@@ -23,6 +23,7 @@ class TrainerReport(BaseModel):
     memory_mb: int  # of the machine
     gpu_memory_mb: list[int]  # of each GPU; empty on a machine without
     cores: int
+    reserved_mb: int = 0  # of each GPU, that a training leaves to others
     seen_at: float  # Unix time, seconds
 
 
@@ -48,7 +49,7 @@ class TrainingQueue:
         with translating_errors():
             self._queue.enqueue(
                 contract.TRAIN,
-                kwargs={"run": run_id},
+                kwargs={"run": run_id, "attempt": attempt},
                 job_id=attempt_id(run_id, attempt),
                 job_timeout=-1,
                 retry=Retry(max=contract.MAX_TRIES - 1),  # of a trainer that died; what a run does wrong ends it

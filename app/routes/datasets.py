@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.errors import BadRequest, Conflict, Unavailable
+from app.errors import BadRequest, Conflict, NotReady, Unavailable
 from app.routes import answers, fields
 from app.schemas import Job
 from app.training_schemas import DatasetDetails
 from app.work import outcome_of
-from models.datasets import DatasetInfo, UnknownDataset, valid_name
+from models.datasets import DatasetInfo, DatasetInUse, UnknownDataset, valid_name
 from worker.contract import Failure, Status
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -67,8 +67,12 @@ async def upload_dataset(
     state = await run_in_threadpool(services.queue.state, record.id)
     if state is None:
         raise Unavailable("The queue lost this job. Send the archive again.")
+    if event is not None and state.status is Status.CANCELED:
+        raise NotReady("The import was canceled while it was waited for.")
     if event is not None and state.status is Status.FAILED:
         assert state.error is not None
+        if state.error.title == "import failed":
+            raise Unavailable(state.error.detail)
         raise (Conflict if state.error.title == "name taken" else BadRequest)(state.error.detail)
     if event is not None and state.status is Status.SUCCEEDED:
         response.headers["Location"] = f"/datasets/{name}"
@@ -119,6 +123,7 @@ def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
 @router.delete("/{name}", status_code=204, summary="Remove a data set", responses=answers.problems(404, 409, 422))
 def remove_dataset(services: ServicesDep, dataset: DatasetDep) -> None:
     """Not while a run trains on it, or waits to."""
-    if using := services.runs.using(dataset.name):
-        raise Conflict(f"{dataset.name!r} is in use by the training runs {', '.join(using)}; stop them first.")
-    services.datasets.remove(dataset.name)
+    try:
+        services.datasets.remove(dataset.name, users=lambda: services.runs.using(dataset.name))
+    except DatasetInUse as error:
+        raise Conflict(str(error)) from error

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from app.training_schemas import (
 )
 from models.training.options import CycleGANOptions
 from models.training.publication import PublicationError, publish
-from models.training.run_folder import RunFolder
+from models.training.run_folder import MetricsTail
 from models.versions import NameTaken
 
 POLL_S = 0.5
@@ -78,14 +79,13 @@ def _start(services: Services, request: Request, dry_run: bool) -> Response:
 
 def _queued(services: Services, run_id: str) -> Response:
     run = services.runs.view(run_id)
-    headers = {"Location": run.links["self"], "X-Job-Id": run.id}
-    return JSONResponse(run.model_dump(mode="json"), status_code=202, headers=headers)
+    return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
 @router.get("", summary="All training runs", responses=answers.problems(503))
 def list_runs(services: ServicesDep) -> list[TrainingRun]:
     """Newest first. They outlive the queue and every restart, until they are removed."""
-    return [services.runs.view(run_id) for run_id in services.runs.store.ids()]
+    return services.runs.all()
 
 
 @router.get("/{id}", summary="A training run", responses=answers.problems(404, 503))
@@ -186,13 +186,15 @@ async def read_events(
     A listener that comes back with `Last-Event-ID` gets what it missed, thinned if that is much.
     """
     folder = services.runs.store.folder(run.id)
-    tail = _Tail(folder, after_step=int(last_event_id) if last_event_id and last_event_id.isdigit() else 0)
-    seen_samples = {step for step in run.samples if step <= tail.step}
-    seen_alarms = {alarm.detail for alarm in run.alarms if alarm.step <= tail.step}
+    known = last_event_id is not None and re.fullmatch("[0-9]{1,15}", last_event_id)
+    tail = MetricsTail(folder, after_step=int(last_event_id) if last_event_id and known else 0)
+    # Those of that very step may not have been sent yet.
+    seen_samples = {step for step in run.samples if step < tail.step}
+    seen_alarms = {alarm.detail for alarm in run.alarms if alarm.step < tail.step}
     status: Any = None
     while True:
         run = await run_in_threadpool(services.runs.view, run.id)
-        for record in await run_in_threadpool(tail.read):
+        for record in curves.thinned(await run_in_threadpool(tail.read), MAX_REPLAYED):
             yield ServerSentEvent(data=record, event="metrics", id=str(int(record["step"])))
         for alarm in run.alarms:
             if alarm.detail not in seen_alarms:
@@ -208,20 +210,6 @@ async def read_events(
         if run.status.ended:
             return
         await asyncio.sleep(POLL_S)
-
-
-class _Tail:
-    """The metrics that were added since one last looked."""
-
-    def __init__(self, folder: RunFolder, *, after_step: int) -> None:
-        self._folder = folder
-        self.step = after_step
-
-    def read(self) -> list[dict[str, float]]:
-        records = curves.thinned(list(self._folder.metrics(after_step=self.step)), MAX_REPLAYED)
-        if records:
-            self.step = int(records[-1]["step"])
-        return records
 
 
 @router.post("/{id}/stop", status_code=202, summary="Stop a run", responses=answers.problems(404, 409, 503))
@@ -279,6 +267,8 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
                 **told,
             ),
         )
+    except FileNotFoundError as error:
+        raise Conflict("The checkpoint was dropped for a newer one just now; ask again.") from error
     except (PublicationError, NameTaken) as error:
         raise Conflict(str(error)) from error
     response.headers["Location"] = f"/models/{asked.name}"

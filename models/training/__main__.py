@@ -18,7 +18,7 @@ from tqdm import tqdm
 from models.training import distributed
 from models.training.attempt import REASONS, attempt
 from models.training.loop import CannotWrite, Diverged, Losses
-from models.training.run_folder import RunFolder
+from models.training.run_folder import RunFolder, RunFolderError
 from models.training.status import RunBusy
 
 LOG_EVERY_S = 10.0
@@ -29,7 +29,8 @@ log = logging.getLogger("doppel.training")
 class Display:
     """A progress bar on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, first_step: int) -> None:
+    def __init__(self, first_step: int, batch_size: int) -> None:
+        self._batch_size = batch_size
         self._bar: tqdm[None] | None = None
         self._first_step = first_step
         self._logged_at = 0.0
@@ -40,7 +41,8 @@ class Display:
             if self._bar is None:
                 self._bar = tqdm(total=total_steps, initial=self._first_step, unit="step", dynamic_ncols=True)
             self._bar.update(step - self._bar.n)
-            self._bar.set_postfix(named, refresh=False)
+            rate = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
+            self._bar.set_postfix({"images/s": f"{rate:.1f}", **named}, refresh=False)
         elif time.monotonic() - self._logged_at > LOG_EVERY_S or step == total_steps:
             self._logged_at = time.monotonic()
             log.info("step %d of %d: %s", step, total_steps, ", ".join(f"{k} {v}" for k, v in named.items()))
@@ -60,8 +62,9 @@ def run(folder: Path, quality_dir: Path | None = None, **place: Any) -> None:
 
     signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, request_stop)
-    checkpoints = RunFolder(folder).checkpoints()
-    display = Display(int(checkpoints[-1].stem) if checkpoints else 0)
+    run_folder = RunFolder(folder)
+    checkpoints = run_folder.checkpoints()
+    display = Display(int(checkpoints[-1].stem) if checkpoints else 0, run_folder.options().batch_size)
     try:
         ended = attempt(
             folder, on_progress=display.show, should_stop=lambda: stopping, quality_dir=quality_dir, place=place
@@ -69,6 +72,13 @@ def run(folder: Path, quality_dir: Path | None = None, **place: Any) -> None:
     finally:
         display.close()
     log.info("the run has %s", ended)
+
+
+def _device(folder: Path) -> str:
+    try:
+        return RunFolder(folder).options().device
+    except (RunFolderError, ValueError):
+        return "cpu"  # what is wrong is said when the run begins
 
 
 def main() -> int:
@@ -81,7 +91,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    distributed.join()
+    distributed.join(arguments.device or _device(arguments.run_dir))
     try:
         place = {"device": arguments.device, "reserved_mb": arguments.reserved_mb}
         run(

@@ -114,7 +114,8 @@ def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | 
 def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
     """Note what is known now, and forget what an attempt that was cut off had said of later steps."""
     status = reporter.status
-    status.step = loop.step
+    status.last_checkpoint = loop.step or None
+    status.smoothed = loop.smoothed
     status.total_steps = planned.total_steps
     status.domains = planned.domains
     status.device = str(planned.device)
@@ -124,8 +125,7 @@ def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
         name: sum(parameter.numel() for parameter in network.parameters())
         for name, network in planned.trainer.networks.items()
     }
-    reporter.write()
-    reporter.paused()
+    reporter.begin(loop.step)
     log.info("training on %s from step %d of %d", planned.device, loop.step, planned.total_steps)
 
 

@@ -42,14 +42,14 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         folders = domain_folders(root)
         if len(folders) != 2:
             raise DatasetError(
-                f"{root} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, "
+                f"{root.name} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, "
                 "or two of train/<domain>/"
             )
         # Of named domains the first in the alphabet is A.
         self.paths = {domain: list_pictures(folder) for domain, folder in zip("AB", folders.values(), strict=True)}
         for folder, paths in zip(folders.values(), self.paths.values(), strict=True):
             if not paths:
-                raise DatasetError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+                raise DatasetError(f"{folder.name} holds no pictures ({', '.join(sorted(SUFFIXES))})")
         self.domains = list(folders)
         held_out = held_out_folders(root)
         self._held_out = {

@@ -19,12 +19,19 @@ T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
-def join() -> None:
-    """Meet the other processes, if ``torchrun`` started several."""
+def join(device: str = "auto") -> None:
+    """Meet the other processes, if ``torchrun`` started several.
+
+    Args:
+        device: that the run was told to train on; on a CPU the processes talk by gloo, on a GPU each by NCCL.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if sys.platform == "linux":  # a torchrun that is killed takes none of its children along
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        on_gpus = torch.cuda.is_available() and device not in ("cpu", "mps")
+        if on_gpus:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if on_gpus else "gloo")
 
 
 def leave() -> None:

@@ -1,10 +1,11 @@
 """Judging generators on pictures they were not trained on: cycle errors, and distances where their network is at hand.
 
 FID and KID compare features of an Inception network, LPIPS those of another; their weights are not ours to ship. The
-package torch-fidelity (the extra ``quality``) computes them where it is installed and ``DOPPEL_QUALITY_DIR``'s file of
-Inception weights is there; elsewhere the figures are said to be not available, and why.
+package torch-fidelity (the extra ``quality``) computes them where it is installed and the file of Inception weights is
+in the folder that a run is given; elsewhere the figures are said to be not available, and why.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ import torch
 from models.training.status import Quality
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
+log = logging.getLogger("doppel.training")
+
 DISTANCES = ("FID", "KID")
 LEAST_PICTURES = 2
 
@@ -35,8 +38,12 @@ def quality(evaluation: Evaluation, step: int, quality_dir: Path | None) -> Qual
     why = _why_not(quality_dir)
     if why is None:
         assert quality_dir is not None
-        for domain, generated in evaluation.generated.items():
-            figures |= _distances(domain, generated, evaluation.real[domain], quality_dir / INCEPTION_FILE)
+        try:
+            for domain, generated in evaluation.generated.items():
+                figures |= _distances(domain, generated, evaluation.real[domain], quality_dir / INCEPTION_FILE)
+        except Exception as error:  # a figure that cannot be taken is no reason to end a run
+            log.warning("no distances were measured", exc_info=True)
+            why = f"torch-fidelity failed: {error}"
     not_available = {} if why is None else dict.fromkeys(DISTANCES, why)
     not_available["LPIPS"] = "no package here carries its network's weights"
     rounded = {name: round(value, 5) for name, value in figures.items() if math.isfinite(value)}

@@ -51,10 +51,12 @@ class LabelledPictures(Dataset[GuidedBatch]):
         self.domains = list(folders)
         self.paths = [list_pictures(folder) for folder in folders.values()]
         if len(folders) < 2:
-            raise DatasetError(f"{root} has neither train/<domain>/ for two domains or more, nor trainA/ and trainB/")
+            raise DatasetError(
+                f"{root.name} has neither train/<domain>/ for two domains or more, nor trainA/ and trainB/"
+            )
         for name, paths in zip(folders, self.paths, strict=True):
             if len(paths) < 2:
-                raise DatasetError(f"{folders[name]} holds {len(paths)} pictures; a domain needs 2 at least")
+                raise DatasetError(f"{name} holds {len(paths)} pictures; a domain needs 2 at least")
         held_out = held_out_folders(root)
         self._held_out = [list_pictures(held_out[name]) if name in held_out else [] for name in folders]
         self.has_held_out = all(self._held_out)

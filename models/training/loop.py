@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from models.architecture import StateDict
+from models.datasets import DatasetError
 from models.pixels import Picture
 from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
@@ -105,6 +106,7 @@ class Loop:
         state = load_checkpoint(run)
         self.step = state["step"] if state else 0
         self._saved = self.step
+        self.smoothed: Losses = state.get("smoothed", {}) if state else {}
         if state:
             trainer.load_state_dict(state["trainer"])
 
@@ -142,8 +144,10 @@ class Loop:
         on_progress: Callable[[int, Losses], None],
         should_stop: Callable[[], bool],
     ) -> None:
+        if self._reporter:
+            self._measure(self._reporter)  # of a checkpoint after which the attempt before was killed
         started = time.perf_counter()
-        for batch in batches(self.step, self._total_steps):
+        for batch in _read(batches(self.step, self._total_steps)):
             losses = distributed.mean(self._trainer.step(batch, progress=self.step))
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
                 raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
@@ -176,18 +180,44 @@ class Loop:
             reporter.paused()
 
     def _save(self) -> None:
-        self._saved = self.step
         if self._reporter is None:
+            self._saved = self.step
             return
-        state = {"step": self.step, "trainer": self._trainer.state_dict()}
-        save_checkpoint(self._run, state, self._trainer.exports())
         status = self._reporter.status
+        state = {"step": self.step, "smoothed": status.smoothed, "trainer": self._trainer.state_dict()}
+        exports = self._trainer.exports()
+        if not all(tensor.isfinite().all() for weights in exports.values() for tensor in weights.values()):
+            raise Diverged(f"Stopped at step {self.step}: weights are beyond float16. {self._last_checkpoint()}")
+        save_checkpoint(self._run, state, exports)
+        self._saved = self.step
         status.last_checkpoint = self.step
-        if self._held_out and self._is_due(self._choices.save_every * self._choices.quality_every):
-            self._reporter.measured(quality(self._trainer.evaluate(self._held_out), self.step, self._quality_dir))
+        self._measure(self._reporter)
         self._run.drop_checkpoints(keep=self._choices.keep_checkpoints, best=status.best_checkpoint)
         self._reporter.write()
         self._reporter.paused()
 
+    def _measure(self, reporter: Reporter) -> None:
+        """Take the figures of a checkpoint, where they are due and were not taken."""
+        known = {said.step for said in reporter.status.quality}
+        due = self.step and self._is_due(self._choices.save_every * self._choices.quality_every)
+        if self._held_out and due and self.step not in known:
+            reporter.measured(quality(self._trainer.evaluate(self._held_out), self.step, self._quality_dir))
+
     def _last_checkpoint(self) -> str:
         return f"The last checkpoint is of step {self._saved}." if self._saved else "There is no checkpoint yet."
+
+
+def _read(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches; a picture that cannot be read is the data set's fault, not the disk's.
+
+    Raises:
+        DatasetError: a picture is missing or damaged.
+    """
+    while True:
+        try:
+            batch = next(batches, None)
+        except OSError as error:
+            raise DatasetError(f"a picture of the data set cannot be read: {error}") from error
+        if batch is None:
+            return
+        yield batch

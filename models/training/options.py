@@ -1,10 +1,13 @@
 """What a training run can be told. Saved whole in the run folder, so that a run can be read and repeated."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_DOMAIN = re.compile(r"\w[\w .-]{0,63}")
 
 
 class RunChoices(BaseModel):
@@ -128,6 +131,15 @@ class StarGANChoices(RunChoices):
         float, Field(ge=0, lt=1, description="share of the moving averages that a step keeps; less for short runs")
     ] = 0.999
     randcrop_prob: Annotated[float, Field(ge=0, le=1, description="how likely a picture is cropped")] = 0.5
+
+    @field_validator("domains")
+    @classmethod
+    def _distinct(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (len(set(value)) < len(value) or not all(map(_DOMAIN.fullmatch, value))):
+            raise ValueError(
+                "the domains' names must differ, and be of up to 64 letters, digits, spaces, '.', '_', '-'"
+            )
+        return value
 
     @field_validator("img_size")
     @classmethod

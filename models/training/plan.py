@@ -85,8 +85,8 @@ def _stargan(options: StarGANOptions) -> Plan:
     )
     if options.domains is not None and len(options.domains) != len(dataset.domains):
         raise DatasetError(
-            f"{len(options.domains)} names are given to domains, but {options.dataset} has {len(dataset.domains)}: "
-            f"{', '.join(dataset.domains)}"
+            f"{len(options.domains)} names are given to domains, but {options.dataset.name} has "
+            f"{len(dataset.domains)}: {', '.join(dataset.domains)}"
         )
     landmarks = _landmarks(options) if options.needs_landmarks else None
     trainer = StarGANTrainer(

@@ -25,10 +25,21 @@ class Reporter:
         self.status = status
         self._batch_size = batch_size
         self._flop_per_step = flop_per_step
-        self._board = SummaryWriter(str(folder), purge_step=status.step + 1)
+        self._board: SummaryWriter | None = None
         self._seconds_per_step: float | None = None
         self._last_step_at = time.monotonic()
         self._written_at = 0.0
+
+    def begin(self, step: int) -> None:
+        """The attempt goes on from this step; what was told TensorBoard of later ones is taken back."""
+        self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
+        self.status.step = step
+        self.write()
+        self.paused()
+
+    def _plot(self, name: str, value: float, step: int) -> None:
+        if self._board is not None:
+            self._board.add_scalar(name, value, step)
 
     def stepped(self, step: int, losses: Losses, rates: Mapping[str, float]) -> None:
         """A step was done."""
@@ -51,7 +62,7 @@ class Reporter:
         if torch.cuda.is_available():
             status.gpu_memory_mb = round(torch.cuda.max_memory_allocated() / 2**20, 1)
         for name, value in {**losses, **rates}.items():
-            self._board.add_scalar(name, value, step)
+            self._plot(name, value, step)
         if moment - self._written_at > WRITE_EVERY_S:
             self.write()
 
@@ -68,7 +79,7 @@ class Reporter:
         ranked = {said.step: next(iter(said.figures.values()), math.inf) for said in self.status.quality}
         self.status.best_checkpoint = min(ranked, key=lambda step: ranked[step])
         for name, value in quality.figures.items():
-            self._board.add_scalar(f"held_out/{name.replace(' ', '_')}", value, quality.step)
+            self._plot(f"held_out/{name.replace(' ', '_')}", value, quality.step)
         self.write()
 
     def paused(self) -> None:
@@ -82,7 +93,8 @@ class Reporter:
         self.status.eta_s = 0.0 if state is RunState.SUCCEEDED else None
         self.status.finished_at = now()
         self.write()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
     def write(self) -> None:
         self._written_at = time.monotonic()

@@ -76,13 +76,20 @@ class RunFolder:
         """Forget metrics and samples later than ``step``, which a resumed run will produce again."""
         if self.metrics_file.exists():
             part = self.metrics_file.with_suffix(".part")
-            with self.metrics_file.open() as file, part.open("w") as kept:
+            with self.metrics_file.open() as file, part.open("w") as shortened:
                 # A line that a crash cut short is later than any checkpoint, hence dropped too.
-                kept.writelines(line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step)
+                shortened.writelines(line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step)
             part.replace(self.metrics_file)
         for later in self.samples():
             if later > step:
                 self.sample_path(later).unlink()
+        kept = {path.stem for path in self.checkpoints()}
+        for exported in (self.path / "exports").glob("*"):
+            if exported.name not in kept:  # of a checkpoint that a kill cut short
+                shutil.rmtree(exported, ignore_errors=True)
+        for folder in ("checkpoints", "samples"):
+            for part in (self.path / folder).glob("*.part"):
+                part.unlink()
 
     def append_metrics(self, record: dict[str, float]) -> None:
         with self.metrics_file.open("a") as file:
@@ -116,3 +123,39 @@ class RunFolder:
     @property
     def stop_requested(self) -> bool:
         return os.path.exists(self.path / STOP_FILE)
+
+
+class MetricsTail:
+    """The metrics that were added since one last looked, read once each.
+
+    Args:
+        after_step: only those of later steps.
+    """
+
+    def __init__(self, run: RunFolder, *, after_step: int) -> None:
+        self._file = run.metrics_file
+        self.step = after_step
+        self._offset = 0
+        self._inode = 0
+
+    def read(self) -> list[dict[str, float]]:
+        """New records; those that a resumed run makes again are not told twice."""
+        try:
+            with self._file.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:  # cut back by a run that was resumed
+                    self._inode, self._offset = inode, 0
+                file.seek(self._offset)
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        records = []
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break  # being written
+            self._offset += len(line)
+            record = json.loads(line)
+            if record["step"] > self.step:
+                self.step = int(record["step"])
+                records.append(record)
+        return records

@@ -1,5 +1,7 @@
 """The runs in DATA_DIR/runs/. Their folders are the truth: the list outlives the queue. Loads no torch."""
 
+import contextlib
+import fcntl
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from uuid import uuid4
 from models.training.options import Options
 from models.training.run_folder import RunFolder
 from models.training.status import RunStatus, is_held, read_status, write_status
+
+CHANGE_LOCK = "change.lock"
 
 _ID = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
 
@@ -31,10 +35,32 @@ class RunStore:
         run_id = uuid4().hex[:12]
         part = self.root / f".{run_id}"
         part.mkdir(parents=True)
-        (part / "options.json").write_text(options.model_dump_json(indent=1))
-        write_status(part, status)
-        part.rename(self.root / run_id)
+        try:
+            (part / "options.json").write_text(options.model_dump_json(indent=1))
+            write_status(part, status)
+            part.rename(self.root / run_id)
+        except Exception:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         return run_id
+
+    @contextlib.contextmanager
+    def changing(self, run_id: str) -> Iterator[None]:
+        """Let one change of a run be made at a time, whichever process of the API makes it.
+
+        Raises:
+            UnknownRun: there is none of this id.
+        """
+        path = self.folder(run_id).path
+        try:
+            with (path / CHANGE_LOCK).open("wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self.folder(run_id)  # it may have been removed while one waited
+                yield
+        except FileNotFoundError as error:
+            if path.is_dir():
+                raise
+            raise UnknownRun(run_id) from error
 
     def folder(self, run_id: str) -> RunFolder:
         """The run's folder.
@@ -51,8 +77,12 @@ class RunStore:
         """All runs', newest first."""
         if not self.root.is_dir():
             return []
-        found = [path.parent for path in self.root.glob("*/options.json") if _ID.fullmatch(path.parent.name)]
-        return [path.name for path in sorted(found, key=lambda path: path.stat().st_ctime_ns, reverse=True)]
+        begun = {}
+        for path in self.root.glob("*/options.json"):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                if _ID.fullmatch(path.parent.name):
+                    begun[path.parent.name] = path.stat().st_mtime_ns  # options are written once
+        return sorted(begun, key=lambda run_id: begun[run_id], reverse=True)
 
     def statuses(self) -> Iterator[tuple[str, RunStatus]]:
         """Every run with what its folder says; of a run that was put there by hand and never begun, nothing."""
@@ -72,6 +102,6 @@ class RunStore:
     def remove(self, run_id: str) -> None:
         """Take a run away with all that it left behind; it vanishes at once, whole."""
         path = self.folder(run_id).path
-        doomed = self.root / f".removed-{run_id}"
+        doomed = self.root / f".removed-{uuid4().hex}"
         path.rename(doomed)
-        shutil.rmtree(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)

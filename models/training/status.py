@@ -2,12 +2,12 @@
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -53,6 +53,7 @@ class RunStatus(BaseModel):
 
     status: RunState = RunState.QUEUED
     dataset: str = ""  # name, of runs that a service started
+    dataset_created_at: datetime | None = None
     family: str = ""
     init_from: str | None = None  # name of a model
     comparison: str | None = None  # id, of a run that is one of several
@@ -96,9 +97,12 @@ def read_status(folder: Path) -> RunStatus | None:
 def write_status(folder: Path, status: RunStatus) -> None:
     """Replace the run's status; readers see the old one or the new one."""
     status.updated_at = now()
-    part = folder / f"{STATUS_FILE}.{os.getpid()}.part"
-    part.write_text(status.model_dump_json(indent=1))
-    part.replace(folder / STATUS_FILE)
+    part = folder / f".{STATUS_FILE}.{uuid4().hex}"
+    try:
+        part.write_text(status.model_dump_json(indent=1))
+        part.replace(folder / STATUS_FILE)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def is_held(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -106,6 +107,37 @@ def test_an_import_can_be_canceled(client, settings):
     eventually(lambda: not list(incoming.iterdir()))
     assert client.get("/datasets").json() == []
     assert client.get(job).json()["status"] == "canceled"
+
+
+def test_an_import_that_was_canceled_at_the_last_moment_makes_no_data_set(client, queue):
+    answer = upload(client, GOOD["named domains"], wait=0)
+    queue.cancel(answer.json()["id"])  # a data set of nine small pictures is ready within a moment
+    state = client.get(answer.headers["Location"]).json()["status"]
+    assert state in ("canceled", "succeeded")
+    assert client.get("/datasets/pictures").status_code == (404 if state == "canceled" else 200)
+
+
+def test_many_domains_fit_into_a_preview(client):
+    files = {f"train/{domain:03}/{n}.png": encoded(landscape(16, 16)) for domain in range(520) for n in range(2)}
+    assert upload(client, zipped(files)).status_code == 201
+    assert Image.open(io.BytesIO(client.get("/datasets/pictures/preview").content)).height == 100 * 128
+
+
+def test_sixteen_bits_of_grey_are_not_cut_off(client, settings):
+    ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
+    upload(client, zipped(unpaired() | {"trainA/deep.png": encoded(Image.fromarray(ramp))}))
+    with Image.open(settings.data_dir / "datasets" / "pictures" / "trainA" / "deep.png") as kept:
+        assert np.asarray(kept)[..., 0].mean() == pytest.approx(127.5, abs=1)
+
+
+def test_a_data_set_that_an_operator_renamed_goes_by_its_folders_name(client, settings):
+    upload(client, GOOD["named domains"], name="before")
+    root = settings.data_dir / "datasets"
+    (root / "before").rename(root / "after")
+    assert upload(client, GOOD["trainA and trainB"], name="before").status_code == 201
+    assert client.get("/datasets/after").json()["name"] == "after"
+    assert client.delete("/datasets/after").status_code == 204
+    assert [one["name"] for one in client.get("/datasets").json()] == ["before"]
 
 
 def test_a_name_is_taken_once(client):

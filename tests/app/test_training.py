@@ -1,9 +1,12 @@
 """What is asked of training over HTTP and refused; the runs themselves are in test_training_runs.py."""
 
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.archives import GOOD
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
 from worker.training_queue import TrainerReport
@@ -48,6 +51,8 @@ BAD_OPTIONS = {  # what → (family, options, words of the answer)
     "landmarks that are not here": ("stargan", stargan(masks="landmarks"), "landmark network"),
     "a share beyond 1": ("stargan", stargan(beta1=1.5), "beta1"),
     "a seed beyond range": ("stargan", stargan(seed=2**40), "seed"),
+    "domains of the same name": ("stargan", stargan(domains=["a", "a"]), "differ"),
+    "a domain without a name": ("stargan", stargan(domains=["a", ""]), "differ"),
     "not an object": ("stargan", [1, 2], "object"),
 }
 
@@ -121,6 +126,49 @@ def test_a_queued_run_has_a_position_can_be_stopped_and_removed(training):
     assert training.post(f"/training/{behind['id']}/resume").status_code == 409
 
 
+def test_names_that_no_utf8_can_hold_are_refused(training):
+    headers = {"Content-Type": "application/json"}
+    options = json.dumps(stargan(domains=["\ud800", "b"]))
+    for call in ("/training/stargan", "/training/stargan?dry_run=1"):
+        assert training.post(call, content=options, headers=headers).status_code == 422
+    asked = {"family": "stargan_v2", "base": stargan(), "variants": [{"\ud800": 1}, {"lr": 1}]}
+    assert training.post("/training/compare", content=json.dumps(asked), headers=headers).status_code == 422
+    assert training.get("/training").json() == []
+
+
+def test_an_attempt_is_no_job_of_the_other_queue(training):
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    assert training.get(f"/jobs/{run}-1").status_code == 404
+    assert training.delete(f"/jobs/{run}-1").status_code == 404
+
+
+def test_a_run_is_resumed_by_one_of_many_who_ask_at_once(training):
+    run = training.post("/training/cyclegan", json=cyclegan()).headers["Location"]
+    training.post(f"{run}/stop")
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: training.post(f"{run}/resume").status_code, range(4)))
+    assert sorted(answers) == [202, 409, 409, 409]
+    assert training.post(f"{run}/stop").json()["status"] == "stopped"
+
+
+def test_a_run_does_not_go_on_with_another_data_set_of_the_same_name(training, settings):
+    upload = {"files": {"archive": ("a.zip", GOOD["trainA and trainB"])}, "data": {"name": "mine"}}
+    assert training.post("/datasets", **upload).status_code == 201
+    run = training.post("/training/cyclegan", json=cyclegan(dataset="mine")).headers["Location"]
+    training.post(f"{run}/stop")
+    assert training.delete("/datasets/mine").status_code == 204
+    assert training.post(f"{run}/resume").status_code == 409
+    assert training.post("/datasets", **upload).status_code == 201
+    answer = training.post(f"{run}/resume")
+    assert answer.status_code == 409
+    assert "not what it was" in answer.json()["detail"]
+
+
+def test_a_grid_beyond_reason_costs_nothing(training):
+    asked = {"family": "cyclegan", "base": {}, "grid": {f"option{n}": list(range(100)) for n in range(10)}}
+    assert training.post("/training/compare", json=asked).status_code == 422
+
+
 def test_the_list_of_runs_survives_the_loss_of_redis(training, queue, settings):
     run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
     queue.connection.flushall()
@@ -130,7 +178,7 @@ def test_the_list_of_runs_survives_the_loss_of_redis(training, queue, settings):
 
 @pytest.mark.parametrize("call", ["", "/metrics", "/samples", "/samples/last", "/curves.png", "/log", "/events"])
 def test_a_run_that_is_not_there(client, call):
-    for run in ("none", "..", "%2e%2e%2fetc"):
+    for run in ("none", "..", "%2e%2e%2fetc", "x" * 60):
         assert client.get(f"/training/{run}{call}").status_code == 404
 
 
@@ -151,3 +199,9 @@ def test_a_comparison_that_cannot_be_made_starts_no_run(training, asked):
     answer = training.post("/training/compare", json=asked)
     assert answer.status_code == 422
     assert training.get("/training").json() == []
+
+
+@pytest.mark.parametrize("call", ["", "/picture", "/video"])
+def test_a_comparison_that_is_not_there(client, call):
+    for comparison in ("none", "a" * 12, "a" * 300):
+        assert client.get(f"/training/compare/{comparison}{call}").status_code == 404

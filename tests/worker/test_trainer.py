@@ -7,7 +7,7 @@ from rq.job import JobStatus
 
 from models.training.options import CycleGANOptions
 from models.training.runs import RunStore
-from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
+from models.training.status import RunState, RunStatus, is_held, now, read_status
 from tests.processes import environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.training_queue import TrainingQueue, rq_training_queue
@@ -90,7 +90,6 @@ def test_a_run_that_cannot_begin_fails_with_the_reason_and_is_not_tried_again(ru
 
 def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
     training_queue.withdraw(run[0], 1)
-    write_status(run[1], read_status(run[1]))
     evil = rq_training_queue(queue.connection).enqueue("os.system", "touch /tmp/evil")
     with trainer(settings):
         eventually(lambda: evil.get_status() is JobStatus.FAILED, within_s=60)
