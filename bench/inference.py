@@ -27,7 +27,8 @@ def precision(folder: Path) -> None:
     card = folder / "official-size" / "model.json"
     card.write_text(card.read_text().replace('"ngf":4,"n_blocks":1', '"ngf":64,"n_blocks":9'))
     models = Catalog(Path("weights"), folder / "none").all()
-    models = [model for model in models if model.weights] + [_unpinned(Catalog(folder, folder / "none"))]
+    models = [model for model in models if model.weights and model.card.family == "cyclegan"]
+    models += [_unpinned(Catalog(folder, folder / "none"))]
     for model in models:
         _compare(model)
 

@@ -44,6 +44,9 @@ class CycleGANTrainer:
         self.device = device
         self.constant_steps = constant_steps
         self.decay_steps = decay_steps
+        # In float32 a CPU is slower with channels last: 0.85 × (bench: training-steps).
+        plain = options.precision == "fp32" and device.type == "cpu"
+        self._memory_format = torch.contiguous_format if plain else torch.channels_last
         self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
         self._gan_loss = GAN_LOSSES[options.gan_loss]
 
@@ -57,7 +60,7 @@ class CycleGANTrainer:
             }
         )
         init_normal(self.networks)
-        self.networks.to(device).to(memory_format=torch.channels_last)
+        self.networks.to(device).to(memory_format=self._memory_format)
         self._keep_balance()
         self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
@@ -70,7 +73,7 @@ class CycleGANTrainer:
         return torch.optim.Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(self.device, memory_format=torch.channels_last)
+        return x.to(self.device, memory_format=self._memory_format)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.options.precision == "bf16":

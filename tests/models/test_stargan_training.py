@@ -66,6 +66,17 @@ def test_a_run_killed_and_resumed_ends_with_the_same_weights(finished, tmp_path,
     assert steps(run) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_that_is_asked_to_stop_does_after_its_step_and_resumes_to_the_same_weights(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "stopped", dataset)
+    run.request_stop()
+    assert train(run).returncode == 0
+    assert steps(run) == [1]
+    run.forget_stop()
+    assert train(run).returncode == 0
+    assert fingerprint(run) == fingerprint(finished)
+    assert steps(run) == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, dataset):
     run = make_run(tmp_path / "diverges", dataset, total_iters=2)
     assert train(run).returncode == 0
