@@ -1,5 +1,6 @@
 """Comparisons: which runs belong together, their table, and their pictures side by side."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -107,8 +108,8 @@ class Comparisons:
         Raises:
             NotFound: there is no such comparison, or nothing is left of it.
         """
-        record = self._record(comparison_id)
-        found = [(member, self._runs.view(member.id)) for member in record.runs if self._is_there(member)]
+        record, folders = self._folders(comparison_id)
+        found = [(member, self._runs.view(member.id)) for member, _ in folders]
         if not found:
             raise NotFound(f"All runs of the comparison {comparison_id!r} were removed.")
         rows = [
@@ -139,16 +140,14 @@ class Comparisons:
             links=links,
         )
 
-    def _is_there(self, member: Member) -> bool:
-        try:
-            self._runs.store.folder(member.id)
-        except UnknownRun:
-            return False
-        return True
-
     def _folders(self, comparison_id: str) -> tuple[Record, list[tuple[Member, RunFolder]]]:
+        """The comparison and the folders of its runs, but for those that were removed."""
         record = self._record(comparison_id)
-        return record, [(m, self._runs.store.folder(m.id)) for m in record.runs if self._is_there(m)]
+        folders = []
+        for member in record.runs:
+            with contextlib.suppress(UnknownRun):
+                folders.append((member, self._runs.store.folder(member.id)))
+        return record, folders
 
     def picture(self, comparison_id: str, media_type: str) -> bytes:
         """The same inputs on top, and below them, run by run, what its generators make of them.

@@ -17,7 +17,7 @@ from models.catalog import Catalog, Model
 from models.datasets import DatasetError, DatasetStore, UnknownDataset
 from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
-from models.training.run_folder import RunFolder, RunFolderError
+from models.training.run_folder import RunFolderError
 from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
 from worker.contract import Failure
@@ -197,7 +197,7 @@ class Runs:
                 f"No trainer was heard of for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
             )
 
-    def stop(self, run_id: str, *, force: bool) -> RunFolder:
+    def stop(self, run_id: str, *, force: bool) -> None:
         """Have a run stop: queued, it never begins; running, it saves a checkpoint at the end of its step.
 
         Args:
@@ -218,7 +218,6 @@ class Runs:
                 write_status(folder.path, status)
             elif force:
                 self._queue.kill(run_id, status.attempts)
-            return folder
 
     def resume(self, run_id: str) -> None:
         """Queue a run again that was stopped or has failed; it goes on from its last checkpoint, exactly.

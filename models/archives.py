@@ -6,7 +6,6 @@ Never extracts to a path that the archive names: its pictures are handed out one
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -163,6 +162,6 @@ def _place(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] |
     return None
 
 
-def in_order(members: list[Member]) -> Iterator[Member]:
+def in_order(members: list[Member]) -> list[Member]:
     """As the archive holds them, which is how it reads fastest."""
-    return iter(sorted(members, key=lambda member: member.info.header_offset))
+    return sorted(members, key=lambda member: member.info.header_offset)

@@ -5,6 +5,7 @@ Each has one folder a model; where both describe a model, DATA_DIR's files come 
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import re
@@ -208,3 +209,9 @@ def read_lock(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return lock
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 ``python -m models.checkpoint FILE`` says all of that about any file.
 """
 
-import hashlib
 import pickle
 import re
 import sys
@@ -19,6 +18,7 @@ from torch import nn
 
 from models import architecture
 from models.architecture import Arguments, StateDict
+from models.catalog import sha256
 
 # Old PyTorch kept running statistics for InstanceNorm, which has never used them in these networks.
 LEGACY_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -44,12 +44,6 @@ class Checkpoint:
     arguments: Arguments  # the network's constructor arguments, as the shapes tell them
     state: StateDict
     notes: list[str] = field(default_factory=list)  # what was understood or left out on the way
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(path: Path) -> Checkpoint:

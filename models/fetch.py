@@ -24,6 +24,7 @@ from models.catalog import (
     ModelCard,
     ModelFile,
     read_lock,
+    sha256,
 )
 from models.conversion import convert
 
@@ -79,7 +80,7 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
     for file in upstream:
         part = _part(folder, file)
         _download(file, part, mirror)
-        digests[file.name] = checkpoint.sha256(part)
+        digests[file.name] = sha256(part)
         _check_pin(file, digests[file.name], lock, part)
     complete = [folder / file.name for file in upstream]
     for file, path in zip(upstream, complete, strict=True):
@@ -91,7 +92,7 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
             path.unlink()
     new = folder / f"new-{WEIGHTS_FILE}"
     checkpoint.save(converted.state, new)
-    _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: checkpoint.sha256(new)})
+    _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: sha256(new)})
     new.replace(target)  # last, so that no weights are ever here without their hash
     for note in converted.notes:
         print(f"{card.name}: {note}", file=sys.stderr)
@@ -112,7 +113,7 @@ def _check_pin(file: ModelFile, digest: str, lock: dict[str, str], part: Path) -
 
 
 def _intact(target: Path, folder: Path) -> bool:
-    return target.is_file() and checkpoint.sha256(target) == read_lock(folder).get(WEIGHTS_FILE)
+    return target.is_file() and sha256(target) == read_lock(folder).get(WEIGHTS_FILE)
 
 
 def _download(file: ModelFile, part: Path, mirror: str | None) -> None:

@@ -186,8 +186,8 @@ async def read_events(
     A listener that comes back with `Last-Event-ID` gets what it missed, thinned if that is much.
     """
     folder = services.runs.store.folder(run.id)
-    known = last_event_id is not None and re.fullmatch("[0-9]{1,15}", last_event_id)
-    tail = MetricsTail(folder, after_step=int(last_event_id) if last_event_id and known else 0)
+    known = re.fullmatch("[0-9]{1,15}", last_event_id or "")
+    tail = MetricsTail(folder, after_step=int(known[0]) if known else 0)
     # Those of that very step may not have been sent yet.
     seen_samples = {step for step in run.samples if step < tail.step}
     seen_alarms = {alarm.detail for alarm in run.alarms if alarm.step < tail.step}

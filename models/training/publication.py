@@ -4,13 +4,12 @@
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
+from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile, sha256
 from models.datasets import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder
@@ -70,7 +69,7 @@ def publish(
             "family": options.family,
             "margin": margin,
             "version": version,
-            "files": [ModelFile(name=WEIGHTS_FILE, sha256=_sha256(weights))],
+            "files": [ModelFile(name=WEIGHTS_FILE, sha256=sha256(weights))],
             "training": _training(run, step, direction),
         }
         | content
@@ -120,11 +119,6 @@ def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
         "domains": domains,
         "masks": options.masks if options.w_hpf else None,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:
