@@ -13,12 +13,16 @@ from redis.retry import Retry
 T = TypeVar("T")
 
 RETRY_PAUSE_S = 0.1
+SILENCE_S = 5  # after which a Redis that says nothing is taken for lost
+BLOCKED_S = 2  # that a worker waits for a job in one command: well below that, or its waiting would look like a loss
 LOST = (ConnectionError, TimeoutError)
 
 
 def connect(url: str, *, patience_s: float) -> redis.Redis:
     """A client that tries each command again for ``patience_s`` before it gives up on a lost Redis."""
-    return redis.Redis.from_url(url, retry=_Patience(patience_s), socket_connect_timeout=5)
+    return redis.Redis.from_url(
+        url, retry=_Patience(patience_s), socket_timeout=SILENCE_S, socket_connect_timeout=SILENCE_S
+    )
 
 
 class _Patience(Retry):
@@ -52,4 +56,4 @@ class _Patience(Retry):
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """An asynchronous client for subscriptions; its user reconnects in its own loop."""
-    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=5)
+    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=SILENCE_S)

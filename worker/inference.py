@@ -26,6 +26,7 @@ from rq.worker import WorkerStatus
 
 from worker import contract
 from worker.batch import Mates
+from worker.connection import BLOCKED_S
 from worker.contract import HEARTBEAT_S, LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
 from worker.pictures import Picture, input_key, output_key, pack
 from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
@@ -100,7 +101,7 @@ class InferenceWorker(SimpleWorker):
 
     @property
     def dequeue_timeout(self) -> int:
-        return 5  # seconds of blocking, between which RQ looks after itself
+        return BLOCKED_S  # between which RQ looks after itself
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LEASE_S

@@ -29,7 +29,7 @@ from models.training.launch import command
 from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunState, RunStatus, is_held, read_status, write_status
 from worker import contract
-from worker.connection import connect
+from worker.connection import BLOCKED_S, connect
 from worker.contract import HEARTBEAT_S, LEASE_S
 from worker.process import bound, die_with_parent
 from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
@@ -55,13 +55,14 @@ class TrainWorker(SpawnWorker):
     """Runs allow-listed jobs only, with short leases, in processes that die with it."""
 
     log_result_lifespan = False
+    max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LEASE_S
 
     @property
     def dequeue_timeout(self) -> int:
-        return 5  # seconds of blocking, between which RQ looks after itself
+        return BLOCKED_S  # between which RQ looks after itself
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]

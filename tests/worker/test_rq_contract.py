@@ -2,10 +2,15 @@
 
 import inspect
 
+import pytest
 import rq
 from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
+
+from worker.connection import connect
+from worker.inference import InferenceWorker
+from worker.trainer import TrainWorker
 
 
 def test_rq_is_the_version_whose_private_parts_are_known():
@@ -25,3 +30,11 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert parameters(SimpleWorker.maintain_heartbeats) == ["self", "job", "execution"]
     assert parameters(Execution.create)[:4] == ["job", "ttl", "pipeline", "worker_name"]
     assert isinstance(SimpleWorker.dequeue_timeout, property)
+
+
+@pytest.mark.parametrize("kind", [InferenceWorker, TrainWorker])
+def test_waiting_for_a_job_is_not_taken_for_a_lost_redis(kind, redis_url):
+    connection = connect(redis_url, patience_s=0)
+    connection.ping()  # opens it; RQ gives only those that come later a longer timeout
+    wait_s = kind.dequeue_timeout.fget(None)
+    assert connection.blpop(["nothing"], timeout=wait_s) is None
