@@ -56,6 +56,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
 CMD ["doppel", "api"]
 
 FROM dependencies AS worker
+# Where a training looks for the networks that measure quality, in hub/checkpoints; see docs/training.md.
+ENV TORCH_HOME=/data/torch
 COPY --from=package /srv/doppel/worker.txt /opt/doppel/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip install --no-cache-dir --requirement /opt/doppel/worker.txt

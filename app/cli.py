@@ -6,15 +6,12 @@ import os
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
 import pydantic
 
 from app.settings import Settings
 from app.train import FAMILIES, options_of, train
-
-GRACE_S = 20  # for requests under way when the API is told to stop
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,23 +81,9 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _api(settings: Settings, parsed: argparse.Namespace) -> int:
-    import uvicorn
+    from app.server import run
 
-    from app.main import create_app
-
-    app = create_app(settings)
-    # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
-    spool = settings.data_dir / "tmp"
-    spool.mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(spool)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    return 0
+    return run(settings)
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel, ValidationError
 
 from app import images, video
-from app.errors import BadRequest, NotFound, NotReady
-from app.runs import Runs
+from app.errors import BadRequest, Conflict, NotFound, NotReady, sentence
+from app.runs import UNREADABLE, Prepared, Runs
 from app.training_schemas import (
     MAX_COMPARED,
+    ComparedForecast,
     ComparedRun,
     Comparison,
+    ComparisonForecast,
     ComparisonState,
     CycleGANRequest,
     StarGANRequest,
@@ -37,6 +40,8 @@ from models.training.status import RunState, now
 MAX_SIDE = 16_000  # px, a little less than WebP can hold
 LABEL_PX = 220  # width of the column of labels
 TEXT_PX = 14
+
+log = logging.getLogger("doppel.app")
 
 _ID = re.compile(r"[0-9a-f]{12}")
 
@@ -64,43 +69,87 @@ class Comparisons:
         self._root = data_dir / "comparisons"
         self._runs = runs
 
+    def forecast(self, asked: Comparison) -> ComparisonForecast:
+        """What the comparison would be.
+
+        Raises:
+            BadRequest: there are too few or too many variants, or one is not acceptable.
+        """
+        runs = [ComparedForecast(label=label_of(own), forecast=ready.forecast) for own, ready in self._prepared(asked)]
+        return ComparisonForecast(seconds=sum(run.forecast.seconds for run in runs), runs=runs)
+
+    def _prepared(self, asked: Comparison) -> list[tuple[dict[str, Any], Prepared]]:
+        """Every variant with what was found when it was checked."""
+        family = CycleGANRequest if asked.family == "cyclegan" else StarGANRequest
+        prepared = []
+        for own in _variants(asked):
+            try:
+                prepared.append((own, self._runs.prepare(family.model_validate(asked.base | own))))
+            except ValidationError as error:
+                raise BadRequest(f"{label_of(own)}: {sentence(error.errors())}") from error
+        return prepared
+
     def start(self, asked: Comparison) -> str:
         """Queue a run for every variant, once all of them were found acceptable; the comparison's id.
 
         Raises:
             BadRequest: there are too few or too many variants, or one is not acceptable.
         """
-        own_options = _variants(asked)
-        family = CycleGANRequest if asked.family == "cyclegan" else StarGANRequest
-        prepared = []
-        for own in own_options:
-            try:
-                prepared.append(self._runs.prepare(family.model_validate(asked.base | own)))
-            except ValidationError as error:
-                reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-                raise BadRequest(f"{label_of(own)}: {reasons}.") from error
+        prepared = self._prepared(asked)
         self._runs.require_trainer()
         comparison_id = uuid4().hex[:12]
         record = Record(family=asked.family, created_at=now(), runs=[])
-        for ready, own in zip(prepared, own_options, strict=True):
-            # Written before each run is queued, so that none trains on without a comparison that knows of it.
-            run_id = self._runs.create(ready, comparison=comparison_id)
-            record.runs.append(Member(id=run_id, label=label_of(own), options=own))
+        queued = 0
+        try:
+            for own, ready in prepared:
+                run_id = self._runs.create(ready, comparison=comparison_id)
+                record.runs.append(Member(id=run_id, label=label_of(own), options=own))
             self._write(comparison_id, record)
-            self._runs.submit(run_id)
+            for member in record.runs:
+                self._runs.submit(member.id)
+                queued += 1
+        except Exception:
+            if not queued:  # leave nothing of it
+                for member in record.runs:
+                    self._runs.store.remove(member.id)
+                (self._root / f"{comparison_id}.json").unlink(missing_ok=True)
+            raise
         return comparison_id
 
     def _write(self, comparison_id: str, record: Record) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
         part = self._root / f".{comparison_id}.part"
-        part.write_text(record.model_dump_json(indent=1))
-        part.rename(self._root / f"{comparison_id}.json")
+        try:
+            part.write_text(record.model_dump_json(indent=1))
+            part.rename(self._root / f"{comparison_id}.json")
+        finally:
+            part.unlink(missing_ok=True)
 
     def _record(self, comparison_id: str) -> Record:
         path = self._root / f"{comparison_id}.json"
         if not _ID.fullmatch(comparison_id) or not path.is_file():
             raise NotFound(f"There is no comparison {comparison_id[:100]!r}.")
         return Record.model_validate_json(path.read_bytes())
+
+    def all(self) -> list[ComparisonState]:
+        """Every comparison of which a run is left, newest first."""
+        found = []
+        for path in self._root.glob("*.json") if self._root.is_dir() else ():
+            try:
+                found.append(self.view(path.stem))
+            except (NotFound, *UNREADABLE) as error:
+                log.warning("comparison %s is left out of the list: %s", path.stem, error)
+        return sorted(found, key=lambda comparison: comparison.created_at, reverse=True)
+
+    def stop(self, comparison_id: str) -> None:
+        """Have every run of it stop that has not ended.
+
+        Raises:
+            NotFound: there is no such comparison.
+        """
+        for member, _ in self._folders(comparison_id)[1]:
+            with contextlib.suppress(UnknownRun, Conflict):  # removed or ended meanwhile
+                self._runs.stop(member.id, force=False)
 
     def view(self, comparison_id: str) -> ComparisonState:
         """The table as it is now; runs that were removed are left out.
@@ -139,6 +188,26 @@ class Comparisons:
             runs=rows,
             links=links,
         )
+
+    def remove(self, comparison_id: str) -> None:
+        """Remove a comparison with its runs.
+
+        Raises:
+            NotFound: there is no such comparison.
+            Conflict: a run has not ended; nothing is removed.
+        """
+        store = self._runs.store
+        with contextlib.ExitStack() as changes:
+            there = []
+            for member in sorted(self._record(comparison_id).runs, key=lambda member: member.id):
+                with contextlib.suppress(UnknownRun):
+                    changes.enter_context(store.changing(member.id))
+                    there.append(member.id)
+            if busy := [run_id for run_id in there if not self._runs.at_rest(run_id)]:
+                raise Conflict(f"These runs have not ended: {', '.join(busy)}; stop them first.")
+            for run_id in there:
+                store.remove(run_id)
+            (self._root / f"{comparison_id}.json").unlink(missing_ok=True)
 
     def _folders(self, comparison_id: str) -> tuple[Record, list[tuple[Member, RunFolder]]]:
         """The comparison and the folders of its runs, but for those that were removed."""
@@ -212,26 +281,31 @@ def label_of(own: dict[str, Any]) -> str:
 
 
 def _together(runs: Sequence[TrainingRun]) -> RunState:
-    """The state of all: under way while any is, and no better than the worst when all have ended."""
+    """The state of all: under way from the first's start to the last's end, then no better than the worst."""
     states = {run.status for run in runs}
-    for state in (RunState.RUNNING, RunState.QUEUED, RunState.FAILED, RunState.STOPPED):
-        if state in states:
+    if states == {RunState.QUEUED}:
+        return RunState.QUEUED
+    for state in (RunState.FAILED, RunState.STOPPED):
+        if state in states and all(one.ended for one in states):
             return state
-    return RunState.SUCCEEDED
+    return RunState.SUCCEEDED if states == {RunState.SUCCEEDED} else RunState.RUNNING
 
 
 def _labelled(strips: list[tuple[str, images.Picture]]) -> images.Picture:
     """Strips below one another, each with its label at the left."""
     width = max(strip.shape[1] for _, strip in strips)
-    height = sum(strip.shape[0] for _, strip in strips)
-    sheet = Image.new("RGB", (LABEL_PX + width, height), "white")
-    draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(TEXT_PX)
+    texts = [label.replace(", ", "\n") for label, _ in strips]
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    needed = [int(measure.multiline_textbbox((6, 6), text, font=font)[3]) + 6 for text in texts]
+    heights = [max(strip.shape[0], least) for (_, strip), least in zip(strips, needed, strict=True)]
+    sheet = Image.new("RGB", (LABEL_PX + width, sum(heights)), "white")
+    draw = ImageDraw.Draw(sheet)
     top = 0
-    for label, strip in strips:
-        draw.multiline_text((6, top + 6), label.replace(", ", "\n"), fill="black", font=font)
+    for text, (_, strip), height in zip(texts, strips, heights, strict=True):
+        draw.multiline_text((6, top + 6), text, fill="black", font=font)
         sheet.paste(Image.fromarray(strip), (LABEL_PX, top))
-        top += strip.shape[0]
+        top += height
     return np.asarray(sheet)
 
 

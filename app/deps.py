@@ -1,7 +1,7 @@
 """What routes depend on, each as a named alias."""
 
 from dataclasses import dataclass
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -35,6 +35,7 @@ class Services:
     runs: Runs
     comparisons: Comparisons
     versions: Versions
+    ending: Event  # set when the server is told to end: streams end then, and their listeners come back
     codecs: Semaphore  # bounds the memory of pictures being read or written, which may be large ones all at once
 
 

@@ -12,7 +12,9 @@ Problem                     an answer that is not what was asked for (RFC 9457)
 └── Unavailable        503  try again later, or have the operator do something
 """
 
-from collections.abc import Awaitable, Callable
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +31,9 @@ from models.training.runs import UnknownRun
 from worker.queue import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+log = logging.getLogger("doppel.app")
 
 
 class Problem(Exception):
@@ -103,7 +108,8 @@ def install_handlers(app: FastAPI) -> None:
         RunFolderError: lambda error: Conflict(str(error)),
         QueueFull: lambda error: Unavailable(str(error), retry_after_s=error.retry_after_s),
         QueueUnreachable: lambda error: Unavailable("The queue is not reachable. Try again shortly."),
-        RequestValidationError: lambda error: BadRequest(_sentence(error)),
+        RequestValidationError: lambda error: BadRequest(sentence(error.errors())),
+        OSError: _of_disk,
     }
 
     def handler(to_problem: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -119,6 +125,14 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _handle_unexpected)
 
 
+def _of_disk(error: OSError) -> Problem:
+    """A disk that takes no more is the operator's to mend; any other error of the system is unexpected."""
+    if error.errno not in NO_ROOM:
+        raise error
+    log.error("the disk takes no more: %s", error)
+    return Unavailable("The server's disk takes no more; its operator has to see to it.", retry_after_s=600)
+
+
 def _answer(problem: Problem) -> Response:
     return problem_response(problem.status, problem.title, problem.detail, problem.headers)
 
@@ -132,6 +146,8 @@ def problem_response(status: int, title: str, detail: str, headers: dict[str, st
 
 async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:  # there was none for the upload
+        return _answer(_of_disk(error.__cause__))
     phrase = HTTPStatus(error.status_code).phrase
     return problem_response(error.status_code, phrase, str(error.detail), dict(error.headers or {}))
 
@@ -141,10 +157,25 @@ async def _handle_unexpected(request: Request, error: Exception) -> Response:
     return problem_response(500, "Something went wrong", "The server failed on this request; its log says why.")
 
 
-def _sentence(error: RequestValidationError) -> str:
-    """One sentence a field: where it is and what is wrong with it."""
+def sentence(errors: Sequence[Any]) -> str:
+    """One sentence a field: where it is and what is wrong with it.
+
+    Args:
+        errors: as pydantic lists them.
+    """
     parts = []
-    for item in error.errors():
+    for item in errors:
         where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
-        parts.append(f"{where or 'request'}: {item['msg']}")
+        match item["type"]:
+            case "json_invalid":
+                parts.append(f"the body is no JSON, from character {where}: {item['ctx']['error']}")
+            case "model_attributes_type" | "dict_type" if not where:
+                parts.append("a JSON object is needed, sent with Content-Type: application/json")
+            case "extra_forbidden":
+                parts.append(f"{where}: there is no option of this name here; /docs lists them")
+            case _:
+                what = item["msg"].removeprefix("Value error, ")
+                if what.startswith("Expected UploadFile"):
+                    what = f"a file is needed; with curl: -F {where.split('.')[0]}=@FILE"
+                parts.append(f"{where or 'request'}: {what}")
     return "; ".join(parts) + "."

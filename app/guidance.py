@@ -88,11 +88,13 @@ def _seed(value: str) -> int:
 
 
 def _numbers(field: str, value: str, length: int) -> list[float]:
-    """A JSON list of ``length`` finite numbers."""
+    """A JSON list of ``length`` finite numbers, or an object that has it under the field's name."""
     try:
         numbers = json.loads(value)
     except (ValueError, RecursionError):
         raise BadRequest(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
+    if isinstance(numbers, dict):
+        numbers = numbers.get(field)  # a whole answer of /stargan/style is as good
     if not isinstance(numbers, list) or not all(map(_usable, numbers[: length + 1])):
         raise BadRequest(f"{field}: a JSON list of {length} finite numbers is needed.")
     if len(numbers) != length:

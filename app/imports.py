@@ -14,8 +14,9 @@ import redis
 from pydantic import ValidationError
 
 from app.settings import Settings
+from models import removal
 from models.archives import Limits
-from models.datasets import REMOVED, DatasetStore
+from models.datasets import DatasetStore
 from models.importing import Line, Order
 from worker.contract import Failure
 from worker.process import bound
@@ -48,8 +49,7 @@ class Imports:
 
     def sweep(self) -> None:
         """Remove what imports and removals left behind whose process was killed long ago."""
-        removed = self._incoming.parent.glob(f"{REMOVED}*")
-        for left in (*self._incoming.glob("*"), *removed):
+        for left in (*self._incoming.glob("*"), *removal.left_over(self._incoming.parent)):
             if time.time() - left.stat().st_mtime > STALE_S:
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -124,4 +124,5 @@ class Imports:
             title = "name taken" if last.taken else "archive refused"
             record.failed(Failure(title=title, detail=last.refused))
         else:
-            record.failed(Failure(title="import failed", detail="The process that read the archive died."))
+            detail = last.failed or "The process that read the archive died."
+            record.failed(Failure(title="import failed", detail=detail))

@@ -57,12 +57,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         runs=runs,
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
+        ending=threading.Event(),
         codecs=threading.Semaphore(os.cpu_count() or 1),
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         imports.sweep()
+        services.versions.sweep()
         stop = threading.Event()
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")

@@ -1,7 +1,8 @@
 """Training runs as the service sees them: the folder's truth, the queue's turn, and what may be asked of each."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,17 +12,17 @@ from pydantic import ValidationError
 from rq.job import JobStatus
 
 from app.errors import BadRequest, Conflict, Unavailable
+from app.forecast import HIDDEN_OPTIONS, forecast
 from app.settings import Settings
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest, TrainingRun
 from models.catalog import Catalog, Model
 from models.datasets import DatasetError, DatasetStore, UnknownDataset
-from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 from models.training.run_folder import RunFolderError
 from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
 from worker.contract import Failure
-from worker.training_queue import TrainerReport, TrainingQueue
+from worker.training_queue import TrainingQueue
 
 log = logging.getLogger("doppel.app")
 
@@ -30,14 +31,8 @@ Request = CycleGANRequest | StarGANRequest
 FACE_MODEL = "stargan-celeba-hq"  # whose weights hold the landmark network
 TRAINER_SEEN_S = 30
 JUST_WRITTEN = timedelta(seconds=5)
-HIDDEN_OPTIONS = {
-    "dataset",
-    "device",
-    "init_from",
-    "landmarks",
-    "reserved_mb",
-    "family",
-}  # this machine's, or told apart
+# What comes of a run that was removed meanwhile, or is damaged, or of another version.
+UNREADABLE = (UnknownRun, RunFolderError, ValidationError, FileNotFoundError)
 DIED = "The training process ended without a word; its log says more. Resume goes on from its last checkpoint."
 LOST = "The queue lost this run's turn. Resume queues it again."
 
@@ -110,8 +105,12 @@ class Runs:
             raise BadRequest(
                 f"batch_size {request.batch_size} cannot be shared out evenly among {request.gpus} processes."
             )
-        forecast = self._forecast(options, total_steps, num_domains)
-        return Prepared(options, info.name, info.created_at, request.init_from, forecast)
+        trainers = self._queue.trainers(seen_within_s=TRAINER_SEEN_S)
+        told = forecast(options, total_steps, num_domains, store=self.store, trainers=trainers)
+        told.options["init_from"] = request.init_from
+        if not all(domain.held_out for domain in info.domains.values()):
+            told.warnings.append("no pictures are held out in every domain, so the run's quality is not measured")
+        return Prepared(options, info.name, info.created_at, request.init_from, told)
 
     def _landmarks(self) -> Path:
         if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
@@ -120,34 +119,6 @@ class Runs:
             "w_hpf > 0 with masks of landmarks needs the landmark network, which is not on this server. Send "
             f"masks=ones or w_hpf=0, or have its operator run: doppel pull {FACE_MODEL}"
         )
-
-    def _forecast(self, options: Options, total_steps: int, num_domains: int) -> Forecast:
-        needs = estimate(options, num_domains)
-        pace, estimated_by = self._pace()
-        warnings = []
-        for trainer in self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
-            _check_machine(trainer, options, needs.memory_mb)
-        if options.save_every > total_steps:
-            warnings.append("there will be no checkpoint before the end: save_every is larger than the number of steps")
-        if options.sample_every > total_steps:
-            warnings.append("there will be no sample picture before the end")
-        return Forecast(
-            options=shown_options(options),
-            parameters=needs.parameters,
-            total_steps=total_steps,
-            gflop_per_step=round(needs.flop_per_step / 1e9, 1),
-            memory_mb=needs.memory_mb,
-            seconds=round(needs.flop_per_step / 1e9 / pace * total_steps, 1),
-            estimated_by=estimated_by,
-            warnings=warnings,
-        )
-
-    def _pace(self) -> tuple[float, str]:
-        """Arithmetic a second that the last run here achieved, and what that is told by."""
-        for run_id, status in self.store.statuses():
-            if status.gflop_per_s:
-                return status.gflop_per_s, f"the pace of run {run_id}"
-        return ASSUMED_GFLOP_PER_S, "two CPU cores, since no run was timed here yet"
 
     # what is done
 
@@ -232,9 +203,9 @@ class Runs:
 
     def _resume(self, run_id: str) -> None:
         folder = self.store.folder(run_id)
+        if not self.at_rest(run_id):
+            raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")
         status = self.status(run_id)
-        if not status.status.ended or is_held(folder.path):
-            raise Conflict(f"The run is {status.status}; there is nothing to resume.")
         if status.status is RunState.SUCCEEDED:
             raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
         try:
@@ -244,12 +215,12 @@ class Runs:
         if dataset.created_at != status.dataset_created_at:
             raise Conflict(f"The data set {status.dataset!r} is not what it was when the run was started.")
         self.require_trainer()
-        folder.forget_stop()
         status.status = RunState.QUEUED
         status.error = None
         status.finished_at = None
         status.attempts += 1
         write_status(folder.path, status)
+        folder.forget_stop()
         self._queue.submit(run_id, status.attempts)
 
     def remove(self, run_id: str) -> None:
@@ -260,12 +231,19 @@ class Runs:
             Conflict: it has not ended.
         """
         with self.store.changing(run_id):
-            status = self.status(run_id)
-            if not status.status.ended or is_held(self.store.folder(run_id).path):
-                raise Conflict(f"The run is {status.status}; stop it first.")
+            if not self.at_rest(run_id):
+                raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
             self.store.remove(run_id)
 
     # what is seen
+
+    def at_rest(self, run_id: str) -> bool:
+        """Whether a run has ended and no process is in its folder any more.
+
+        Raises:
+            UnknownRun: there is none of this id.
+        """
+        return self.status(run_id).status.ended and not is_held(self.store.folder(run_id).path)
 
     def status(self, run_id: str) -> RunStatus:
         """Where a run stands: what its folder says, unless the process that would say more is gone.
@@ -298,9 +276,28 @@ class Runs:
         latest.finished_at, latest.eta_s = latest.updated_at, None
         return latest
 
+    def unfinished(self) -> dict[str, list[str]]:
+        """Data set → runs that have not ended and train on it, or wait to."""
+        found: dict[str, list[str]] = {}
+        for run_id, status in self._unfinished():
+            found.setdefault(status.dataset, []).append(run_id)
+        return found
+
+    def begun_from(self, model: str) -> list[str]:
+        """Runs that have not ended and start from this model."""
+        return [run_id for run_id, status in self._unfinished() if status.init_from == model]
+
+    def _unfinished(self) -> Iterator[tuple[str, RunStatus]]:
+        for run_id, written in self.store.statuses():
+            if not written.status.ended:
+                with contextlib.suppress(UnknownRun):  # removed meanwhile
+                    status = self.status(run_id)
+                    if not status.status.ended:
+                        yield run_id, status
+
     def using(self, dataset: str) -> list[str]:
         """Runs that have not ended and train on this data set, or wait to."""
-        return [run_id for run_id in self.store.using(dataset) if not self.status(run_id).status.ended]
+        return self.unfinished().get(dataset, [])
 
     def all(self) -> list[TrainingRun]:
         """Every run that can be read, newest first."""
@@ -308,7 +305,7 @@ class Runs:
         for run_id in self.store.ids():
             try:
                 runs.append(self.view(run_id))
-            except (UnknownRun, RunFolderError, ValidationError, FileNotFoundError) as error:
+            except UNREADABLE as error:
                 log.warning("run %s is left out of the list: %s", run_id, error)
         return runs
 
@@ -322,25 +319,19 @@ class Runs:
             name: f"{base}/{name}" for name in ("metrics", "curves.png", "samples", "log", "events")
         }
         return TrainingRun(
-            **status.model_dump(
-                exclude={"updated_at", "dataset_created_at", "init_from", "gflop_per_s", "error", "family", "status"}
-            ),
+            **status.model_dump(exclude={"updated_at", "dataset_created_at", "init_from", "error", "family", "status"}),
             id=run_id,
             family=options.family,
             status=status.status,
             position=self._queue.position(run_id, status.attempts) if status.status is RunState.QUEUED else None,
+            stopping=folder.stop_requested and not status.status.ended,
             progress=status.step / status.total_steps if status.total_steps else 0.0,
             checkpoints=[int(path.stem) for path in folder.checkpoints()],
             samples=folder.samples(),
-            options=shown_options(options) | {"init_from": status.init_from},
+            options=options.model_dump(mode="json", exclude=HIDDEN_OPTIONS) | {"init_from": status.init_from},
             error=Failure(title="training failed", detail=status.error) if status.error else None,
             links=links,
         )
-
-
-def shown_options(options: Options) -> dict[str, Any]:
-    """A run's options without the paths of this machine."""
-    return options.model_dump(mode="json", exclude=HIDDEN_OPTIONS)
 
 
 def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
@@ -367,20 +358,3 @@ def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
                 f"init_from: {model.name!r} has {name} {sizes[name]}, and the run is to have {getattr(request, name)}."
             )
     return request.model_copy(update=dict(sizes))
-
-
-def _check_machine(trainer: TrainerReport, options: Options, memory_mb: int) -> None:
-    """Refuse what the machine that trains cannot hold."""
-    if trainer.gpu_memory_mb:
-        has, what = min(trainer.gpu_memory_mb) - trainer.reserved_mb, "the trainer's GPU"
-        processes, of = len(trainer.gpu_memory_mb), "GPUs"
-    else:
-        has, what = trainer.memory_mb // options.gpus, "each process of the trainer"
-        processes, of = trainer.cores, "cores"
-    if options.gpus > processes:
-        raise BadRequest(f"gpus: {options.gpus} processes are asked for; the trainer has {processes} {of}.")
-    if memory_mb > has:
-        raise BadRequest(
-            f"The run would need about {memory_mb:,} MB of memory, and {what} has {has:,} MB. Ask for a smaller "
-            "batch_size, smaller pictures or narrower networks."
-        )

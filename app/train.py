@@ -1,15 +1,20 @@
 """``doppel train``: a run in this terminal, by the same core as over HTTP."""
 
+import shutil
+import signal
 import subprocess
 import sys
+import typing
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
 
 import pydantic
 
 from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
-from models.training.run_folder import RunFolder
+from models.training.run_folder import RunFolder, RunFolderError
+from worker.process import bound
 
 FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
     "cyclegan": CycleGANOptions,
@@ -18,10 +23,24 @@ FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
 HIDDEN = ("dataset", "family")
 
 
+class Refused(Exception):
+    """The run cannot be begun as asked; the message has a line for each reason."""
+
+
 def options_of(family: str) -> dict[str, str]:
-    """Name → description of the options that a run of this family takes."""
+    """Name → description, choices and default of the options that a run of this family takes."""
     fields = FAMILIES[family].model_fields
-    return {name: field.description or "" for name, field in fields.items() if name not in HIDDEN}
+    return {name: _described(field) for name, field in fields.items() if name not in HIDDEN}
+
+
+def _described(field: pydantic.fields.FieldInfo) -> str:
+    choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
+    parts = [
+        field.description or "",
+        " or ".join(choices),
+        "" if field.default is None else f"default: {field.default}",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, resume: bool) -> int:
@@ -32,30 +51,78 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
         resume: go on with the run that is in ``output``.
     """
     run = RunFolder(output)
-    if run.options_file.exists() and not resume:
-        print(
-            f"doppel: {output} holds a run already; go on with it by --resume, or name another folder", file=sys.stderr
-        )
+    there = output.exists()
+    try:
+        if resume:
+            _check_resumed(run, dataset, given)
+        else:
+            _write_options(run, FAMILIES[family], dataset, given)
+    except Refused as error:
+        for line in str(error).splitlines():
+            print(f"doppel: {line}", file=sys.stderr)
         return 2
-    if resume and not run.options_file.exists():
-        print(f"doppel: {output} holds no run to resume", file=sys.stderr)
-        return 2
-    if resume and given:
-        print("doppel: a resumed run keeps its options; leave them out", file=sys.stderr)
-        return 2
-    if not resume:
-        try:
-            options = FAMILIES[family].model_validate({"dataset": dataset.resolve(), **given})
-        except pydantic.ValidationError as error:
-            for item in error.errors():
-                name = "".join(f"--{part.replace('_', '-')}: " for part in map(str, item["loc"]))
-                print(f"doppel: {name}{item['msg']}", file=sys.stderr)
-            return 2
-        output.mkdir(parents=True, exist_ok=True)
-        run.options_file.write_text(options.model_dump_json(indent=1))
-    process = subprocess.Popen(command(output))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the training was told too, and saves a checkpoint before it ends
+    status = _watch(command(output))
+    if status and not resume and not run.metrics_file.exists():
+        # Nothing was trained: the command can be given again, mended.
+        run.options_file.unlink()
+        if not there:
+            shutil.rmtree(output, ignore_errors=True)
+    return status if status >= 0 else 128 - status  # as a shell tells of a signal
+
+
+def _check_resumed(run: RunFolder, dataset: Path, given: dict[str, Any]) -> None:
+    if not run.options_file.exists():
+        raise Refused(f"{run.path} holds no run to resume")
+    if given:
+        raise Refused("a resumed run keeps its options; leave them out")
+    try:
+        trained_on = run.options().dataset
+    except RunFolderError as error:
+        raise Refused(str(error)) from error
+    if dataset.resolve() != trained_on.resolve():
+        raise Refused(f"{run.path} trains on {trained_on}; a resumed run keeps its pictures")
+
+
+def _write_options(
+    run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
+) -> None:
+    if run.options_file.exists():
+        raise Refused(f"{run.path} holds a run already; go on with it by --resume, or name another folder")
+    if not dataset.is_dir():
+        raise Refused(f"{dataset} is no folder")
+    try:
+        options = kind.model_validate({"dataset": dataset.resolve(), **given})
+    except pydantic.ValidationError as error:
+        lines = []
+        for item in error.errors():
+            name = "".join(f"--{part.replace('_', '-')}: " for part in map(str, item["loc"]))
+            lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
+        raise Refused("\n".join(lines)) from error
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.options_file.write_text(options.model_dump_json(indent=1))
+
+
+def _watch(training: list[str]) -> int:
+    """Run the training to its end. What asks this process to end asks the training, which saves a checkpoint first."""
+    process: subprocess.Popen[bytes] | None = None
+    asked = False
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        if process is not None:
+            process.terminate()
+
+    signal.signal(signal.SIGINT, pass_on)
+    signal.signal(signal.SIGTERM, pass_on)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, pass_on)
+    process = subprocess.Popen(bound(training), preexec_fn=_hear_no_interrupt)  # noqa: PLW1509, there are no threads
+    if asked:
+        process.terminate()
+    return process.wait()
+
+
+def _hear_no_interrupt() -> None:
+    """Until the training listens, a Ctrl-C would break off whatever it is importing; it is told by SIGTERM instead."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

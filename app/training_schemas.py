@@ -90,6 +90,7 @@ class TrainingRun(BaseModel):
     dataset: str
     status: RunState
     position: Annotated[int | None, Field(description="runs ahead of it while it is queued")]
+    stopping: Annotated[bool, Field(description="it was told to stop, and does at the end of its step")]
     progress: Annotated[float, Field(ge=0, le=1)]
     step: int
     total_steps: Annotated[int, Field(description="0 before it has begun")]
@@ -183,6 +184,20 @@ class Comparison(BaseModel):
         if empty := [name for name, values in grid.items() if not values]:
             raise ValueError(f"the grid has no values for {', '.join(empty)}")
         return grid
+
+
+class ComparedForecast(BaseModel):
+    """What a run of a comparison would be."""
+
+    label: Annotated[str, Field(description="what sets it apart")]
+    forecast: Forecast
+
+
+class ComparisonForecast(BaseModel):
+    """What a comparison would be, if it were started."""
+
+    seconds: Annotated[float, Field(description="estimated, of all runs, one after the other")]
+    runs: list[ComparedForecast]
 
 
 class ComparedRun(BaseModel):

@@ -6,6 +6,7 @@ Never extracts to a path that the archive names: its pictures are handed out one
 import os
 import stat
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,6 +16,7 @@ from models.datasets import HELD_OUT, SUFFIXES, Layout
 MAX_RATIO = 200  # uncompressed to compressed; photos compress to no less than a half again
 SMALL_BYTES = 1 << 20  # below that a high ratio is harmless
 MAX_NAME = 100  # bytes of a domain's name
+MAX_TOLD = 6  # folders that are named when no layout is recognised
 
 _ENCRYPTED = 0x1
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -147,8 +149,16 @@ def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[Member], list[
     raise ArchiveError(
         "No layout was recognised in the archive. It must hold trainA/ and trainB/ (and may hold testA/ and testB/), "
         "or train/<domain>/ for two domains or more (and may hold val/<domain>/), at its top or one folder deep, with "
-        f"pictures ({', '.join(sorted(SUFFIXES))}) directly in them."
+        f"pictures ({', '.join(sorted(SUFFIXES))}) directly in them. {_found(infos)}"
     )
+
+
+def _found(infos: list[zipfile.ZipInfo]) -> str:
+    """The archive's fullest folders, for who looks for what is wrong with them."""
+    folders = Counter(str(PurePosixPath(info.filename).parent) for info in infos).most_common(MAX_TOLD)
+    if not folders:
+        return "It holds no files."
+    return f"It holds: {', '.join(f'{count} in {folder[:60]!r}' for folder, count in folders)}."
 
 
 def _place(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] | None:

@@ -131,6 +131,8 @@ class Catalog:
         for name in self.names():
             try:
                 models.append(self.get(name))
+            except UnknownModel:
+                continue  # removed just now
             except CatalogError as error:
                 log.error("%s", error)
         return models
@@ -147,7 +149,10 @@ class Catalog:
         cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
         if not cards:
             raise UnknownModel(name, self.names())
-        card = self._card(cards[0])
+        try:
+            card = self._card(cards[0])
+        except FileNotFoundError:  # removed just now
+            raise UnknownModel(name, self.names()) from None
         if card.name != name:
             raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
+from models import removal
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 INFO_FILE = "dataset.json"
 PREVIEW_FILE = "preview.jpg"
-REMOVED = ".removed-"
 HELD_OUT = ("val", "test")
 LEAST_PICTURES = 2  # in a domain
 THUMBNAIL_PX = 128
@@ -220,9 +220,8 @@ class DatasetStore:
             DatasetInUse: there are such runs; it is back in its place.
         """
         self.get(name)
-        doomed = self.root / f"{REMOVED}{uuid4().hex}"
         try:
-            self.path(name).rename(doomed)
+            doomed = removal.hide(self.path(name))
         except FileNotFoundError:
             raise UnknownDataset(name, self.names()) from None
         if using := users():

@@ -37,7 +37,7 @@ from models.datasets import (
 
 LEAST_SIDE_PX = 16
 MEMORY_BYTES = 4 << 30  # of the process of an import, whatever an archive holds
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "MPO")  # others have readers that strangers should not reach
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others have readers that strangers should not reach
 SAY_EVERY_S = 0.2
 KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
@@ -234,6 +234,7 @@ class Line(BaseModel):
     ready: bool = False  # all is in place; it waits for a line in its standard input before the data set appears
     refused: str | None = None
     taken: bool = False  # the name is
+    failed: str | None = None  # through no fault of the archive
 
 
 def _wanted() -> bool:
@@ -266,6 +267,8 @@ def main() -> None:
         )
     except (ArchiveError, DatasetError) as error:
         print(Line(refused=str(error)).model_dump_json(), flush=True)
+    except OSError as error:
+        print(Line(failed=f"The data set could not be stored: {error.strerror}.").model_dump_json(), flush=True)
     except NameTaken as error:
         print(Line(refused=str(error), taken=True).model_dump_json(), flush=True)
     else:

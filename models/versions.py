@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from models import removal
 from models.catalog import Catalog, ModelCard
 
 BEFORE_FILE = "before"  # in a version's folder: the number of the one that it took the place of
@@ -53,7 +54,8 @@ class Versions:
             write: given a folder that is not there yet and the version's number, makes it a whole model folder.
 
         Raises:
-            NameTaken: a model that ships or was fetched has this name.
+            NameTaken: a model that ships or was fetched has this name, or what was published so far is of another
+                family.
         """
         with self._held(name):
             current = self.current(name)
@@ -64,6 +66,9 @@ class Versions:
             try:
                 card = write(part, number)
                 if current is not None:
+                    family = self._catalog.get(name).card.family
+                    if card.family != family:
+                        raise NameTaken(f"{name!r} is a model of the family {family} so far; choose another name.")
                     (part / BEFORE_FILE).write_text(str(current))
                 part.rename(self._root / name / str(number))
             finally:
@@ -90,6 +95,24 @@ class Versions:
                 raise NoVersion(message) from None
             self._serve(name, before)
             return before
+
+    def remove(self, name: str) -> None:
+        """Take a published model out of service, with all its versions.
+
+        Raises:
+            NoVersion: the model was not published here.
+        """
+        with self._held(name):
+            if self.current(name) is None:
+                raise NoVersion(f"{name!r} was not published here; its operator removes it.")
+            (self._models / name).unlink()
+            doomed = removal.hide(self._root / name)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what was left of removed models when a process was killed."""
+        for left in removal.left_over(self._root):
+            shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[None]:

@@ -121,7 +121,7 @@ BAD = {  # what → (archive, words of the answer)
     "damaged": (_damaged(), "damaged"),
     "of a later version": (_of_a_later_version(), "not a zip"),
     "too many files": (zipped({f"x/{n}": b"" for n in range(200_001)}), "files"),
-    "no layout": (zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
+    "no layout": (zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "It holds: 4 in 'pictures'"),
     "two folders deep": (zipped(unpaired(top="a/b/")), "No layout"),
     "one domain": (zipped(domains("cat")), "No layout"),
     "only trainA": (zipped({f"trainA/{n}.jpg": colored(n) for n in range(4)}), "No layout"),

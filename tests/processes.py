@@ -109,6 +109,18 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
 
 
 @contextmanager
+def api_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """``doppel api`` as a process, once it can translate, and a client of it."""
+    port = str(free_port())
+    with (
+        process(sys.executable, "-m", "app.cli", "api", env=environment(settings) | {"DOPPEL_PORT": port}) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):
+        eventually(lambda: ready(client))
+        yield server, client
+
+
+@contextmanager
 def file_server(folder: Path) -> Iterator[str]:
     """The address of an HTTP server on loopback that has the files of ``folder``."""
 

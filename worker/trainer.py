@@ -184,7 +184,7 @@ def train(run: str, attempt: int) -> None:
     signal.signal(signal.SIGTERM, forward)
     os.nice(NICENESS)
     place = ["--device", context.device] if context.device != "auto" else []
-    place += ["--reserved-mb", str(context.reserved_mb), "--quality-dir", str(context.data_dir / "quality")]
+    place += ["--reserved-mb", str(context.reserved_mb)]
     # Threads that wait for one another on a busy core cost more than they bring, to others and to the training.
     env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
     with folder.log_file.open("ab") as output:

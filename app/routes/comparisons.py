@@ -1,15 +1,16 @@
-"""POST /training/compare, a comparison, its picture and its video."""
+"""POST and GET /training/compare, a comparison, its picture and its video; stop; DELETE."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
 from app import images
 from app.deps import ServicesDep
 from app.negotiation import JSON, accepted_type
 from app.routes import answers
-from app.training_schemas import Comparison, ComparisonState
+from app.routes.fields import DryRun
+from app.training_schemas import Comparison, ComparisonForecast, ComparisonState
 
 router = APIRouter(prefix="/training/compare", tags=["training"])
 
@@ -18,9 +19,14 @@ router = APIRouter(prefix="/training/compare", tags=["training"])
     "",
     status_code=202,
     summary="Train several runs to compare them",
-    responses=answers.problems(404, 422, 503),
+    response_model=ComparisonState,
+    responses={
+        200: {"description": "With `dry_run`: what the runs would be.", "model": ComparisonForecast},
+        202: {"description": "The comparison, queued. `Location` is where to look.", "model": ComparisonState},
+        **answers.problems(404, 422, 503),
+    },
 )
-async def compare(services: ServicesDep, comparison: Comparison, response: Response) -> ComparisonState:
+def compare(services: ServicesDep, comparison: Comparison, dry_run: DryRun = False) -> Response:
     """One base and a list or a grid of options: a run for each, made one after the other.
 
     For instance StarGAN v2 under four settings of Adam:
@@ -29,15 +35,36 @@ async def compare(services: ServicesDep, comparison: Comparison, response: Respo
          "variants": [{"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
                       {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4}]}
     """
-    comparison_id = await run_in_threadpool(services.comparisons.start, comparison)
-    response.headers["Location"] = f"/training/compare/{comparison_id}"
-    return await run_in_threadpool(services.comparisons.view, comparison_id)
+    if dry_run:
+        return JSONResponse(services.comparisons.forecast(comparison).model_dump(mode="json"))
+    state = services.comparisons.view(services.comparisons.start(comparison))
+    headers = {"Location": state.links["self"]}
+    return JSONResponse(state.model_dump(mode="json"), status_code=202, headers=headers)
+
+
+@router.get("", summary="All comparisons", responses=answers.problems(503))
+def list_comparisons(services: ServicesDep) -> list[ComparisonState]:
+    """Newest first."""
+    return services.comparisons.all()
 
 
 @router.get("/{id}", summary="A comparison's table", responses=answers.problems(404, 503))
 def read_comparison(services: ServicesDep, id: str) -> ComparisonState:
     """Every run with what sets it apart, its losses and its figures on held-out pictures."""
     return services.comparisons.view(id)
+
+
+@router.post("/{id}/stop", status_code=202, summary="Stop a comparison", responses=answers.problems(404, 503))
+def stop_comparison(services: ServicesDep, id: str) -> ComparisonState:
+    """The run in hand saves a checkpoint and stops; those that wait never begin. Each can be resumed by itself."""
+    services.comparisons.stop(id)
+    return services.comparisons.view(id)
+
+
+@router.delete("/{id}", status_code=204, summary="Remove a comparison", responses=answers.problems(404, 409, 503))
+def remove_comparison(services: ServicesDep, id: str) -> None:
+    """With its runs and all their checkpoints and pictures, once every run has ended. Published models stay."""
+    services.comparisons.remove(id)
 
 
 @router.get(

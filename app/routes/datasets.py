@@ -59,9 +59,9 @@ async def upload_dataset(
     with services.dispatcher.watching(record.id) as events:
         try:
             workplace = await run_in_threadpool(services.imports.receive, archive.file)
-        except OSError as error:
+        except OSError:
             record.failed(Failure(title="no room", detail="The archive could not be stored."))
-            raise Unavailable(f"The archive could not be stored: {error.strerror}.", retry_after_s=600) from error
+            raise
         services.imports.start(record, name, workplace)
         event = await outcome_of(request, services, record.id, events, wait) if wait else None
     state = await run_in_threadpool(services.queue.state, record.id)
@@ -93,7 +93,8 @@ def _check_free(services: Services, name: str) -> None:
 @router.get("", summary="All data sets")
 def list_datasets(services: ServicesDep) -> list[DatasetDetails]:
     """Uploaded data sets, and folders in a known layout that an operator put beside them."""
-    return [DatasetDetails.of(info, services.runs.using(info.name)) for info in services.datasets.all()]
+    runs = services.runs.unfinished()
+    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in services.datasets.all()]
 
 
 @router.get("/{name}", summary="One data set", responses=answers.problems(404, 422))

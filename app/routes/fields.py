@@ -1,8 +1,8 @@
-"""Form fields that several calls share."""
+"""Fields of forms and queries that several calls share."""
 
 from typing import Annotated
 
-from fastapi import File, Form, UploadFile
+from fastapi import File, Form, Query, UploadFile
 
 from app import images
 from app.errors import BadRequest
@@ -20,6 +20,7 @@ Resolution = Annotated[
     ),
 ]
 FitField = Annotated[Fit, Form(description="`keep` the aspect, stretch to a `square`, or `crop` the middle square")]
+DryRun = Annotated[bool, Query(description="only say what would be made: options, sizes, memory, time")]
 Wait = Annotated[float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: do not wait")]
 
 

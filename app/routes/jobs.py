@@ -74,7 +74,7 @@ async def read_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Serve
             if state != shown:
                 shown = state
                 yield ServerSentEvent(data=Job.of(state), event="job")
-            if state.status.ended:
+            if state.status.ended or services.ending.is_set():
                 return
             try:
                 await asyncio.wait_for(events.get(), POSITION_POLL_S)

@@ -1,4 +1,4 @@
-"""GET /models and /models/{name}."""
+"""GET /models and /models/{name}; rollback; DELETE."""
 
 from fastapi import APIRouter
 
@@ -34,6 +34,19 @@ def roll_back(services: ServicesDep, name: str) -> Published:
     """Put the version before the one in service into service, at once on every worker; it answers which it is now."""
     try:
         return Published(name=name, version=services.versions.roll_back(services.catalog.get(name).name))
+    except UnknownModel as error:
+        raise NotFound(str(error)) from error
+    except NoVersion as error:
+        raise Conflict(str(error)) from error
+
+
+@router.delete("/{name}", status_code=204, summary="Remove a published model", responses=answers.problems(404, 409))
+def remove_model(services: ServicesDep, name: str) -> None:
+    """Out of service at once on every worker, with all its versions. The run that it was published from stays."""
+    if runs := services.runs.begun_from(name):
+        raise Conflict(f"The runs {', '.join(runs)} start from {name!r}; stop them first.")
+    try:
+        services.versions.remove(services.catalog.get(name).name)
     except UnknownModel as error:
         raise NotFound(str(error)) from error
     except NoVersion as error:

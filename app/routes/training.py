@@ -16,6 +16,7 @@ from app import curves
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import BadRequest, Conflict, NotFound, NotReady
 from app.routes import answers
+from app.routes.fields import DryRun
 from app.runs import Request
 from app.training_schemas import (
     CycleGANRequest,
@@ -36,7 +37,6 @@ MAX_LOG_BYTES = 1 << 20
 
 router = APIRouter(prefix="/training", tags=["training"])
 
-DryRun = Annotated[bool, Query(description="only say what the run would be: options, sizes, memory, time")]
 STARTED: answers.Responses = {
     200: {"description": "With `dry_run`: what the run would be.", "model": Forecast},
     202: {"description": "The run, queued. `Location` is where to look.", "model": TrainingRun},
@@ -150,8 +150,8 @@ def _sample(run_id: str, step: int) -> dict[str, Any]:
 )
 def read_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
     if not run.samples or (step != "last" and step not in run.samples):
-        there = ", ".join(map(str, run.samples)) or "none yet"
-        raise NotFound(f"There is no sample picture of step {step}. There are: {there}.")
+        there = f"there are: {', '.join(map(str, run.samples))}" if run.samples else "there is none yet"
+        raise NotFound(f"There is no such sample picture; {there}.")
     path = services.runs.store.folder(run.id).sample_path(run.samples[-1] if step == "last" else step)
     return Response(path.read_bytes(), media_type="image/png")
 
@@ -204,10 +204,10 @@ async def read_events(
             if step not in seen_samples:
                 seen_samples.add(step)
                 yield ServerSentEvent(data=_sample(run.id, step), event="sample")
-        if (run.status, run.position) != status:
-            status = (run.status, run.position)
+        if (run.status, run.position, run.stopping) != status:
+            status = (run.status, run.position, run.stopping)
             yield ServerSentEvent(data=run, event="status")
-        if run.status.ended:
+        if run.status.ended or services.ending.is_set():
             return
         await asyncio.sleep(POLL_S)
 

@@ -17,6 +17,7 @@ from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balanc
 from models.cyclegan.pool import ImagePool
 from models.pixels import Picture
 from models.training import distributed
+from models.training.alarms import Translations
 from models.training.evaluation import Evaluation
 from models.training.options import CycleGANOptions
 
@@ -172,31 +173,28 @@ class CycleGANTrainer:
         return []  # its directions have no styles to go between
 
     @torch.no_grad()
-    def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """What each direction now makes of the fixed inputs: direction → (x, generated), (N, 3, S, S) in [-1, 1]."""
+    def translations(self) -> Translations:
+        """What each direction now makes of the fixed inputs."""
         x_a, x_b = self._fixed_inputs
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
         with self._autocast():
-            return {"AtoB": (x_a, g_ab(x_a).float()), "BtoA": (x_b, g_ba(x_b).float())}
+            return {(0, 1): (x_a, g_ab(x_a).float()), (1, 0): (x_b, g_ba(x_b).float())}
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
-        """Cycle errors, and pictures to compare, of (N, 3, S, S) held-out pictures of A and of B."""
+        """What the generators make of (N, 3, S, S) held-out pictures of A and of B, there and back."""
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
-        errors = {}
-        generated = {}
-        for source, target, there, back in (("A", "B", g_ab, g_ba), ("B", "A", g_ba, g_ab)):
-            x = held_out["AB".index(source)]
-            fakes = []
-            error = 0.0
-            for picture in torch.split(self._place(x), 1):
+        made, cycled = [], []
+        for x, there, back in zip(held_out, (g_ab, g_ba), (g_ba, g_ab), strict=True):
+            fakes, returned = [], []
+            for picture in torch.split(x, 1):
                 with self._autocast():
-                    fake = there(picture)
-                    error += (back(fake).float() - picture).abs().mean().item() / len(x)
+                    fake = there(self._place(picture))
+                    returned.append(back(fake).float().cpu())
                 fakes.append(fake.float().cpu())
-            errors[f"cycle error of {source}"] = error
-            generated[target] = torch.cat(fakes)
-        return Evaluation(errors, generated, {"A": held_out[0], "B": held_out[1]})
+            made.append(torch.cat(fakes))
+            cycled.append(torch.cat(returned))
+        return Evaluation(real=held_out, cycled=cycled, generated=made[::-1])  # what was made of A is in B's manner
 
     @torch.inference_mode()
     def sample(self) -> Picture:

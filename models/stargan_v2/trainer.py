@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discrimin
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
 from models.training import distributed
+from models.training.alarms import Translations
 from models.training.evaluation import Evaluation
 from models.training.labelled import GuidedBatch
 from models.training.options import StarGANOptions
 
 AVERAGED = ("generator", "mapping_network", "style_encoder")
 FILM_FRAMES = 12  # from one reference to the next
+VARIANTS = 5  # styles in which diversity is measured
 SAMPLE_PSI = (0.5, 0.7, 1.0)
 
 
@@ -194,11 +196,25 @@ class StarGANTrainer:
     @torch.no_grad()
     def _restyled(self, x_src: torch.Tensor, x_ref: torch.Tensor, y_trg: int) -> torch.Tensor:
         """Sources in the styles of references of one domain, by the averages: (N, 3, S, S) each."""
-        y = torch.full((len(x_ref),), y_trg, device=self.device)
+        return self._generated(x_src, self._encoded(x_ref, y_trg))
+
+    def _generated(self, x_src: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         with self._autocast():
-            s = self.averages["style_encoder"](x_ref, y)
             out: torch.Tensor = self.averages["generator"](x_src, s, self._masks(x_src))
         return out.float()
+
+    def _encoded(self, x_ref: torch.Tensor, y: int) -> torch.Tensor:
+        with self._autocast():
+            s: torch.Tensor = self.averages["style_encoder"](x_ref, self._domain(y, len(x_ref)))
+        return s
+
+    def _mapped(self, z: torch.Tensor, y: int) -> torch.Tensor:
+        with self._autocast():
+            s: torch.Tensor = self.averages["mapping_network"](z, self._domain(y, len(z)))
+        return s
+
+    def _domain(self, y: int, count: int) -> torch.Tensor:
+        return torch.full((count,), y, device=self.device)
 
     @torch.inference_mode()
     def film(self) -> list[Picture]:
@@ -208,42 +224,61 @@ class StarGANTrainer:
         masks = self._masks(x_src)
         frames = []
         with self._autocast():
-            y = torch.zeros(len(x_ref), dtype=torch.long, device=self.device)
-            s_ref = self.averages["style_encoder"](x_ref, y).float()
+            s_ref = self._encoded(x_ref, 0).float()
             for s in interpolated(s_ref, FILM_FRAMES):
                 x = self.averages["generator"](x_src, s.expand(len(x_src), -1), masks)
                 frames.append(np.concatenate(pixels.to_pictures(x), axis=1))
         return frames
 
-    def translations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """What the averages make of the fixed inputs of each domain in the next one's style.
-
-        ``from → to`` → (x, generated), (N, 3, S, S) in [-1, 1].
-        """
+    def translations(self) -> Translations:
+        """What the averages make of the fixed inputs of each domain in the next one's style."""
         inputs = self._fixed_inputs
         found = {}
         for y_org in range(len(inputs)):
             y_trg = (y_org + 1) % len(inputs)
             x_ref = inputs[y_trg][:1].expand_as(inputs[y_org])
-            found[f"{y_org} → {y_trg}"] = inputs[y_org], self._restyled(inputs[y_org], x_ref, y_trg)
+            found[y_org, y_trg] = inputs[y_org], self._restyled(inputs[y_org], x_ref, y_trg)
         return found
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
-        """Cycle errors, and pictures to compare, of (N, 3, S, S) held-out pictures of each domain."""
-        errors, generated = {}, {}
+        """What the averages make of (N, 3, S, S) held-out pictures of each domain in the next one's style, and back."""
+        generated: list[torch.Tensor] = []
+        cycled = []
         for y_org, pictures in enumerate(held_out):
             y_trg = (y_org + 1) % len(held_out)
-            fakes = []
-            error = 0.0
-            for n, picture in enumerate(torch.split(pictures.to(self.device), 1)):
+            fakes, returned = [], []
+            for n, picture in enumerate(torch.split(pictures, 1)):
+                x_src = picture.to(self.device)
                 x_ref = held_out[y_trg][n % len(held_out[y_trg])][None].to(self.device)
-                fake = self._restyled(picture, x_ref, y_trg)
-                error += (self._restyled(fake, picture, y_org) - picture).abs().mean().item() / len(pictures)
+                fake = self._restyled(x_src, x_ref, y_trg)
+                returned.append(self._restyled(fake, x_src, y_org).cpu())
                 fakes.append(fake.cpu())
-            errors[f"cycle error of {y_org}"] = error
-            generated[str(y_trg)] = torch.cat(fakes)
-        return Evaluation(errors, generated, {str(y): pictures for y, pictures in enumerate(held_out)})
+            generated.append(torch.cat(fakes))
+            cycled.append(torch.cat(returned))
+        latents = torch.cat([latent_code(seed, self.options.latent_dim) for seed in range(VARIANTS)]).to(self.device)
+        return Evaluation(
+            real=held_out,
+            cycled=cycled,
+            generated=generated[-1:] + generated[:-1],  # what was made of a domain is in the next one's style
+            variants={
+                "reference": lambda: self._variants(
+                    held_out, lambda y: self._encoded(held_out[y][:VARIANTS].to(self.device), y)
+                ),
+                "latent": lambda: self._variants(held_out, lambda y: self._mapped(latents, y)),
+            },
+        )
+
+    @torch.no_grad()
+    def _variants(
+        self, held_out: Sequence[torch.Tensor], styles: Callable[[int], torch.Tensor]
+    ) -> Iterator[torch.Tensor]:
+        """Of each held-out picture: it in each of the next domain's ``styles``, (K, 3, S, S)."""
+        for y_org, pictures in enumerate(held_out):
+            s = styles((y_org + 1) % len(held_out))
+            if len(s) > 1:  # one style is no variety
+                for picture in pictures:
+                    yield self._generated(picture.to(self.device).expand(len(s), -1, -1, -1), s).cpu()
 
     @torch.inference_mode()
     def sample(self) -> Picture:

@@ -1,9 +1,10 @@
 """``python -m models.training RUN_DIR``: train, or go on training, what RUN_DIR/options.json describes.
 
-SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint; running the same command again resumes it.
+SIGTERM, SIGHUP and Ctrl-C end the run after the step in hand, with a checkpoint; the same command again resumes it.
 """
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
@@ -36,6 +37,10 @@ class Display:
         self._logged_at = 0.0
 
     def show(self, step: int, total_steps: int, losses: Losses) -> None:
+        with contextlib.suppress(OSError):  # a terminal may be gone; that is no reason to train no more
+            self._show(step, total_steps, losses)
+
+    def _show(self, step: int, total_steps: int, losses: Losses) -> None:
         named = {name: f"{loss:.2f}" for name, loss in losses.items()}
         if sys.stderr.isatty():
             if self._bar is None:
@@ -49,10 +54,11 @@ class Display:
 
     def close(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
 
 
-def run(folder: Path, quality_dir: Path | None = None, **place: Any) -> None:
+def run(folder: Path, **place: Any) -> None:
     """Train the run in ``folder`` until it is complete or a signal stops it; raises as :func:`attempt` does."""
     stopping = False
 
@@ -62,13 +68,13 @@ def run(folder: Path, quality_dir: Path | None = None, **place: Any) -> None:
 
     signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, request_stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, request_stop)
     run_folder = RunFolder(folder)
     checkpoints = run_folder.checkpoints()
     display = Display(int(checkpoints[-1].stem) if checkpoints else 0, run_folder.options().batch_size)
     try:
-        ended = attempt(
-            folder, on_progress=display.show, should_stop=lambda: stopping, quality_dir=quality_dir, place=place
-        )
+        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, place=place)
     finally:
         display.close()
     log.info("the run has %s", ended)
@@ -84,19 +90,18 @@ def _device(folder: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--quality-dir", type=Path, metavar="DIR", help="where the Inception network's weights are")
     parser.add_argument("--device", help="instead of the options'")
     parser.add_argument(
         "--reserved-mb", type=int, metavar="MB", help="GPU memory left to others, instead of the options'"
     )
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     distributed.join(arguments.device or _device(arguments.run_dir))
+    # Of several processes one tells what all of them do.
+    level = logging.INFO if distributed.rank() == 0 else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         place = {"device": arguments.device, "reserved_mb": arguments.reserved_mb}
-        run(
-            arguments.run_dir, arguments.quality_dir, **{name: said for name, said in place.items() if said is not None}
-        )
+        run(arguments.run_dir, **{name: said for name, said in place.items() if said is not None})
     except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3

@@ -1,12 +1,13 @@
 """What a person watching a run would want to be told: signs that a training goes wrong while its losses are finite."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
 from models.training.status import Alarm
 
-Translations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # of what → (x, generated), (N, 3, S, S) in [-1, 1]
+# From which domain to which, by number → (x, generated), (N, 3, S, S) in [-1, 1].
+Translations = Mapping[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]
 
 INVERTED = -0.3  # mean correlation of brightness below which generated pictures are negatives of their sources
 COLLAPSED = 0.05  # contrast between generated pictures, as a share of that between their sources
@@ -14,9 +15,10 @@ WINNING = 0.15  # a discriminator's smoothed loss, as a share of what it is when
 WINNING_STEPS = 100  # for so long
 
 
-def of_translations(translations: Translations, step: int) -> Iterator[Alarm]:
+def of_translations(translations: Translations, domains: Sequence[str], step: int) -> Iterator[Alarm]:
     """Colour inversion and collapse, told by what the generators make of the fixed inputs."""
-    for what, (x, generated) in translations.items():
+    for (y_org, y_trg), (x, generated) in translations.items():
+        what = f"{domains[y_org]} → {domains[y_trg]}"
         correlation = _brightness_correlation(x, generated)
         if correlation < INVERTED:
             yield Alarm(

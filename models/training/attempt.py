@@ -13,7 +13,6 @@ from models.datasets import DatasetError
 from models.device import DeviceError
 from models.training import distributed
 from models.training.checkpoints import load_state
-from models.training.estimate import estimate
 from models.training.loop import CannotWrite, Diverged, Loop, Losses
 from models.training.options import Options
 from models.training.plan import Plan, plan
@@ -33,7 +32,6 @@ def attempt(
     *,
     on_progress: Progress,
     should_stop: Callable[[], bool],
-    quality_dir: Path | None = None,
     place: Mapping[str, Any] | None = None,
 ) -> RunState:
     """Train the run in ``folder`` until it is complete, or ``should_stop`` or a stop that was asked for ends it.
@@ -42,7 +40,6 @@ def attempt(
 
     Args:
         on_progress: told of each step done.
-        quality_dir: where the weights of the networks are that measure distances.
         place: options of this machine that take the place of the run's.
 
     Returns:
@@ -61,7 +58,7 @@ def attempt(
         try:
             planned = plan(options)
             _reserve(options, planned.device)
-            loop = _loop(run, options, planned, reporter, quality_dir)
+            loop = _loop(run, options, planned, reporter)
             if reporter is not None:
                 _begin(reporter, loop, planned)
             reached = loop.train(
@@ -88,10 +85,10 @@ def _reporter(run: RunFolder, options: Options) -> Reporter:
     status.started_at = now()
     status.finished_at = None
     write_status(run.path, status)
-    return Reporter(run.path, status, batch_size=options.batch_size, flop_per_step=estimate(options).flop_per_step)
+    return Reporter(run.path, status, batch_size=options.batch_size)
 
 
-def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | None, quality_dir: Path | None) -> Loop:
+def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | None) -> Loop:
     if options.init_from is not None and not run.checkpoints():
         if options.init_from.suffix == ".safetensors":
             planned.trainer.start_from_weights(options.init_from)
@@ -107,7 +104,6 @@ def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | 
         choices=options,
         reporter=reporter,
         held_out=planned.held_out,
-        quality_dir=quality_dir,
     )
 
 

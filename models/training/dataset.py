@@ -56,7 +56,6 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             domain: list_pictures(held_out[name]) if name in held_out else []
             for domain, name in zip("AB", folders, strict=True)
         }
-        self.has_held_out = all(self._held_out.values())
         self.load_size = load_size
         self.image_size = image_size
         self.seed = seed
@@ -84,12 +83,16 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
         return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
+    def held_out(self, count: int) -> list[torch.Tensor]:
+        """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""
+        if not all(self._held_out.values()):
+            return []
+        return [self._uncropped(paths[:count]) for paths in self._held_out.values()]
+
+    def _uncropped(self, paths: list[Path]) -> torch.Tensor:
+        return pixels.to_tensor([np.asarray(load_picture(path, self.image_size)) for path in paths])
+
     def fixed_inputs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The first ``count`` held-out pictures (training pictures where there are none) of each domain, uncropped."""
-        x_a, x_b = (
-            pixels.to_tensor(
-                [np.asarray(load_picture(path, self.image_size)) for path in (self._held_out[domain] or paths)[:count]]
-            )
-            for domain, paths in self.paths.items()
-        )
+        x_a, x_b = (self._uncropped((self._held_out[domain] or paths)[:count]) for domain, paths in self.paths.items())
         return x_a, x_b

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,8 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(hours=2)
 
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
@@ -31,7 +34,8 @@ def join(device: str = "auto") -> None:
         on_gpus = torch.cuda.is_available() and device not in ("cpu", "mps")
         if on_gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("nccl" if on_gpus else "gloo")
+        # The first process measures quality and writes checkpoints while the others wait for it.
+        distributed.init_process_group("nccl" if on_gpus else "gloo", timeout=PATIENCE)
 
 
 def leave() -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.training.options import CycleGANChoices, StarGANChoices
+from models.training.options import CycleGANChoices, RunChoices, StarGANChoices
 
 FLOAT_BYTES = 4
 KEPT_PER_LAYER = (
@@ -68,7 +68,7 @@ def _cyclegan(options: CycleGANChoices) -> Estimate:
     flop = 2 * backward * (passes * _flop(generator) + 3 * _flop(discriminator))
     kept = 2 * passes * _kept(generator) + 2 * _kept(discriminator)
     parameters = {"g_ab": generator, "g_ba": generator, "d_a": discriminator, "d_b": discriminator}
-    return _sum(parameters, flop, kept, options.batch_size, options.gpus, averaged=())
+    return _sum(parameters, flop, kept, options, _measured(options, options.image_size, 2), averaged=())
 
 
 def _stargan(options: StarGANChoices, num_domains: int) -> Estimate:
@@ -92,19 +92,29 @@ def _stargan(options: StarGANChoices, num_domains: int) -> Estimate:
         "discriminator": discriminator,
     }
     averaged = ("generator", "mapping_network", "style_encoder")
-    return _sum(parameters, flop, kept, options.batch_size, options.gpus, averaged=averaged)
+    return _sum(parameters, flop, kept, options, _measured(options, size, num_domains), averaged=averaged)
+
+
+def _measured(options: RunChoices, size: int, num_domains: int) -> float:
+    """Bytes of the held-out pictures that quality is measured on, and of what is made of them."""
+    return 3.0 * num_domains * options.quality_pictures * 3 * size**2 * FLOAT_BYTES
 
 
 def _sum(
-    networks: dict[str, list[Layer]], flop: float, kept: float, batch_size: int, gpus: int, averaged: Sequence[str]
+    networks: dict[str, list[Layer]],
+    flop: float,
+    kept: float,
+    options: CycleGANChoices | StarGANChoices,
+    measured: float,
+    averaged: Sequence[str],
 ) -> Estimate:
     parameters = {name: sum(layer.parameters for layer in layers) for name, layers in networks.items()}
     weights = sum(parameters.values()) * 4 + sum(parameters[name] for name in averaged)
-    share = math.ceil(batch_size / gpus)
+    share = math.ceil(options.batch_size / options.gpus)
     return Estimate(
         parameters,
-        flop_per_step=flop * batch_size,
-        memory_mb=round((weights * FLOAT_BYTES + kept * share) / 2**20) + OVERHEAD_MB,
+        flop_per_step=flop * options.batch_size,
+        memory_mb=round((weights * FLOAT_BYTES + kept * share + measured) / 2**20) + OVERHEAD_MB,
     )
 
 

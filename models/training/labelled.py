@@ -59,7 +59,6 @@ class LabelledPictures(Dataset[GuidedBatch]):
                 raise DatasetError(f"{name} holds {len(paths)} pictures; a domain needs 2 at least")
         held_out = held_out_folders(root)
         self._held_out = [list_pictures(held_out[name]) if name in held_out else [] for name in folders]
-        self.has_held_out = all(self._held_out)
         self.img_size = img_size
         self.latent_dim = latent_dim
         self.randcrop_prob = randcrop_prob
@@ -88,13 +87,19 @@ class LabelledPictures(Dataset[GuidedBatch]):
         """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
         return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
+    def held_out(self, count: int) -> list[torch.Tensor]:
+        """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""
+        return [self._uncropped(paths[:count]) for paths in self._held_out] if all(self._held_out) else []
+
+    def _uncropped(self, paths: list[Path]) -> torch.Tensor:
+        return pixels.to_tensor([np.asarray(load_picture(path, self.img_size)) for path in paths])
+
     def fixed_inputs(self, count: int) -> torch.Tensor:
         """The first ``count`` held-out pictures of each domain, (domains, count, 3, S, S); else training pictures."""
         rows = []
         for paths, held_out in zip(self.paths, self._held_out, strict=True):
             chosen = held_out or paths
-            shown = [chosen[n % len(chosen)] for n in range(count)]
-            rows.append(pixels.to_tensor([np.asarray(load_picture(path, self.img_size)) for path in shown]))
+            rows.append(self._uncropped([chosen[n % len(chosen)] for n in range(count)]))
         return torch.stack(rows)
 
 

@@ -35,6 +35,7 @@ class Trainer(Protocol):
     """One family's networks, optimizers and step."""
 
     networks: torch.nn.ModuleDict
+    device: torch.device
 
     def step(self, batch: Any, progress: int) -> Losses:
         """Train on one batch, ``progress`` steps having been done; the named losses of this step."""
@@ -93,7 +94,6 @@ class Loop:
         choices: RunChoices,
         reporter: Reporter | None,
         held_out: Sequence[torch.Tensor],
-        quality_dir: Path | None,
     ) -> None:
         self._run = run
         self._trainer = trainer
@@ -101,7 +101,6 @@ class Loop:
         self._choices = choices
         self._reporter = reporter
         self._held_out = held_out
-        self._quality_dir = quality_dir
         self._watch = DiscriminatorWatch(trainer.undecided)
         state = load_checkpoint(run)
         self.step = state["step"] if state else 0
@@ -144,9 +143,11 @@ class Loop:
         on_progress: Callable[[int, Losses], None],
         should_stop: Callable[[], bool],
     ) -> None:
+        trained_s = 0.0
         if self._reporter:
             self._measure(self._reporter)  # of a checkpoint after which the attempt before was killed
-        started = time.perf_counter()
+            trained_s = max((record["seconds"] for record in self._run.metrics(after_step=self.step - 1)), default=0.0)
+        started = time.perf_counter() - trained_s
         for batch in _read(batches(self.step, self._total_steps)):
             losses = distributed.mean(self._trainer.step(batch, progress=self.step))
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
@@ -175,7 +176,7 @@ class Loop:
             reporter.alarm(alarm)
         if self._is_due(self._choices.sample_every):
             self._run.save_sample(self.step, self._trainer.sample())
-            for alarm in alarms.of_translations(self._trainer.translations(), self.step):
+            for alarm in alarms.of_translations(self._trainer.translations(), reporter.status.domains, self.step):
                 reporter.alarm(alarm)
             reporter.paused()
 
@@ -201,7 +202,8 @@ class Loop:
         known = {said.step for said in reporter.status.quality}
         due = self.step and self._is_due(self._choices.save_every * self._choices.quality_every)
         if self._held_out and due and self.step not in known:
-            reporter.measured(quality(self._trainer.evaluate(self._held_out), self.step, self._quality_dir))
+            evaluation = self._trainer.evaluate(self._held_out)
+            reporter.measured(quality(evaluation, self.step, reporter.status.domains, self._trainer.device))
 
     def _last_checkpoint(self) -> str:
         return f"The last checkpoint is of step {self._saved}." if self._saved else "There is no checkpoint yet."

@@ -25,6 +25,10 @@ class RunChoices(BaseModel):
     quality_every: Annotated[
         int, Field(ge=1, description="checkpoints between measurements on held-out pictures; the last is measured too")
     ] = 4
+    quality_pictures: Annotated[
+        int,
+        Field(ge=1, le=1000, description="held-out pictures of each domain that are measured, if there are so many"),
+    ] = 16
     gpus: Annotated[
         int, Field(ge=1, le=64, description="processes that share each batch, a GPU each (on a CPU: a process each)")
     ] = 1
@@ -173,7 +177,10 @@ class StarGANOptions(StarGANChoices, RunPlace):
     @model_validator(mode="after")
     def _consistent(self) -> "StarGANOptions":
         if self.needs_landmarks and self.landmarks is None:
-            raise ValueError("w_hpf > 0 with masks of landmarks needs the weights of the landmark network: landmarks")
+            raise ValueError(
+                "w_hpf > 0 with masks of landmarks needs the weights of the landmark network, named by landmarks; "
+                "without them take masks=ones, or w_hpf=0"
+            )
         return self
 
 

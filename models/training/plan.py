@@ -24,7 +24,6 @@ from models.training.loop import Trainer
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 
 SAMPLES = 4  # sources of each domain in a CycleGAN's sample pictures
-MEASURED = 16  # held-out pictures of each domain that quality is measured on
 GUIDED_SAMPLES = 3  # the same for StarGAN, where they are the references too
 
 
@@ -35,7 +34,7 @@ class Plan:
     trainer: Trainer
     batches: Callable[[int, int], Iterator[Any]]  # given the steps done and the last step, one batch a step
     total_steps: int
-    held_out: Sequence[torch.Tensor]  # pictures of each domain that no training sees, (N, 3, S, S)
+    held_out: Sequence[torch.Tensor]  # pictures of each domain that no training sees, (N, 3, S, S); none: not measured
     domains: list[str]
     device: torch.device
 
@@ -68,7 +67,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
         trainer,
         lambda first, last: dataset.batches(options.batch_size, first, last),
         total_steps=constant_steps + decay_steps,
-        held_out=dataset.fixed_inputs(MEASURED) if dataset.has_held_out else [],
+        held_out=_held_out(dataset, options),
         domains=dataset.domains,
         device=device,
     )
@@ -100,10 +99,15 @@ def _stargan(options: StarGANOptions) -> Plan:
         trainer,
         lambda first, last: dataset.batches(options.batch_size, first, last),
         total_steps=options.total_iters,
-        held_out=list(dataset.fixed_inputs(MEASURED)) if dataset.has_held_out else [],
+        held_out=_held_out(dataset, options),
         domains=options.domains or dataset.domains,
         device=device,
     )
+
+
+def _held_out(dataset: UnpairedPictures | LabelledPictures, options: Options) -> list[torch.Tensor]:
+    """What quality is measured on, in the process that measures it."""
+    return dataset.held_out(options.quality_pictures) if distributed.rank() == 0 else []
 
 
 def _landmarks(options: StarGANOptions) -> StateDict:

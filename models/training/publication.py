@@ -12,7 +12,7 @@ from typing import Any
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile, sha256
 from models.datasets import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
-from models.training.run_folder import RunFolder
+from models.training.run_folder import RunFolder, RunFolderError
 from models.training.status import read_status
 
 DIRECTIONS = ("AtoB", "BtoA")
@@ -131,9 +131,11 @@ def main() -> None:
     for field in ("description", "licence", "source"):
         parser.add_argument(f"--{field}", required=True)
     arguments = vars(parser.parse_args())
+    if arguments["folder"].is_symlink():
+        parser.error(f"{arguments['folder']} is a model with versions; publish a new one over HTTP")
     try:
         publish(RunFolder(arguments.pop("run_dir")), arguments.pop("folder"), **arguments)
-    except PublicationError as error:
+    except (PublicationError, RunFolderError) as error:
         parser.error(str(error))
 
 

@@ -20,11 +20,10 @@ Losses = dict[str, float]
 class Reporter:
     """One attempt's reports. ``status`` is what has been said so far, by earlier attempts too."""
 
-    def __init__(self, folder: Path, status: RunStatus, *, batch_size: int, flop_per_step: float) -> None:
+    def __init__(self, folder: Path, status: RunStatus, *, batch_size: int) -> None:
         self.folder = folder
         self.status = status
         self._batch_size = batch_size
-        self._flop_per_step = flop_per_step
         self._board: SummaryWriter | None = None
         self._seconds_per_step: float | None = None
         self._last_step_at = time.monotonic()
@@ -57,7 +56,6 @@ class Reporter:
         status.learning_rate = rates.get("learning_rate")
         status.lambda_ds = rates.get("lambda_ds")
         status.images_per_s = round(self._batch_size / self._seconds_per_step, 3)
-        status.gflop_per_s = round(self._flop_per_step / self._seconds_per_step / 1e9, 1)
         status.eta_s = round((status.total_steps - step) * self._seconds_per_step, 1)
         if torch.cuda.is_available():
             status.gpu_memory_mb = round(torch.cuda.max_memory_allocated() / 2**20, 1)

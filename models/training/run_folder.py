@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 
 from models.training.options import Options, read_options
 from models.training.status import STOP_FILE
@@ -46,6 +47,8 @@ class RunFolder:
             return read_options(text)
         except json.JSONDecodeError as error:
             raise RunFolderError(f"{self.options_file} is not JSON: {error}") from error
+        except ValidationError as error:
+            raise RunFolderError(f"{self.options_file} holds options that are none here: {error}") from error
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""

@@ -2,17 +2,23 @@
 
 import contextlib
 import fcntl
+import logging
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import ValidationError
+
+from models import removal
 from models.training.options import Options
 from models.training.run_folder import RunFolder
-from models.training.status import RunStatus, is_held, read_status, write_status
+from models.training.status import RunStatus, read_status, write_status
 
 CHANGE_LOCK = "change.lock"
+
+log = logging.getLogger("doppel.training")
 
 _ID = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
 
@@ -85,23 +91,16 @@ class RunStore:
         return sorted(begun, key=lambda run_id: begun[run_id], reverse=True)
 
     def statuses(self) -> Iterator[tuple[str, RunStatus]]:
-        """Every run with what its folder says; of a run that was put there by hand and never begun, nothing."""
+        """Every run with what its folder says; not those whose folder cannot be read, or says nothing yet."""
         for run_id in self.ids():
-            status = read_status(self.root / run_id)
+            try:
+                status = read_status(self.root / run_id)
+            except ValidationError as error:
+                log.warning("run %s is passed over: %s", run_id, error)
+                continue
             if status is not None:
                 yield run_id, status
 
-    def using(self, dataset: str) -> list[str]:
-        """Runs that have not ended and train on this data set."""
-        return [
-            run_id
-            for run_id, status in self.statuses()
-            if status.dataset == dataset and (not status.status.ended or is_held(self.root / run_id))
-        ]
-
     def remove(self, run_id: str) -> None:
         """Take a run away with all that it left behind; it vanishes at once, whole."""
-        path = self.folder(run_id).path
-        doomed = self.root / f".removed-{uuid4().hex}"
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        removal.remove(self.folder(run_id).path)

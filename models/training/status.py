@@ -71,7 +71,6 @@ class RunStatus(BaseModel):
     losses: dict[str, float] = {}  # of the last step
     smoothed: dict[str, float] = {}  # exponential moving averages
     gpu_memory_mb: float | None = None  # most that was allocated
-    gflop_per_s: float | None = None  # achieved
     parameters: dict[str, int] = {}  # of each network
     domains: list[str] = []
     device: str | None = None

@@ -66,6 +66,7 @@ def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
         "notes.txt",
     }
     assert "no place in the layout" in reasons["notes.txt"]
+    assert reasons["trainA/text.jpg"] == "is no picture in a format that is understood"
     assert found["duplicates"] == [["trainA/0.jpg", "trainA/same.png"]]
     assert found["domains"]["A"]["train"] == 5
     assert found["largest_px"] == [96, 64] or found["largest_px"] == [64, 96]
@@ -74,10 +75,13 @@ def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
 def test_what_a_picture_shows_is_what_is_trained_on(client, settings):
     turned = Image.Exif()
     turned[0x0112] = 6
-    upload(client, zipped(unpaired() | {"trainA/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned)}))
-    with Image.open(settings.data_dir / "datasets" / "pictures" / "trainA" / "turned.png") as kept:
-        assert kept.size == (64, 96)
-        assert kept.mode == "RGB"
+    camera = encoded(landscape(), "MPO", save_all=True, append_images=[landscape()])  # a JPEG with a second picture
+    pictures = {"trainA/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned), "trainA/camera.jpg": camera}
+    upload(client, zipped(unpaired() | pictures))
+    for name, size in (("turned", (64, 96)), ("camera", (96, 64))):
+        with Image.open(settings.data_dir / "datasets" / "pictures" / "trainA" / f"{name}.png") as kept:
+            assert kept.size == size
+            assert kept.mode == "RGB"
 
 
 def test_not_waited_for_the_answer_is_a_job(client):

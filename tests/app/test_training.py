@@ -1,6 +1,7 @@
 """What is asked of training over HTTP and refused; the runs themselves are in test_training_runs.py."""
 
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,7 +89,69 @@ def test_a_dry_run_tells_what_the_run_would_be(training, settings):
     assert told["total_steps"] == 6 * 200
     assert told["memory_mb"] > 1000
     assert told["seconds"] > 0
+    assert told["options"]["init_from"] is None
+    assert told["warnings"] == []
     assert not (settings.data_dir / "runs").exists()
+
+
+def test_a_dry_run_warns_of_what_will_not_be_there(training, settings):
+    shutil.rmtree(settings.data_dir / "datasets" / "colors" / "val")
+    options = cyclegan(epochs=1, save_every=100, sample_every=100)
+    warnings = training.post("/training/cyclegan?dry_run=true", json=options).json()["warnings"]
+    assert [word for word in ("checkpoint", "sample", "held out") if any(word in one for one in warnings)] == [
+        "checkpoint",
+        "sample",
+        "held out",
+    ]
+
+
+@pytest.mark.parametrize("damaged", ["options.json", "status.json"])
+def test_a_run_that_cannot_be_read_is_in_nobodys_way(training, settings, damaged):
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    (settings.data_dir / "runs" / run / damaged).write_text('{"of": "another version"}')
+    assert training.post("/training/cyclegan?dry_run=true", json=cyclegan()).status_code == 200
+    assert training.post("/training/cyclegan", json=cyclegan()).status_code == 202
+    assert [one["id"] for one in training.get("/training").json()] != [run]
+    assert training.get("/datasets").status_code == 200
+
+
+def test_a_comparison_can_be_tried_dry(training):
+    asked = {"family": "cyclegan", "base": cyclegan(), "variants": [{"ngf": 2}, {"ngf": 4}]}
+    answer = training.post("/training/compare?dry_run=true", json=asked)
+    assert answer.status_code == 200, answer.text
+    narrow, wide = answer.json()["runs"]
+    assert (narrow["label"], wide["forecast"]["options"]["ngf"]) == ("ngf 2", 4)
+    assert narrow["forecast"]["parameters"]["g_ab"] < wide["forecast"]["parameters"]["g_ab"]
+    assert answer.json()["seconds"] == pytest.approx(narrow["forecast"]["seconds"] + wide["forecast"]["seconds"])
+    assert training.get("/training").json() == training.get("/training/compare").json() == []
+
+
+def test_a_comparison_is_stopped_as_a_whole(training):
+    asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
+    comparison = training.post("/training/compare", json=asked)
+    assert comparison.json()["status"] == "queued"
+    [listed] = training.get("/training/compare").json()
+    assert listed["links"]["self"] == comparison.headers["Location"]
+    stopped = training.post(f"{comparison.headers['Location']}/stop")
+    assert (stopped.status_code, stopped.json()["status"]) == (202, "stopped")
+    assert {run["status"] for run in training.get("/training").json()} == {"stopped"}
+    assert training.delete(comparison.headers["Location"]).status_code == 204
+    assert training.get("/training").json() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "content_type", "words"),
+    [
+        ('{"dataset": "colors",}', "application/json", "the body is no JSON, from character 21"),
+        ('{"dataset": "colors"}', "application/x-www-form-urlencoded", "with Content-Type: application/json"),
+        ('{"dataset": "colors", "imagesize": 64}', "application/json", "imagesize: there is no option of this name"),
+        ('{"dataset": "colors", "image_size": 33}', "application/json", "image_size: Input should be a multiple of 4"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(training, text, content_type, words):
+    answer = training.post("/training/cyclegan", content=text, headers={"Content-Type": content_type})
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
 
 
 def test_sizes_that_are_not_given_are_those_of_the_model_to_start_from(training):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from PIL import Image
 from app.settings import Settings
 from tests.conftest import add_model
 from tests.pictures import encoded, landscape
-from tests.processes import api, environment, eventually, process, running
+from tests.processes import api, api_process, environment, eventually, process, running
 from tests.training import ENDLESS, add_dataset, cyclegan, stargan
 from worker.embedded_redis import EmbeddedRedis
 
@@ -124,6 +125,16 @@ def test_a_run_tells_where_it_stands(finished, service):
     assert "/" not in json.dumps(run["options"])
 
 
+def test_time_is_told_by_a_run_that_was_like_it(finished, service):
+    name = finished[0].split("/")[-1]
+    told = [
+        service.post("/training/cyclegan?dry_run=true", json=cyclegan(**options)).json()["estimated_by"]
+        for options in ({}, {"ngf": 64, "n_blocks": 9}, {"precision": "bf16"})
+    ]
+    assert name in told[0]
+    assert not any(name in one for one in told[1:])
+
+
 def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
     run = finished[0]
     assert [record["step"] for record in service.get(f"{run}/metrics").json()] == list(range(1, 19))
@@ -212,9 +223,12 @@ def test_a_stopped_run_is_resumed_to_its_end(service):
     eventually(lambda: service.get(run).json()["step"] > 3, within_s=60)
     assert service.post(f"{run}/resume").status_code == 409
     assert service.delete(run).status_code == 409
-    service.post(f"{run}/stop")
+    assert not service.get(run).json()["stopping"]
+    told = service.post(f"{run}/stop").json()
+    assert told["stopping"] or told["status"] == "stopped"
     stopped = wait(service, run, "stopped")
     assert stopped["last_checkpoint"] == stopped["step"]
+    assert not stopped["stopping"]
     assert service.post(f"{run}/resume").json()["status"] == "queued"
     eventually(lambda: service.get(run).json()["step"] > stopped["step"], within_s=60)
     service.post(f"{run}/stop", params={"force": True})
@@ -245,6 +259,34 @@ def test_a_stargan_run_is_published_and_answers(service):
     files = {"image": encoded(landscape(64, 64)), "reference": encoded(landscape(80, 80))}
     answer = service.post("/stargan/reference", files=files, data={"model": "styles", "domain": "blue"})
     assert picture(answer).size == (64, 64)
+    source = {"image": files["image"]}
+    code = service.post("/stargan/style", files=source, data={"model": "styles"}).text
+    styled = {"model": "styles", "domain": "blue", "style": code}
+    assert picture(service.post("/translate", files=source, data=styled)).size == (64, 64)
+
+
+def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished, service, place):
+    run = finished[0]
+    assert service.post(f"{run}/publish", json={"name": "passing"}).status_code == 201
+    other = start(service, "stargan", stargan(total_iters=1))
+    wait(service, other)
+    answer = service.post(f"{other}/publish", json={"name": "passing"})
+    assert (answer.status_code, "cyclegan" in answer.json()["detail"]) == (409, True)
+    shape = {"files": {"image": encoded(landscape())}, "data": {"model": "passing"}}
+    assert picture(service.post("/translate", **shape)).size == (96, 64)
+    before = start(service, "cyclegan", cyclegan(**ENDLESS))
+    waiting = start(service, "cyclegan", cyclegan(init_from="passing"))
+    refused = service.delete("/models/passing")
+    assert (refused.status_code, waiting.split("/")[-1] in refused.json()["detail"]) == (409, True)
+    for one in (waiting, before):
+        service.post(f"{one}/stop?force=true")
+        wait(service, one, "stopped")
+    assert service.delete("/models/passing").status_code == 204
+    assert service.post("/translate", **shape).status_code == 422
+    assert service.delete("/models/passing").status_code == 404
+    assert service.delete("/models/tiny").status_code == 409
+    assert not list((place.data_dir / "versions").glob("*passing*"))
+    assert service.post(f"{other}/publish", json={"name": "passing"}).json()["version"] == 1
 
 
 def test_a_comparison_has_a_table_a_picture_and_a_video(service):
@@ -268,13 +310,31 @@ def test_a_comparison_has_a_table_a_picture_and_a_video(service):
     video = service.get(f"{comparison}/video")
     assert video.headers["content-type"] == "video/mp4"
     assert b"ftyp" in video.content[:16]
+    assert service.delete(comparison).status_code == 204
+    assert service.get(comparison).status_code == 404
+    assert service.get(found["runs"][0]["links"]["self"]).status_code == 404
+
+
+def test_a_comparison_is_not_removed_while_a_run_of_it_is_under_way(service):
+    asked = {"family": "cyclegan", "base": cyclegan(**ENDLESS), "grid": {"seed": [0, 1]}}
+    answer = service.post("/training/compare", json=asked)
+    runs = [run["links"]["self"] for run in answer.json()["runs"]]
+    eventually(lambda: service.get(runs[0]).json()["step"] > 0, within_s=60)
+    refused = service.delete(answer.headers["Location"])
+    assert refused.status_code == 409
+    assert runs[0].split("/")[-1] in refused.json()["detail"]
+    for run in runs:
+        service.post(f"{run}/stop?force=true")
+    for run in runs:
+        wait(service, run, "stopped")
+    eventually(lambda: service.delete(answer.headers["Location"]).status_code == 204)
 
 
 def test_a_grid_makes_a_run_for_every_combination(service):
     asked = {"family": "cyclegan", "base": cyclegan(epochs=1), "grid": {"lr": [1e-4, 2e-4], "seed": [0, 1]}}
     found = wait(service, service.post("/training/compare", json=asked).headers["Location"])
     assert len(found["runs"]) == 4
-    assert picture(service.get(f"{found['links']['picture']}")).height == 2 * 5 * 34
+    assert picture(service.get(f"{found['links']['picture']}")).height > 2 * 5 * 34  # with room for labels
     assert service.get(f"{found['links']['self']}/video").status_code == 409
 
 
@@ -285,4 +345,49 @@ def test_translations_are_answered_while_a_run_trains(service):
     assert answer.status_code == 200
     assert service.get(run).json()["status"] == "running"
     service.post(f"{run}/stop")
+    wait(service, run, "stopped")
+
+
+def left(root):
+    """All files and folders but locks."""
+    return {path for path in root.rglob("*") if ".locks" not in path.parts and path.suffix != ".lock"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_half_done(service, place, finished):
+    stopped = start(service, "stargan", stargan(total_iters=10_000))
+    service.post(f"{stopped}/stop")
+    wait(service, stopped, "stopped")
+    before = service.get(stopped).json()
+    (place.data_dir / "comparisons").mkdir(exist_ok=True)
+    (place.data_dir / "tmp").mkdir(exist_ok=True)
+    there = left(place.data_dir)
+    with api_process(place) as (server, client):
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        comparison = {"family": "stargan_v2", "base": stargan(), "variants": [{"beta1": 0}, {"beta1": 0.5}]}
+        for path, body in (
+            ("/training/cyclegan", cyclegan()),
+            ("/training/compare", comparison),
+            (f"{finished[0]}/publish", {"name": "unfinished"}),
+            (f"{stopped}/resume", None),
+        ):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "600"), answer.text
+            assert "disk takes no more" in answer.json()["detail"]
+        upload = {"files": {"archive": ("a.zip", os.urandom(3 << 20))}, "data": {"name": "large"}}
+        assert client.post("/datasets", **upload).status_code == 503
+    assert left(place.data_dir) == there
+    assert service.get(stopped).json() == before
+    assert service.get("/models/unfinished").status_code == 404
+
+
+def test_a_listener_does_not_hold_up_the_server_that_is_to_end(service, place):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    with api_process(place) as (server, client), client.stream("GET", f"{run}/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("event: ")
+        server.terminate()
+        assert list(lines)[-1] == ""  # the end of the stream, in good order
+        server.wait(timeout=10)
+    service.post(f"{run}/stop?force=true")
     wait(service, run, "stopped")

@@ -59,7 +59,7 @@ def test_colour_inversion(copier, tmp_path, dataset):
         for tensor in last_layer(state):
             tensor.neg_()
 
-    assert begun_from(copier, tmp_path, dataset, invert) == {("colour inversion", "AtoB")}
+    assert begun_from(copier, tmp_path, dataset, invert) == {("colour inversion", "blue → red")}
 
 
 def test_collapse(copier, tmp_path, dataset):
@@ -67,7 +67,7 @@ def test_collapse(copier, tmp_path, dataset):
         for tensor in last_layer(state):
             tensor.zero_()
 
-    assert begun_from(copier, tmp_path, dataset, forget) == {("collapse", "AtoB")}
+    assert begun_from(copier, tmp_path, dataset, forget) == {("collapse", "blue → red")}
 
 
 def test_a_discriminator_that_wins(tmp_path, dataset):
@@ -127,9 +127,9 @@ def test_a_discriminator_wins_only_after_a_while():
 def test_pictures_without_contrast_are_no_inversion():
     x = torch.rand(4, 3, 8, 8) * 2 - 1
     grey = x * 1e-5
-    assert [alarm.kind for alarm in of_translations({"a": (x, grey)}, 1)] == ["collapse"]
-    assert list(of_translations({"a": (x, x.clone())}, 1)) == []
-    assert [alarm.kind for alarm in of_translations({"a": (x, -x)}, 1)] == ["colour inversion"]
+    assert [alarm.kind for alarm in of_translations({(1, 0): (x, grey)}, "AB", 1)] == ["collapse"]
+    assert list(of_translations({(1, 0): (x, x.clone())}, "AB", 1)) == []
+    assert [alarm.kind for alarm in of_translations({(1, 0): (x, -x)}, "AB", 1)] == ["colour inversion"]
 
 
 def test_metrics_of_a_run_folder_leave_out_the_line_being_written(tmp_path):

@@ -121,6 +121,31 @@ def trainer_of(dataset, **options):
     )
 
 
+def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):
+    class DomainAsStyle(torch.nn.Module):
+        def forward(self, x, y):
+            return y[:, None].float()
+
+    class Painted(torch.nn.Module):
+        def forward(self, x, s, masks):
+            return torch.ones_like(x) * s[:, :, None, None]
+
+    trainer = trainer_of(dataset)
+    trainer.averages.update(
+        {"generator": Painted(), "style_encoder": DomainAsStyle(), "mapping_network": DomainAsStyle()}
+    )
+    held_out = [torch.zeros(2, 3, 64, 64), torch.zeros(7, 3, 64, 64), torch.zeros(1, 3, 64, 64)]
+    found = trainer.evaluate(held_out)
+    for y in range(3):
+        assert torch.equal(found.real[y], held_out[y])
+        assert found.generated[y].unique().tolist() == [y]
+        assert found.cycled[y].unique().tolist() == [y]
+        assert len(found.cycled[y]) == len(held_out[y])
+    references, latents = (list(found.variants[kind]()) for kind in ("reference", "latent"))
+    assert [len(variants) for variants in references] == [5] * 2 + [2]  # as many as the next domain has, if several
+    assert [variants.unique().tolist() for variants in latents] == [[1]] * 2 + [[2]] * 7 + [[0]]
+
+
 def test_the_diversity_weight_falls_linearly_to_0(dataset):
     trainer = trainer_of(dataset, lambda_ds=2, ds_iter=10)
     assert [trainer.lambda_ds(step) for step in (0, 5, 10, 20)] == [2, 1, 0, 0]

@@ -72,6 +72,8 @@ def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finishe
     assert train(run).returncode == 0
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == list(range(1, 19))
+    trained_s = [record["seconds"] for record in run.metrics()]
+    assert trained_s == sorted(trained_s)
 
 
 def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_path, dataset):
@@ -111,6 +113,28 @@ def test_fine_tuning_starts_from_the_other_run(finished, tmp_path, dataset):
     trainer.start_from(load_state(options.init_from)["trainer"])
     expected = load_state(finished.checkpoints()[-1])["trainer"]["g_ab"]
     assert all(torch.equal(tensor, expected[key]) for key, tensor in trainer.g_ab.state_dict().items())
+
+
+def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):
+    class Painted(torch.nn.Module):
+        def __init__(self, level):
+            super().__init__()
+            self.level = level
+
+        def forward(self, x):
+            return torch.full_like(x, self.level)
+
+    options = CycleGANOptions(dataset=dataset, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=36)
+    inputs = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0).fixed_inputs(1)
+    trainer = CycleGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, constant_steps=1, decay_steps=0)
+    trainer.networks.update({"g_ab": Painted(0.5), "g_ba": Painted(-0.5)})
+    held_out = [torch.zeros(2, 3, 32, 32), torch.zeros(3, 3, 32, 32)]
+    found = trainer.evaluate(held_out)
+    like_a, like_b = (generated.unique().tolist() for generated in found.generated)
+    assert (like_a, like_b) == ([-0.5], [0.5])
+    assert [cycled.shape for cycled in found.cycled] == [pictures.shape for pictures in held_out]
+    assert [cycled.unique().tolist() for cycled in found.cycled] == [like_a, like_b]
+    assert found.variants == {}
 
 
 def test_the_learning_rate_is_constant_and_then_falls_to_0(dataset):

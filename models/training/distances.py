@@ -1,0 +1,97 @@
+"""Distances between pictures as networks see them: FID and KID by Inception, LPIPS by AlexNet.
+
+Those networks' weights are not ours to ship. They are used where they lie in torch's own folder of downloaded weights,
+``$TORCH_HOME/hub/checkpoints``, and never fetched.
+"""
+
+import itertools
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # as torchvision names it
+LEAST_PICTURES = 2  # of each side, for their covariance
+
+
+def missing(file: str) -> str | None:
+    """Why this file of weights cannot be used; None if it is there."""
+    # Unlike Path.is_file it raises nothing where a folder on the way cannot be entered.
+    return None if os.path.isfile(_path(file)) else f"{file} is not in the trainer's $TORCH_HOME/hub/checkpoints"
+
+
+def _path(file: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / file
+
+
+def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: torch.device) -> dict[str, float]:
+    """FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) by torch-fidelity; (N, 3, S, S) in [-1, 1] each."""
+    import torch_fidelity
+
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # torch-fidelity takes the current one
+    found = torch_fidelity.calculate_metrics(
+        input1=_Pictures(generated),
+        input2=_Pictures(real),
+        fid=True,
+        kid=True,
+        kid_subset_size=min(len(generated), len(real), 1000),
+        feature_extractor_weights_path=str(_path(INCEPTION_FILE)),
+        cuda=device.type == "cuda",
+        save_cpu_ram=True,  # reads in this process; the pictures are in memory as it is
+        verbose=False,
+        cache=False,
+    )
+    return {
+        "FID": float(found["frechet_inception_distance"]),
+        "KID": float(found["kernel_inception_distance_mean"]),
+    }
+
+
+class PerceptualDistance:
+    """LPIPS (Zhang et al. 2018) by AlexNet, as in StarGAN v2's table 1; from torchmetrics."""
+
+    def __init__(self, device: torch.device) -> None:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        self._device = device
+        self._metric = LearnedPerceptualImagePatchSimilarity(net_type="alex").to(self._device)
+
+    def between(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Mean distance of each picture of ``x`` from its counterpart in ``y``, (N, 3, S, S) in [-1, 1] each."""
+        return self._mean(zip(torch.split(x, 1), torch.split(y, 1), strict=True))
+
+    def diversity(self, variants: Iterable[torch.Tensor]) -> float:
+        """Mean distance of all pairs within each of ``variants``, (K, 3, S, S) in [-1, 1]: 0 if all are the same.
+
+        Not a number if there is no pair.
+        """
+        return self._mean(pair for batch in variants for pair in itertools.combinations(torch.split(batch, 1), 2))
+
+    def _mean(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+        count = 0
+        for x, y in pairs:
+            count += 1
+            self._metric.update(x.clamp(-1, 1).to(self._device), y.clamp(-1, 1).to(self._device))
+        if not count:
+            return math.nan
+        mean = float(self._metric.compute())
+        self._metric.reset()
+        return mean
+
+
+class _Pictures(Dataset[torch.Tensor]):
+    """Pictures as torch-fidelity takes them: (3, S, S) uint8."""
+
+    def __init__(self, x: torch.Tensor) -> None:
+        self._levels = x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def __getitem__(self, n: int) -> torch.Tensor:
+        return self._levels[n]
