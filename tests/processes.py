@@ -24,12 +24,12 @@ from worker.queue import InferenceQueue
 ROOT = Path(__file__).parent.parent
 
 
-def eventually(true: Callable[[], object], *, within_s: float = 20.0) -> None:
+def eventually(true: Callable[[], object], *, within_s: float = 20.0, every_s: float = 0.02) -> None:
     """Wait until ``true()`` is, or fail."""
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, f"not true within {within_s} s"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def free_port() -> int:

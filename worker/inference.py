@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,7 +26,8 @@ from rq.worker import WorkerStatus
 from worker import contract
 from worker.batch import Mates
 from worker.connection import BLOCKED_S
-from worker.contract import HEARTBEAT_S, LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.heart import Heart
 from worker.pictures import Picture, input_key, output_key, pack
 from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
 from worker.work import Outcome, Perform, Running, Stream, TaskError, Work, failure_of, task_of
@@ -82,20 +82,20 @@ class InferenceWorker(SimpleWorker):
         self._mates = Mates(queue)
         self._running: list[Running] = []
         self._batch_started: float | None = None
-        self._over = threading.Event()
-        self._heart = threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats")
+        self._heart = Heart(self._beat)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the batch in hand finish."""
         self.work(logging_level="WARNING")
 
-    def bootstrap(self, *arguments: Any, **options: Any) -> None:
-        super().bootstrap(*arguments, **options)
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
         self._heart.start()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def register_death(self) -> None:
-        self._over.set()
-        self._heart.join(timeout=HEARTBEAT_S)  # or a last beat would report the dead alive
+        self._heart.stop()
         super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(contract.WORKERS, self.name)
 
@@ -334,24 +334,19 @@ class InferenceWorker(SimpleWorker):
             pictures = cast(list[Picture], outcome)
             pipe.set(output_key(running.job.id), pack(*pictures), ex=self._result_ttl_s)
 
-    def _heartbeats(self) -> None:
+    def _beat(self) -> None:
         """Renew the leases of the batch in hand, which RQ's SimpleWorker does not, and report this worker alive."""
-        while not self._over.is_set():
-            try:
-                with self.connection.pipeline(transaction=False) as pipe:
-                    super().heartbeat(pipeline=pipe)
-                    pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
-                    pipe.execute()
-                for running in list(self._running):
-                    self.maintain_heartbeats(running.job, running.execution)
-                self._on_heartbeat()
-            except Exception:
-                log.warning("heartbeat failed", exc_info=True)
-            started = self._batch_started
-            if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
-                log.error("the batch has run for over %d s; ending this process", JOB_TIMEOUT_S)
-                os._exit(70)  # it hangs in native code, where no exception can reach it
-            self._over.wait(HEARTBEAT_S)
+        started = self._batch_started
+        if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
+            log.error("the batch has run for over %d s; ending this process", JOB_TIMEOUT_S)
+            os._exit(70)  # it hangs in native code, where no exception can reach it
+        with self.connection.pipeline(transaction=False) as pipe:
+            super().heartbeat(pipeline=pipe)
+            pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
+            pipe.execute()
+        for running in list(self._running):
+            self.maintain_heartbeats(running.job, running.execution)
+        self._on_heartbeat()
 
     def _report(self) -> WorkerReport:
         return WorkerReport(

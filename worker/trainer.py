@@ -5,20 +5,18 @@ one starts the very command that ``python -m models.training`` is, so that all m
 """
 
 import contextlib
-import logging
+import functools
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import redis
 from pydantic import BaseModel
 from rq import Queue, SpawnWorker
 from rq.executions import Execution
@@ -31,14 +29,13 @@ from models.training.status import RunState, RunStatus, is_held, read_status, wr
 from worker import contract
 from worker.connection import BLOCKED_S, connect
 from worker.contract import HEARTBEAT_S, LEASE_S
+from worker.heart import Heart
 from worker.process import bound, die_with_parent
 from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
 
 PATIENCE_S = 30
 NICENESS = 10  # pictures come before training
 CONTEXT = "DOPPEL_TRAINER_CONTEXT"  # environment variable that tells a run's process what its trainer was told
-
-log = logging.getLogger("doppel.trainer")
 
 
 class Context(BaseModel):
@@ -52,10 +49,29 @@ class Context(BaseModel):
 
 
 class TrainWorker(SpawnWorker):
-    """Runs allow-listed jobs only, with short leases, in processes that die with it."""
+    """Runs allow-listed jobs only, with short leases, in processes that die with it.
+
+    Each of those makes one of its own, by what RQ knows of this one; it takes no jobs and reports nothing.
+    """
 
     log_result_lifespan = False
     max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
+
+    def __init__(self, *arguments: Any, reserved_mb: int = 0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._reserved_mb = reserved_mb
+        self._heart = Heart(self._beat)
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        self._heart.start()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def register_death(self) -> None:
+        self._heart.stop()
+        super().register_death()  # type: ignore[no-untyped-call]
+        self.connection.hdel(contract.TRAINERS, self.name)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LEASE_S
@@ -86,6 +102,30 @@ class TrainWorker(SpawnWorker):
                 return False
         return super().perform_job(job, queue, execution)
 
+    def _beat(self) -> None:
+        """Report this trainer alive, and what it has."""
+        report = TrainerReport(
+            name=self.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+            gpu_memory_mb=self._gpu_memory_mb,
+            cores=os.cpu_count() or 1,
+            reserved_mb=self._reserved_mb,
+            seen_at=time.time(),
+        )
+        self.connection.hset(contract.TRAINERS, self.name, report.model_dump_json())
+
+    @functools.cached_property
+    def _gpu_memory_mb(self) -> list[int]:
+        """Memory of each NVIDIA GPU, as its driver's own tool tells; this process loads no torch to ask."""
+        tool = shutil.which("nvidia-smi")
+        if tool is None:
+            return []
+        query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+        return [int(line) for line in answer.stdout.split() if line.isdigit()]
+
 
 def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
     """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
@@ -98,61 +138,20 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
     )
     os.environ[CONTEXT] = context.model_dump_json()
     connection = connect(redis_url, patience_s=PATIENCE_S)
-    name = trainer_name(os.getpid())
-    over = threading.Event()
-    reports = threading.Thread(target=_report, args=(connection, name, reserved_mb, over), daemon=True, name="reports")
-    reports.start()
-    worker = TrainWorker(
+    TrainWorker(
         [rq_training_queue(connection)],
-        name=name,
+        name=trainer_name(os.getpid()),
         connection=connection,
         serializer=JSONSerializer,
         job_monitoring_interval=HEARTBEAT_S,
         worker_ttl=60,
-    )
-    try:
-        worker.work(logging_level="WARNING")
-    finally:
-        over.set()
-        reports.join(timeout=HEARTBEAT_S)
-        connection.hdel(contract.TRAINERS, name)
+        reserved_mb=reserved_mb,
+    ).work(logging_level="WARNING")
 
 
 def trainer_name(pid: int) -> str:
     """The name under which a trainer process on this host is known to RQ."""
     return f"doppel-trainer-{socket.gethostname()}-{pid}"
-
-
-def _report(connection: redis.Redis, name: str, reserved_mb: int, over: threading.Event) -> None:
-    """Report this trainer alive until it is over."""
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    gpus = _gpu_memory_mb()
-    while not over.is_set():
-        report = TrainerReport(
-            name=name,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            memory_mb=memory_mb,
-            gpu_memory_mb=gpus,
-            cores=os.cpu_count() or 1,
-            reserved_mb=reserved_mb,
-            seen_at=time.time(),
-        )
-        try:
-            connection.hset(contract.TRAINERS, name, report.model_dump_json())
-        except redis.RedisError:
-            log.warning("heartbeat failed", exc_info=True)
-        over.wait(HEARTBEAT_S)
-
-
-def _gpu_memory_mb() -> list[int]:
-    """Memory of each NVIDIA GPU, as its driver's own tool tells; this process loads no torch to ask."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    return [int(line) for line in answer.stdout.split() if line.isdigit()]
 
 
 def train(run: str, attempt: int) -> None:

@@ -27,6 +27,7 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert parameters(Job._handle_failure) == ["self", "exc_string", "pipeline", *execution]
     assert parameters(SimpleWorker.cleanup_execution) == ["self", "job", "pipeline", "execution"]
     assert parameters(SimpleWorker.execute_job) == ["self", "job", "queue"]
+    assert parameters(SimpleWorker.dequeue_job_and_maintain_ttl) == ["self", "timeout", "max_idle_time"]
     assert parameters(SimpleWorker.maintain_heartbeats) == ["self", "job", "execution"]
     assert parameters(Execution.create)[:4] == ["job", "ttl", "pipeline", "worker_name"]
     assert isinstance(SimpleWorker.dequeue_timeout, property)
