@@ -4,7 +4,6 @@ Those networks' weights are not ours to ship. They are used where they lie in to
 ``$TORCH_HOME/hub/checkpoints``, and never fetched.
 """
 
-import itertools
 import math
 import os
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # as torchvision names it
+AT_ONCE = 8  # pictures
 LEAST_PICTURES = 2  # of each side, for their covariance
 
 
@@ -63,25 +63,31 @@ class PerceptualDistance:
 
     def between(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Mean distance of each picture of ``x`` from its counterpart in ``y``, (N, 3, S, S) in [-1, 1] each."""
-        return self._mean(zip(torch.split(x, 1), torch.split(y, 1), strict=True))
+        return self._mean(zip(torch.split(x, AT_ONCE), torch.split(y, AT_ONCE), strict=True))
 
     def diversity(self, variants: Iterable[torch.Tensor]) -> float:
         """Mean distance of all pairs within each of ``variants``, (K, 3, S, S) in [-1, 1]: 0 if all are the same.
 
         Not a number if there is no pair.
         """
-        return self._mean(pair for batch in variants for pair in itertools.combinations(torch.split(batch, 1), 2))
+        return self._mean(_pairs(batch) for batch in variants if len(batch) > 1)
 
     def _mean(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
         count = 0
         for x, y in pairs:
-            count += 1
+            count += len(x)
             self._metric.update(x.clamp(-1, 1).to(self._device), y.clamp(-1, 1).to(self._device))
         if not count:
             return math.nan
         mean = float(self._metric.compute())
         self._metric.reset()
         return mean
+
+
+def _pairs(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """All pairs of pictures in (K, 3, S, S), as two batches of the same length."""
+    n, m = torch.combinations(torch.arange(len(batch))).T
+    return batch[n], batch[m]
 
 
 class _Pictures(Dataset[torch.Tensor]):
