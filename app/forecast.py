@@ -10,7 +10,7 @@ from worker.training_queue import TrainerReport
 
 LIKE = 4.0  # times the arithmetic of a step, up to which a run's pace tells of another's
 # This machine's, or told apart; init_from is told by the model's name instead.
-HIDDEN_OPTIONS = {"dataset", "device", "init_from", "landmarks", "reserved_mb", "family"}
+HIDDEN_OPTIONS = {"dataset", "device", "init_from", "landmarks", "loader_processes", "reserved_mb", "family"}
 
 
 def forecast(

@@ -53,22 +53,23 @@ class DiscriminatorWatch:
 
     Args:
         undecided: of what each judges → its losses' names → their values when it cannot tell at all.
+        since: of what a discriminator is sure → the step from which on it is, as an earlier watch saw it.
     """
 
-    def __init__(self, undecided: Mapping[str, Mapping[str, float]]) -> None:
+    def __init__(self, undecided: Mapping[str, Mapping[str, float]], since: Mapping[str, int] | None = None) -> None:
         self._undecided = undecided
-        self._since: dict[str, int] = {}
+        self.since = dict(since or {})
 
     def look(self, smoothed: Mapping[str, float], step: int) -> Iterator[Alarm]:
         """Look at the smoothed losses of a step."""
         for what, even in self._undecided.items():
             shares = [smoothed[name] / value for name, value in even.items() if name in smoothed]
             if not shares or max(shares) >= WINNING:
-                self._since.pop(what, None)
-            elif step - self._since.setdefault(what, step) >= WINNING_STEPS:
+                self.since.pop(what, None)
+            elif step - self.since.setdefault(what, step) >= WINNING_STEPS:
                 yield Alarm(
                     kind="discriminator wins",
                     step=step,
-                    detail=f"{what}: the discriminator is sure of every picture since step {self._since[what]}; its "
+                    detail=f"{what}: the discriminator is sure of every picture since step {self.since[what]}; its "
                     f"loss is below {WINNING:.0%} of what it is when undecided",
                 )

@@ -1,23 +1,37 @@
 """Unpaired pictures of two domains, drawn in an order that depends on nothing but the seed and the position."""
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from models import pixels
 from models.datasets import SUFFIXES, DatasetError, domain_folders, held_out_folders, list_pictures
-from models.training import distributed
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Read a picture as RGB.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
+        raise DatasetError(f"{path.parent.name}/{path.name} of the data set cannot be read: {error}") from error
 
 
 def load_picture(path: Path, size: int) -> Image.Image:
-    """Read a picture as RGB, resized to ``size`` × ``size`` (bicubic), as the paper's code does."""
-    with Image.open(path) as image:
-        return image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+    """Read a picture as RGB, resized to ``size`` × ``size`` (bicubic), as CycleGAN's code does.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    return read_picture(path).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def seeded(*key: object) -> torch.Generator:
@@ -78,10 +92,6 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if torch.rand((), generator=random) < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return pixels.to_tensor([np.asarray(picture)])[0]
-
-    def batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
-        return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
     def held_out(self, count: int) -> list[torch.Tensor]:
         """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""

@@ -22,6 +22,12 @@ PATIENCE = timedelta(hours=2)
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
+def die_with_parent() -> None:
+    """Have the system kill this process when the one that started it ends; where it can't (not Linux), nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def join(device: str = "auto") -> None:
     """Meet the other processes, if ``torchrun`` started several.
 
@@ -29,8 +35,7 @@ def join(device: str = "auto") -> None:
         device: that the run was told to train on; on a CPU the processes talk by gloo, on a GPU each by NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        if sys.platform == "linux":  # a torchrun that is killed takes none of its children along
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        die_with_parent()  # a torchrun that is killed takes none of its children along
         on_gpus = torch.cuda.is_available() and device not in ("cpu", "mps")
         if on_gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -1,19 +1,17 @@
 """Pictures of several domains, with references and latent codes, drawn by seed and position alone."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from models import pixels
 from models.datasets import DatasetError, domain_folders, held_out_folders, list_pictures
-from models.training import distributed
-from models.training.dataset import load_picture, seeded
+from models.training.dataset import load_picture, read_picture, seeded
 
 CROP_SCALE = (0.8, 1.0)  # share of the picture's area
 CROP_RATIO = (0.9, 1.1)  # width to height
@@ -75,17 +73,12 @@ class LabelledPictures(Dataset[GuidedBatch]):
         paths = self.paths[y]
         path = paths[int(torch.randint(len(paths), (), generator=random))]
         cropped = torch.rand((), generator=random) < self.randcrop_prob
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
+        picture = read_picture(path)
         box = _crop_box(picture.size, random) if cropped else None
         picture = picture.resize((self.img_size, self.img_size), Image.Resampling.BILINEAR, box=box)
         if torch.rand((), generator=random) < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return pixels.to_tensor([np.asarray(picture)])[0]
-
-    def batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[GuidedBatch]:
-        """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``."""
-        return iter(DataLoader(self, batch_sampler=distributed.Shares(batch_size, first_step, last_step)))
 
     def held_out(self, count: int) -> list[torch.Tensor]:
         """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""

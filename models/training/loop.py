@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 
 from models.architecture import StateDict
-from models.datasets import DatasetError
 from models.pixels import Picture
 from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
@@ -101,11 +100,11 @@ class Loop:
         self._choices = choices
         self._reporter = reporter
         self._held_out = held_out
-        self._watch = DiscriminatorWatch(trainer.undecided)
         state = load_checkpoint(run)
         self.step = state["step"] if state else 0
         self._saved = self.step
         self.smoothed: Losses = state.get("smoothed", {}) if state else {}
+        self._watch = DiscriminatorWatch(trainer.undecided, state.get("winning_since", {}) if state else {})
         if state:
             trainer.load_state_dict(state["trainer"])
 
@@ -128,6 +127,7 @@ class Loop:
         Raises:
             Diverged: a loss is not finite; nothing of that step is kept.
             CannotWrite: the disk is full.
+            DatasetError: a picture is missing or damaged.
         """
         try:
             if self._reporter:
@@ -148,7 +148,7 @@ class Loop:
             self._measure(self._reporter)  # of a checkpoint after which the attempt before was killed
             trained_s = max((record["seconds"] for record in self._run.metrics(after_step=self.step - 1)), default=0.0)
         started = time.perf_counter() - trained_s
-        for batch in _read(batches(self.step, self._total_steps)):
+        for batch in batches(self.step, self._total_steps):
             losses = distributed.mean(self._trainer.step(batch, progress=self.step))
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
                 raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
@@ -185,7 +185,12 @@ class Loop:
             self._saved = self.step
             return
         status = self._reporter.status
-        state = {"step": self.step, "smoothed": status.smoothed, "trainer": self._trainer.state_dict()}
+        state = {
+            "step": self.step,
+            "smoothed": status.smoothed,
+            "winning_since": self._watch.since,
+            "trainer": self._trainer.state_dict(),
+        }
         exports = self._trainer.exports()
         if not all(tensor.isfinite().all() for weights in exports.values() for tensor in weights.values()):
             raise Diverged(f"Stopped at step {self.step}: weights are beyond float16. {self._last_checkpoint()}")
@@ -207,19 +212,3 @@ class Loop:
 
     def _last_checkpoint(self) -> str:
         return f"The last checkpoint is of step {self._saved}." if self._saved else "There is no checkpoint yet."
-
-
-def _read(batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches; a picture that cannot be read is the data set's fault, not the disk's.
-
-    Raises:
-        DatasetError: a picture is missing or damaged.
-    """
-    while True:
-        try:
-            batch = next(batches, None)
-        except OSError as error:
-            raise DatasetError(f"a picture of the data set cannot be read: {error}") from error
-        if batch is None:
-            return
-        yield batch

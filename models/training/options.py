@@ -43,6 +43,10 @@ class RunPlace(BaseModel):
     ] = None
     device: Annotated[str, Field(description="cpu, cuda, cuda:1, mps; auto takes the first accelerator")] = "auto"
     reserved_mb: Annotated[int, Field(ge=0, description="GPU memory left to others, in MiB")] = 0
+    loader_processes: Annotated[
+        int | None,
+        Field(ge=0, le=64, description="processes that read pictures ahead; none given: 4 on a GPU, 0 on a CPU"),
+    ] = None
 
 
 class CycleGANChoices(RunChoices):

@@ -20,6 +20,7 @@ from models.stargan_v2.trainer import StarGANTrainer
 from models.training import distributed
 from models.training.dataset import UnpairedPictures
 from models.training.labelled import LabelledPictures
+from models.training.loader import batches, default_processes
 from models.training.loop import Trainer
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 
@@ -65,7 +66,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
     )
     return Plan(
         trainer,
-        lambda first, last: dataset.batches(options.batch_size, first, last),
+        _batches(dataset, options, device),
         total_steps=constant_steps + decay_steps,
         held_out=_held_out(dataset, options),
         domains=dataset.domains,
@@ -97,12 +98,19 @@ def _stargan(options: StarGANOptions) -> Plan:
     )
     return Plan(
         trainer,
-        lambda first, last: dataset.batches(options.batch_size, first, last),
+        _batches(dataset, options, device),
         total_steps=options.total_iters,
         held_out=_held_out(dataset, options),
         domains=options.domains or dataset.domains,
         device=device,
     )
+
+
+def _batches(
+    dataset: UnpairedPictures | LabelledPictures, options: Options, device: torch.device
+) -> Callable[[int, int], Iterator[Any]]:
+    processes = default_processes(device) if options.loader_processes is None else options.loader_processes
+    return lambda first, last: batches(dataset, options.batch_size, first, last, processes=processes)
 
 
 def _held_out(dataset: UnpairedPictures | LabelledPictures, options: Options) -> list[torch.Tensor]:

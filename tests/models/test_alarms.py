@@ -124,6 +124,22 @@ def test_a_discriminator_wins_only_after_a_while():
     assert list(watch.look({"D": 0.2}, 500)) == []
 
 
+def test_a_discriminator_that_was_winning_when_its_run_was_stopped_still_is(tmp_path, dataset):
+    def run_of(name, epochs):
+        options = CYCLEGAN | {"lr": 1e-9, "epochs": epochs, "save_every": 1000, "sample_every": 1000}
+        return write_run(tmp_path / name, CycleGANOptions(dataset=dataset, **options))
+
+    run = run_of("run", epochs=1)
+    assert train(run).returncode == 0
+    state = load_state(run.checkpoints()[-1])
+    assert state["winning_since"] == {}
+    state |= {"winning_since": {"AtoB": 6 - WINNING_STEPS}, "smoothed": state["smoothed"] | {"D_A": 1e-3}}
+    torch.save(state, run.checkpoints()[-1])
+    run.options_file.write_text(run.options().model_copy(update={"epochs": 2}).model_dump_json())
+    assert train(run).returncode == 0
+    assert [(alarm.kind, alarm.step) for alarm in read_status(run.path).alarms] == [("discriminator wins", 7)]
+
+
 def test_pictures_without_contrast_are_no_inversion():
     x = torch.rand(4, 3, 8, 8) * 2 - 1
     grey = x * 1e-5

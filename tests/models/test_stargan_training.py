@@ -14,6 +14,7 @@ from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.stargan_v2.trainer import StarGANTrainer
 from models.training.labelled import LabelledPictures
+from models.training.loader import batches
 from models.training.options import StarGANOptions, read_options
 from models.training.publication import publish
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
@@ -199,18 +200,19 @@ def test_truncation_draws_styles_towards_the_mean(dataset):
 
 def test_a_run_may_begin_with_rebuilding_alone(dataset):
     trainer = trainer_of(dataset, identity_steps=1)
-    batches = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0).batches(2, 0, 2)
+    data = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0)
+    guided = batches(data, 2, 0, 2, processes=0)
     before = trainer.discriminator.state_dict()["main.0.weight"].clone()
-    assert set(trainer.step(next(batches), progress=0)) == {"G_identity"}
+    assert set(trainer.step(next(guided), progress=0)) == {"G_identity"}
     assert torch.equal(trainer.discriminator.state_dict()["main.0.weight"], before)
-    assert "D_latent_real" in trainer.step(next(batches), progress=1)
+    assert "D_latent_real" in trainer.step(next(guided), progress=1)
 
 
 def test_averages_follow_the_networks_slowly(dataset):
     trainer = trainer_of(dataset)
     data = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0)
     before = trainer.averages["generator"].state_dict()["from_rgb.weight"].clone()
-    trainer.step(next(data.batches(2, 0, 1)), progress=0)
+    trainer.step(next(batches(data, 2, 0, 1, processes=0)), progress=0)
     now = trainer.networks["generator"].state_dict()["from_rgb.weight"]
     average = trainer.averages["generator"].state_dict()["from_rgb.weight"]
     assert torch.allclose(average, before.lerp(now, 0.001), atol=1e-7)

@@ -1,6 +1,7 @@
 """The training core, small but whole."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from models.training.dataset import UnpairedPictures
 from models.training.options import CycleGANOptions
 from models.training.publication import publish
 from models.training.run_folder import RunFolder, RunFolderError
+from models.training.status import RunState, read_status
 from models.translator import Translator
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
+from tests.processes import eventually, running
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,27 @@ def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_
     assert steps(run)[-1] == load_state(run.checkpoints()[0])["step"]
     assert train(run).returncode == 0
     assert fingerprint(run) == fingerprint(finished)
+
+
+def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "ahead", dataset, loader_processes=2)
+    kill_after(run, 7)
+    eventually(lambda: running(str(run.path)) is None)
+    assert train(run).returncode == 0
+    assert fingerprint(run) == fingerprint(finished)
+    assert steps(run) == list(range(1, 19))
+
+
+@pytest.mark.parametrize("loader_processes", [0, 2])
+def test_a_picture_that_cannot_be_read_any_more_is_named(tmp_path, dataset, loader_processes):
+    pictures = shutil.copytree(dataset, tmp_path / "pictures")
+    run = make_run(tmp_path / "run", pictures, loader_processes=loader_processes, epochs=3)
+    (pictures / "trainA" / "5.png").write_bytes(b"damaged")
+    assert train(run).returncode == 2
+    status = read_status(run.path)
+    assert status.status is RunState.FAILED
+    assert status.error.startswith("trainA/5.png of the data set cannot be read: ")
+    assert "Traceback" not in status.error
 
 
 def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
