@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +27,6 @@ MAX_FILES = 200_000
 INCOMING = ".incoming"
 AT_ONCE = 2  # imports of a process; others wait
 KEEP_ALIVE_S = 10
-STALE_S = 24 * 3600
 
 log = logging.getLogger("doppel.app")
 
@@ -49,9 +47,8 @@ class Imports:
 
     def sweep(self) -> None:
         """Remove what imports and removals left behind whose process was killed long ago."""
-        for left in (*self._incoming.glob("*"), *removal.left_over(self._incoming.parent)):
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)
+        removal.sweep(self._incoming.parent)
+        removal.sweep(self._incoming, also="*")
 
     def receive(self, upload: BinaryIO) -> Path:
         """Move an upload to the disk that the data set will be on; the folder it is in, ``archive.zip``.

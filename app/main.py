@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         imports.sweep()
         services.versions.sweep()
+        services.runs.store.sweep()
         stop = threading.Event()
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")

@@ -31,7 +31,10 @@ class DatasetDetails(BaseModel):
     smallest_px: Annotated[tuple[int, int] | None, Field(description="width and height; null for an operator's folder")]
     largest_px: tuple[int, int] | None
     duplicates: Annotated[list[list[str]], Field(description="files with the same pixels; all are kept")]
-    rejected: Annotated[list[Rejected], Field(description="files of the archive that were left out")]
+    rejected: Annotated[
+        list[Rejected], Field(description="files of the archive that were left out, the first 1,000, pictures first")
+    ]
+    rejected_count: Annotated[int, Field(description="how many were left out")]
     used_by: Annotated[list[str], Field(description="training runs that have not ended")]
     links: dict[str, str]
 

@@ -3,6 +3,7 @@
 Never extracts to a path that the archive names: its pictures are handed out one by one.
 """
 
+import io
 import os
 import stat
 import zipfile
@@ -16,6 +17,7 @@ from models.datasets import HELD_OUT, SUFFIXES, Layout
 MAX_RATIO = 200  # uncompressed to compressed; photos compress to no less than a half again
 SMALL_BYTES = 1 << 20  # below that a high ratio is harmless
 MAX_NAME = 100  # bytes of a domain's name
+ENTRY_BYTES = 512  # of an archive's directory that a file takes, and rather less in one that people make
 MAX_TOLD = 6  # folders that are named when no layout is recognised
 
 _ENCRYPTED = 0x1
@@ -61,23 +63,13 @@ class Archive:
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.limits = limits
+        self._file = _Reader(path, max(limits.files * ENTRY_BYTES, limits.file_bytes + 1))
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise ArchiveError(f"The archive is not a zip file that can be read: {error}.") from error
-        entries = self._zip.infolist()
-        if len(entries) > limits.files:
-            raise ArchiveError(f"The archive has {len(entries):,} files; at most {limits.files:,} are taken.")
-        infos = [info for info in entries if not info.is_dir()]
-        for info in infos:
-            _check(info)
-        total = sum(info.file_size for info in infos)
-        if total > limits.total_bytes:
-            raise ArchiveError(
-                f"The archive would come to {total >> 20:,} MiB; at most {limits.total_bytes >> 20:,} MiB are taken."
-            )
-        files = [info for info in infos if not _is_clutter(info.filename)]
-        self.layout, self.members, self.others = _laid_out(files)
+            self._zip = _opened(self._file)
+            self.layout, self.members, self.others = _laid_out(_files(self._zip.infolist(), limits))
+        except ArchiveError:
+            self._file.close()
+            raise
 
     def read(self, member: Member) -> bytes:
         """A picture's bytes, as many as it declares and no more.
@@ -101,6 +93,46 @@ class Archive:
 
     def close(self) -> None:
         self._zip.close()
+        self._file.close()
+
+
+class _Reader(io.BufferedReader):
+    """An archive's file. Of what is read at once only a directory can be so long, of which each entry takes memory.
+
+    Raises:
+        ArchiveError: more than ``at_once`` bytes are to be read at once.
+    """
+
+    def __init__(self, path: Path, at_once: int) -> None:
+        super().__init__(io.FileIO(path))
+        self._at_once = at_once
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self._at_once:
+            raise ArchiveError(f"The archive's directory has {size:,} bytes; at most {self._at_once:,} are taken.")
+        return super().read(size)
+
+
+def _opened(file: io.BufferedReader) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ArchiveError(f"The archive is not a zip file that can be read: {error}.") from error
+
+
+def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
+    """What the archive holds but for folders and clutter, once all of it was found harmless."""
+    if len(entries) > limits.files:
+        raise ArchiveError(f"The archive has {len(entries):,} files; at most {limits.files:,} are taken.")
+    infos = [info for info in entries if not info.is_dir()]
+    for info in infos:
+        _check(info)
+    total = sum(info.file_size for info in infos)
+    if total > limits.total_bytes:
+        raise ArchiveError(
+            f"The archive would come to {total >> 20:,} MiB; at most {limits.total_bytes >> 20:,} MiB are taken."
+        )
+    return [info for info in infos if not _is_clutter(info.filename)]
 
 
 def _check(info: zipfile.ZipInfo) -> None:

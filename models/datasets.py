@@ -73,7 +73,8 @@ class DatasetInfo(BaseModel):
     smallest_px: tuple[int, int] | None = None  # width and height of the picture with the fewest pixels
     largest_px: tuple[int, int] | None = None
     duplicates: list[list[str]] = []  # groups of files with the same pixels
-    rejected: list[Rejected] = []
+    rejected: list[Rejected] = []  # the first of them, pictures before other files
+    rejected_count: int = 0
 
     @property
     def pictures(self) -> int:
@@ -213,20 +214,26 @@ class DatasetStore:
         """Take a data set away; it vanishes at once, whole.
 
         Args:
-            users: runs that need it, asked when it is out of sight, so that none can begin meanwhile.
+            users: runs that need it. Asked twice: before anything is touched, for those that are at it may open a
+                picture any moment; and when it is out of sight, for one that began meanwhile.
 
         Raises:
             UnknownDataset: there is none of this name.
-            DatasetInUse: there are such runs; it is back in its place.
+            DatasetInUse: there are such runs; it is in its place.
         """
         self.get(name)
+        if using := users():
+            raise DatasetInUse(name, using)
         try:
             doomed = removal.hide(self.path(name))
         except FileNotFoundError:
             raise UnknownDataset(name, self.names()) from None
-        if using := users():
+        try:
+            if using := users():
+                raise DatasetInUse(name, using)
+        except BaseException:  # also when nobody could be asked
             doomed.rename(self.path(name))
-            raise DatasetInUse(name, using)
+            raise
         if doomed.is_symlink():
             doomed.unlink()
         shutil.rmtree(doomed, ignore_errors=True)

@@ -58,7 +58,8 @@ class _Findings:
 
     numbered: dict[Path, int] = field(default_factory=dict)  # place → how many files were to be there
     by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)  # pictures
+    others: list[Rejected] = field(default_factory=list)  # what is no picture, or has no place
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: dict[str, DomainInfo] = field(default_factory=dict)
     nbytes: int = 0
@@ -93,7 +94,7 @@ def import_archive(
     root = workplace / name
     root.mkdir(parents=True)
     findings = _Findings()
-    findings.rejected += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
+    findings.others += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
     try:
         for done, member in enumerate(in_order(archive.members)):
             on_progress(done / len(archive.members))
@@ -129,8 +130,7 @@ def _take(archive: Archive, member: Member, root: Path, findings: _Findings, max
         data = archive.read(member)
         suffix, data, size, digest = _checked(data, max_pixels)
     except (ArchiveError, ValueError) as error:
-        if len(findings.rejected) < MAX_LISTED:
-            findings.rejected.append(Rejected(file=member.info.filename, why=str(error)))
+        findings.rejected.append(Rejected(file=member.info.filename, why=str(error)))
         return
     folder = root / _folder(archive.layout, member)
     folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +203,7 @@ def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int],
 def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
     by_area = sorted(findings.sizes, key=lambda size: size[0] * size[1])
     duplicates = [files for files in findings.by_pixels.values() if len(files) > 1]
+    rejected = findings.rejected + findings.others
     return DatasetInfo(
         name=name,
         layout=layout,
@@ -212,7 +213,8 @@ def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
         smallest_px=by_area[0],
         largest_px=by_area[-1],
         duplicates=duplicates[:MAX_LISTED],
-        rejected=findings.rejected[:MAX_LISTED],
+        rejected=rejected[:MAX_LISTED],
+        rejected_count=len(rejected),
     )
 
 

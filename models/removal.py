@@ -1,9 +1,12 @@
 """Folders that vanish at once, whole, though removing their files takes time. Loads no torch."""
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from uuid import uuid4
+
+STALE_S = 24 * 3600
 
 _HIDDEN = ".removed-"
 
@@ -28,6 +31,13 @@ def remove(path: Path) -> None:
     shutil.rmtree(hide(path), ignore_errors=True)
 
 
-def left_over(root: Path) -> Iterator[Path]:
-    """What is out of sight in ``root`` and still there: its removal is under way, or its process was killed."""
-    return root.glob(f"{_HIDDEN}*")
+def sweep(root: Path, *, also: str | None = None) -> None:
+    """Remove what has been out of sight in ``root`` for long: the process that was removing it was killed.
+
+    Args:
+        also: a pattern of other names in ``root`` that nobody works on for so long.
+    """
+    for left in (*root.glob(f"{_HIDDEN}*"), *(root.glob(also) if also else ())):
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - left.lstat().st_ctime > STALE_S:  # renaming sets it, unlike the time of modification
+                shutil.rmtree(left, ignore_errors=True)

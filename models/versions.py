@@ -111,8 +111,7 @@ class Versions:
 
     def sweep(self) -> None:
         """Remove what was left of removed models when a process was killed."""
-        for left in removal.left_over(self._root):
-            shutil.rmtree(left, ignore_errors=True)
+        removal.sweep(self._root)
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[None]:

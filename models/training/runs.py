@@ -104,3 +104,7 @@ class RunStore:
     def remove(self, run_id: str) -> None:
         """Take a run away with all that it left behind; it vanishes at once, whole."""
         removal.remove(self.folder(run_id).path)
+
+    def sweep(self) -> None:
+        """Remove what was left of runs when a process was killed that made or removed them."""
+        removal.sweep(self.root, also=f".{'[0-9a-f]' * 12}")

@@ -1,14 +1,19 @@
 """Data sets over HTTP: what is taken, what is refused, and that nothing of the refused stays."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models import removal
+from models.archives import Archive, ArchiveError, Limits
+from models.datasets import DatasetStore
 from tests.archives import BAD, GOOD, colored, unpaired, zipped
 from tests.pictures import encoded, landscape
 from tests.processes import api, eventually
+from worker.queue import QueueUnreachable
 
 
 def upload(client, archive, name="pictures", **fields):
@@ -67,9 +72,56 @@ def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
     }
     assert "no place in the layout" in reasons["notes.txt"]
     assert reasons["trainA/text.jpg"] == "is no picture in a format that is understood"
+    assert found["rejected_count"] == len(found["rejected"])
     assert found["duplicates"] == [["trainA/0.jpg", "trainA/same.png"]]
     assert found["domains"]["A"]["train"] == 5
     assert found["largest_px"] == [96, 64] or found["largest_px"] == [64, 96]
+
+
+def test_a_bad_picture_is_listed_however_many_other_files_there_are(client):
+    others = {f"notes/{n:04}.txt": b"x" for n in range(1500)}
+    found = upload(client, zipped(unpaired() | others | {"trainA/bad.jpg": b"no picture"})).json()
+    assert found["rejected"][0]["file"] == "trainA/bad.jpg"
+    assert (len(found["rejected"]), found["rejected_count"]) == (1000, 1501)
+
+
+def test_a_directory_that_takes_more_memory_than_files_do_is_not_read(tmp_path):
+    commented = io.BytesIO()
+    with zipfile.ZipFile(commented, "w") as archive:
+        for name, data in unpaired().items():
+            info = zipfile.ZipInfo(name)
+            info.comment = bytes(60_000)
+            archive.writestr(info, data)
+    (tmp_path / "archive.zip").write_bytes(commented.getvalue())
+    with pytest.raises(ArchiveError, match="directory has"):
+        Archive(tmp_path / "archive.zip", Limits(total_bytes=1 << 30, files=100, file_bytes=1 << 16))
+
+
+def test_a_removal_that_cannot_ask_who_needs_the_data_set_leaves_it(client, settings):
+    upload(client, zipped(unpaired()))
+    store = DatasetStore(settings.data_dir)
+
+    def unreachable():
+        assert not asked or not store.names()  # the second time it is out of sight
+        asked.append(1)
+        if len(asked) == 2:
+            raise QueueUnreachable("gone")
+        return []
+
+    asked = []
+    with pytest.raises(QueueUnreachable):
+        store.remove("pictures", users=unreachable)
+    assert client.get("/datasets/pictures").status_code == 200
+
+
+def test_what_a_killed_process_was_removing_is_swept_away_after_a_day(tmp_path, monkeypatch):
+    for name in (".removed-old", "kept"):
+        (tmp_path / name).mkdir()
+    removal.sweep(tmp_path)
+    assert (tmp_path / ".removed-old").is_dir()
+    monkeypatch.setattr(removal, "STALE_S", -1)
+    removal.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_what_a_picture_shows_is_what_is_trained_on(client, settings):
