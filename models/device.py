@@ -1,4 +1,9 @@
-"""Which device a name means."""
+"""Which device a name means.
+
+``python -m models.device NAME`` prints the memory in MiB of each GPU that a run on it could have, one a line.
+"""
+
+import sys
 
 import torch
 
@@ -34,3 +39,16 @@ def computes_bfloat16(device: torch.device) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def gpu_memory_mb(name: str) -> list[int]:
+    """Memory of each GPU that ``name`` allows: of all that this process can see, unless it names one. MiB."""
+    device = select_device(name)
+    if device.type != "cuda":
+        return []
+    numbers = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    return [torch.cuda.get_device_properties(number).total_memory >> 20 for number in numbers]
+
+
+if __name__ == "__main__":
+    print(*gpu_memory_mb(sys.argv[1]), sep="\n")

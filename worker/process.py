@@ -21,17 +21,20 @@ def bound(command: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def die_with_parent() -> None:
-    """Ask the system to kill this process when the one that started it ends; where it can't (not Linux), nothing."""
+def die_with_parent(parent: int) -> None:
+    """Ask the system to kill this process when ``parent``, which started it, ends; end now if it was gone before that.
+
+    Where the system can't do that (not Linux), nothing.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit(1)
 
 
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    die_with_parent()
-    if os.getppid() != parent:
-        sys.exit(1)  # the parent was gone before the request took hold
+    die_with_parent(parent)
     os.execvp(command[0], command)
 
 

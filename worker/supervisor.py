@@ -20,6 +20,7 @@ FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each deat
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0  # a role that lived so long is not held to have died at start
 STOP_TIMEOUT_S = 30.0
+TRAINER_STOP_TIMEOUT_S = 120.0  # a step on a CPU may take a minute, and a checkpoint is saved at its end
 
 log = logging.getLogger("doppel.supervisor")
 
@@ -115,20 +116,22 @@ class Supervisor:
     def _shut_down(self) -> None:
         """Stop the API, which still needs workers for what it has accepted, then the workers, then Redis."""
         running = [role for role in self._roles if role.process is not None and role.name != "redis"]
-        self._end([role.process for role in running if role.name == "api"])
-        self._end([role.process for role in running if role.name != "api"])
+        self._end([role for role in running if role.name == "api"])
+        self._end([role for role in running if role.name != "api"])
         if self._embedded is not None:
             self._embedded.stop()
 
     @staticmethod
-    def _end(processes: Sequence[subprocess.Popen[bytes] | None]) -> None:
-        """Ask the processes to end, and kill those that take longer than ``STOP_TIMEOUT_S``."""
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        alive = [process for process in processes if process is not None and process.poll() is None]
-        for process in alive:
+    def _end(roles: Sequence[_Role]) -> None:
+        """Ask the roles to end, and kill those that take longer than they may."""
+        begun = time.monotonic()
+        alive = [(role, role.process) for role in roles if role.process is not None and role.process.poll() is None]
+        for _, process in alive:
             process.terminate()
-        for process in alive:
+        for role, process in alive:
+            timeout_s = TRAINER_STOP_TIMEOUT_S if role.name.startswith("trainer") else STOP_TIMEOUT_S
             try:
-                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+                process.wait(timeout=max(0.1, begun + timeout_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()

@@ -6,6 +6,7 @@ one starts the very command that ``python -m models.training`` is, so that all m
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -25,27 +26,35 @@ from rq.serializers import JSONSerializer
 
 from models.training.launch import command
 from models.training.runs import RunStore, UnknownRun
-from models.training.status import RunState, RunStatus, is_held, read_status, write_status
+from models.training.status import RunState, RunStatus, let_go, now, read_status, write_status
 from worker import contract
-from worker.connection import BLOCKED_S, connect
+from worker.connection import BLOCKED_S, LOST, connect
 from worker.contract import HEARTBEAT_S, LEASE_S
 from worker.heart import Heart
 from worker.process import bound, die_with_parent
 from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
 
 PATIENCE_S = 30
+GPU_ANSWER_S = 120  # the first look at a GPU may take long
 NICENESS = 10  # pictures come before training
 CONTEXT = "DOPPEL_TRAINER_CONTEXT"  # environment variable that tells a run's process what its trainer was told
+
+log = logging.getLogger("doppel.trainer")
 
 
 class Context(BaseModel):
     """What a trainer was told, for the processes that it starts."""
 
+    pid: int  # the trainer's
     redis_url: str
     data_dir: Path
     device: str
     reserved_mb: int
     threads: int
+
+    @classmethod
+    def read(cls) -> "Context":
+        return cls.model_validate_json(os.environ[CONTEXT])
 
 
 class TrainWorker(SpawnWorker):
@@ -57,8 +66,9 @@ class TrainWorker(SpawnWorker):
     log_result_lifespan = False
     max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
 
-    def __init__(self, *arguments: Any, reserved_mb: int = 0, **options: Any) -> None:
+    def __init__(self, *arguments: Any, device: str = "cpu", reserved_mb: int = 0, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._device = device
         self._reserved_mb = reserved_mb
         self._heart = Heart(self._beat)
 
@@ -82,7 +92,14 @@ class TrainWorker(SpawnWorker):
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        die_with_parent()
+        die_with_parent(Context.read().pid)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Renew the lease. A Redis that is away is no reason to end a run that needs none."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except LOST:
+            log.warning("the lease of %s was not renewed: Redis is away", job.id)
 
     def handle_warm_shutdown_request(self) -> None:
         """Have the run in hand save a checkpoint and go back to the queue, rather than wait days for its end."""
@@ -118,18 +135,23 @@ class TrainWorker(SpawnWorker):
 
     @functools.cached_property
     def _gpu_memory_mb(self) -> list[int]:
-        """Memory of each NVIDIA GPU, as its driver's own tool tells; this process loads no torch to ask."""
-        tool = shutil.which("nvidia-smi")
-        if tool is None:
+        """Memory of each GPU that a run could have; asked of a process, since this one loads no torch."""
+        if self._device == "cpu" or shutil.which("nvidia-smi") is None:
             return []
-        query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-        return [int(line) for line in answer.stdout.split() if line.isdigit()]
+        answer = subprocess.run(
+            bound([sys.executable, "-m", "models.device", self._device]),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=GPU_ANSWER_S,
+        )
+        return [int(line) for line in answer.stdout.split()]
 
 
 def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
     """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
     context = Context(
+        pid=os.getpid(),
         redis_url=redis_url,
         data_dir=data_dir.resolve(),
         device=device,
@@ -145,6 +167,7 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
         serializer=JSONSerializer,
         job_monitoring_interval=HEARTBEAT_S,
         worker_ttl=60,
+        device=device,
         reserved_mb=reserved_mb,
     ).work(logging_level="WARNING")
 
@@ -160,16 +183,17 @@ def train(run: str, attempt: int) -> None:
     However it ends, its folder says so, and RQ has nothing to try again. SIGTERM ends it with a checkpoint and puts it
     back at the head of the queue.
     """
-    context = Context.model_validate_json(os.environ[CONTEXT])
+    context = Context.read()
     try:
-        folder = RunStore(context.data_dir).folder(run)
+        store = RunStore(context.data_dir)
+        folder = store.folder(run)
     except UnknownRun:
         return  # removed while it waited
     status = read_status(folder.path)
     # Stopped while it waited; or an attempt that ended just before its trainer died, or was overtaken by another.
     if folder.stop_requested or status is None or status.status.ended or status.attempts != attempt:
         return
-    if is_held(folder.path):
+    if not let_go(folder.path):
         return
     shutting_down = False
 
@@ -183,7 +207,7 @@ def train(run: str, attempt: int) -> None:
     signal.signal(signal.SIGTERM, forward)
     os.nice(NICENESS)
     place = ["--device", context.device] if context.device != "auto" else []
-    place += ["--reserved-mb", str(context.reserved_mb)]
+    place += ["--reserved-mb", str(context.reserved_mb), "--goes-on"]
     # Threads that wait for one another on a busy core cost more than they bring, to others and to the training.
     env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
     with folder.log_file.open("ab") as output:
@@ -191,22 +215,33 @@ def train(run: str, attempt: int) -> None:
         if shutting_down:
             process.terminate()
         code = process.wait()
-    status = read_status(folder.path)
-    if status is None or status.attempts != attempt:
-        return  # removed, or resumed already
-    if shutting_down and status.status is RunState.STOPPED and not folder.stop_requested:
-        _go_on_later(context, run, folder.path, status)
-    elif status.status is RunState.RUNNING and not is_held(folder.path):
-        status.status = RunState.FAILED
+    if not let_go(folder.path):
+        return
+    with contextlib.suppress(UnknownRun), store.changing(run):
+        status = read_status(folder.path)
+        if status is None or status.status.ended or status.attempts != attempt:
+            return  # as it should be; or resumed already
+        if shutting_down and not folder.stop_requested:
+            _go_on_later(context, run, folder.path, status)
+        else:
+            _conclude(folder.path, status, code, stopped=shutting_down)
+
+
+def _conclude(folder: Path, status: RunStatus, code: int, *, stopped: bool) -> None:
+    """Say of a run how it ended, since its process did not live to."""
+    status.status = RunState.STOPPED if stopped else RunState.FAILED
+    status.finished_at, status.eta_s = now(), None
+    if not stopped:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         status.error = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
-        with contextlib.suppress(OSError):  # on a full disk the API tells that nobody trains any more
-            write_status(folder.path, status)
+    with contextlib.suppress(OSError):  # on a full disk the API tells that nobody trains any more
+        write_status(folder, status)
 
 
 def _go_on_later(context: Context, run: str, folder: Path, status: RunStatus) -> None:
     """Have the run taken up again by the next trainer, before all others that wait."""
     status.status = RunState.QUEUED
+    status.eta_s = None
     status.attempts += 1
     write_status(folder, status)
     TrainingQueue(connect(context.redis_url, patience_s=PATIENCE_S)).submit(run, status.attempts, first=True)

@@ -20,7 +20,7 @@ from models.training import distributed
 from models.training.attempt import REASONS, attempt
 from models.training.loop import CannotWrite, Diverged, Losses
 from models.training.run_folder import RunFolder, RunFolderError
-from models.training.status import RunBusy
+from models.training.status import RunBusy, RunState
 
 LOG_EVERY_S = 10.0
 
@@ -58,7 +58,7 @@ class Display:
                 self._bar.close()
 
 
-def run(folder: Path, **place: Any) -> None:
+def run(folder: Path, *, goes_on: bool = False, **place: Any) -> None:
     """Train the run in ``folder`` until it is complete or a signal stops it; raises as :func:`attempt` does."""
     stopping = False
 
@@ -74,10 +74,10 @@ def run(folder: Path, **place: Any) -> None:
     checkpoints = run_folder.checkpoints()
     display = Display(int(checkpoints[-1].stem) if checkpoints else 0, run_folder.options().batch_size)
     try:
-        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, place=place)
+        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, place=place, goes_on=goes_on)
     finally:
         display.close()
-    log.info("the run has %s", ended)
+    log.info("the run %s", "goes on later" if ended is RunState.QUEUED else f"has {ended}")
 
 
 def _device(folder: Path) -> str:
@@ -94,6 +94,9 @@ def main() -> int:
     parser.add_argument(
         "--reserved-mb", type=int, metavar="MB", help="GPU memory left to others, instead of the options'"
     )
+    parser.add_argument(
+        "--goes-on", action="store_true", help="a run that a signal ends is to be gone on with, and says so"
+    )
     arguments = parser.parse_args()
     distributed.join(arguments.device or _device(arguments.run_dir))
     # Of several processes one tells what all of them do.
@@ -101,7 +104,8 @@ def main() -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         place = {"device": arguments.device, "reserved_mb": arguments.reserved_mb}
-        run(arguments.run_dir, **{name: said for name, said in place.items() if said is not None})
+        told = {name: said for name, said in place.items() if said is not None}
+        run(arguments.run_dir, goes_on=arguments.goes_on, **told)
     except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3

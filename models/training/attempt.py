@@ -33,6 +33,7 @@ def attempt(
     on_progress: Progress,
     should_stop: Callable[[], bool],
     place: Mapping[str, Any] | None = None,
+    goes_on: bool = False,
 ) -> RunState:
     """Train the run in ``folder`` until it is complete, or ``should_stop`` or a stop that was asked for ends it.
 
@@ -41,9 +42,10 @@ def attempt(
     Args:
         on_progress: told of each step done.
         place: options of this machine that take the place of the run's.
+        goes_on: whoever has ``should_stop`` end it sees to it that another attempt goes on.
 
     Returns:
-        How it ended: succeeded or stopped.
+        How it ended: succeeded or stopped; queued, if it goes on later.
 
     Raises:
         RunBusy: another process trains in the folder.
@@ -70,7 +72,10 @@ def attempt(
             if reporter is not None:
                 _fail(reporter, error)
             raise
-        ended = RunState.SUCCEEDED if reached == planned.total_steps else RunState.STOPPED
+        if reached == planned.total_steps:
+            ended = RunState.SUCCEEDED
+        else:
+            ended = RunState.QUEUED if goes_on and not run.stop_requested else RunState.STOPPED
         if reporter is not None:
             reporter.ended(ended)
         return ended
@@ -114,14 +119,13 @@ def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
     status.smoothed = loop.smoothed
     status.total_steps = planned.total_steps
     status.domains = planned.domains
-    status.device = str(planned.device)
     status.alarms = [alarm for alarm in status.alarms if alarm.step <= loop.step]
     status.quality = [quality for quality in status.quality if quality.step <= loop.step]
     status.parameters = {
         name: sum(parameter.numel() for parameter in network.parameters())
         for name, network in planned.trainer.networks.items()
     }
-    reporter.begin(loop.step)
+    reporter.begin(loop.step, planned.device)
     log.info("training on %s from step %d of %d", planned.device, loop.step, planned.total_steps)
 
 

@@ -1,13 +1,14 @@
-"""Keeps a run's status.json true while it runs, and its metrics where TensorBoard finds them."""
+"""Keeps a run's status.json true while it runs, and its curves for TensorBoard."""
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from tensorboardX import SummaryWriter
 
+from models.training.board import Board
 from models.training.status import Alarm, Quality, RunState, RunStatus, now, write_status
 
 WRITE_EVERY_S = 1.0
@@ -24,21 +25,20 @@ class Reporter:
         self.folder = folder
         self.status = status
         self._batch_size = batch_size
-        self._board: SummaryWriter | None = None
+        self._board: Board | None = None
+        self._gpu: torch.device | None = None
         self._seconds_per_step: float | None = None
         self._last_step_at = time.monotonic()
         self._written_at = 0.0
 
-    def begin(self, step: int) -> None:
-        """The attempt goes on from this step; what was told TensorBoard of later ones is taken back."""
-        self._board = SummaryWriter(str(self.folder), purge_step=step + 1)
+    def begin(self, step: int, device: torch.device) -> None:
+        """The attempt goes on from this step, on this device; what was told of later steps is taken back."""
+        self._board = Board(self.folder, step + 1)
+        self._gpu = device if device.type == "cuda" else None
+        self.status.device = str(device)
         self.status.step = step
         self.write()
         self.paused()
-
-    def _plot(self, name: str, value: float, step: int) -> None:
-        if self._board is not None:
-            self._board.add_scalar(name, value, step)
 
     def stepped(self, step: int, losses: Losses, rates: Mapping[str, float]) -> None:
         """A step was done."""
@@ -57,10 +57,10 @@ class Reporter:
         status.lambda_ds = rates.get("lambda_ds")
         status.images_per_s = round(self._batch_size / self._seconds_per_step, 3)
         status.eta_s = round((status.total_steps - step) * self._seconds_per_step, 1)
-        if torch.cuda.is_available():
-            status.gpu_memory_mb = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-        for name, value in {**losses, **rates}.items():
-            self._plot(name, value, step)
+        if self._gpu is not None:
+            status.gpu_memory_mb = round(torch.cuda.max_memory_allocated(self._gpu) / 2**20, 1)
+        if self._board is not None:
+            self._board.plot(step, {**losses, **rates})
         if moment - self._written_at > WRITE_EVERY_S:
             self.write()
 
@@ -76,8 +76,9 @@ class Reporter:
         self.status.quality = [said for said in self.status.quality if said.step < quality.step] + [quality]
         ranked = {said.step: next(iter(said.figures.values()), math.inf) for said in self.status.quality}
         self.status.best_checkpoint = min(ranked, key=lambda step: ranked[step])
-        for name, value in quality.figures.items():
-            self._plot(f"held_out/{name.replace(' ', '_')}", value, quality.step)
+        if self._board is not None:
+            figures = {f"held_out/{name.replace(' ', '_')}": value for name, value in quality.figures.items()}
+            self._board.plot(quality.step, figures)
         self.write()
 
     def paused(self) -> None:
@@ -89,10 +90,11 @@ class Reporter:
         self.status.status = state
         self.status.error = error
         self.status.eta_s = 0.0 if state is RunState.SUCCEEDED else None
-        self.status.finished_at = now()
+        self.status.finished_at = now() if state.ended else None
         self.write()
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):  # all else is said
+                self._board.close()
 
     def write(self) -> None:
         self._written_at = time.monotonic()

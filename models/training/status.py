@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 STATUS_FILE = "status.json"
 STOP_FILE = "stop"  # there while someone wants the run stopped
 LOCK_FILE = "lock"  # held by the process that trains
+LET_GO_S = 5  # that a process which was killed may take to be gone, with all that it held
 
 AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk"]
 
@@ -116,6 +118,16 @@ def is_held(folder: Path) -> bool:
         return True
 
 
+def let_go(folder: Path) -> bool:
+    """Wait for a process that trains in the folder and is about to end; False if it does not."""
+    deadline = time.monotonic() + LET_GO_S
+    while is_held(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 class RunBusy(Exception):
     """Another process trains in this folder."""
 
@@ -125,11 +137,16 @@ def held(folder: Path) -> Iterator[None]:
     """Be the one process that trains in the folder.
 
     Raises:
-        RunBusy: another one is.
+        RunBusy: another one is, and not only looks or is about to end.
     """
+    deadline = time.monotonic() + LET_GO_S
     with (folder / LOCK_FILE).open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunBusy(f"{folder} is being trained in by another process") from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RunBusy(f"{folder} is being trained in by another process") from None
+                time.sleep(0.01)
         yield

@@ -5,12 +5,14 @@ import json
 import os
 import resource
 import signal
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
 
 from app.settings import Settings
 from tests.conftest import add_model
@@ -151,7 +153,18 @@ def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
 
 def test_tensorboard_finds_the_run(finished, place):
     folder = place.data_dir / "runs" / finished[0].split("/")[-1]
-    assert next(folder.glob("events.out.tfevents.*")).stat().st_size > 1000
+    points = [event for file in sorted(folder.glob("events.out.tfevents.*")) for event in events_in(file)]
+    assert [event.step for event in points if any(v.tag == "G_A" for v in event.summary.value)] == list(range(1, 19))
+    assert "held_out/cycle_error" in {value.tag for event in points for value in event.summary.value}
+
+
+def events_in(file):
+    """Records of TensorBoard's format: a length, its checksum, so many bytes, their checksum."""
+    data = file.read_bytes()
+    while data:
+        (length,) = struct.unpack_from("<Q", data)
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
 
 
 def test_a_published_model_is_served_at_once_and_rolled_back(finished, service):

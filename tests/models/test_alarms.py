@@ -116,6 +116,18 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     assert read_status(run.path).step == 18
 
 
+def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
+    script = (
+        "import pathlib, resource, sys; from models.training.board import Board; "
+        "board = Board(pathlib.Path(sys.argv[1]), 1); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "for step in range(10_000): board.plot(step, {'G_A': 0.5})"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "OSError: [Errno 27]" in answer.stderr
+
+
 def test_a_discriminator_wins_only_after_a_while():
     watch = DiscriminatorWatch({"AtoB": {"D": 0.25}})
     said = [list(watch.look({"D": 0.001}, step)) for step in range(2 * WINNING_STEPS)]

@@ -1,6 +1,9 @@
 """The trainer's process: what becomes of a run when it is told to end, or is killed."""
 
+import os
+import signal
 import sys
+import time
 
 import pytest
 from rq.job import JobStatus
@@ -10,6 +13,9 @@ from models.training.runs import RunStore
 from models.training.status import RunState, RunStatus, is_held, now, read_status
 from tests.processes import environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
+from worker.connection import connect
+from worker.contract import HEARTBEAT_S
+from worker.embedded_redis import EmbeddedRedis
 from worker.training_queue import TrainingQueue, rq_training_queue
 
 
@@ -51,6 +57,65 @@ def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, training_queue
     assert training_queue.position(run_id, 2) == 0
     with trainer(settings):
         eventually(lambda: step(folder) > left.step, within_s=60)
+
+
+def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
+    _, folder = run
+    seen = set()
+    with trainer(settings) as first:
+        eventually(lambda: step(folder) > 3, within_s=60)
+        first.terminate()
+        while first.poll() is None:
+            seen.add(read_status(folder).status)
+    assert seen <= {RunState.RUNNING, RunState.QUEUED}
+
+
+def test_told_to_end_before_its_training_listens_it_leaves_the_run_to_the_next(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: running(f"models.training {folder}"), within_s=60)
+        first.terminate()
+        assert first.wait(timeout=30) == 0
+    left = read_status(folder)
+    assert (left.status, left.attempts) == (RunState.QUEUED, 2)
+    assert training_queue.position(run_id, 2) == 0
+
+
+def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
+    _, folder = run
+    with trainer(settings):
+        eventually(lambda: running(f"models.training {folder}"), within_s=60)
+        os.kill(running(f"models.training {folder}"), signal.SIGKILL)
+        eventually(lambda: read_status(folder).status is RunState.FAILED)
+    assert "killed by signal 9" in read_status(folder).error
+
+
+def test_a_redis_that_stays_away_ends_no_training(settings, tmp_path):
+    server = EmbeddedRedis(tmp_path / "redis")
+    server.start()
+    data = settings.model_copy(update={"redis_url": server.url})
+    options = CycleGANOptions(dataset=add_dataset(data.data_dir), **(CYCLEGAN | ENDLESS))
+    store = RunStore(data.data_dir)
+    run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
+    folder = store.folder(run_id).path
+    TrainingQueue(connect(server.url, patience_s=5)).submit(run_id, 1)
+    impatient = (
+        "import sys, worker.trainer as t; t.PATIENCE_S = 1; from app.cli import main; sys.exit(main(['trainer']))"
+    )
+    try:
+        with process(sys.executable, "-c", impatient, env=environment(data)) as child:
+            eventually(lambda: step(folder) > 3, within_s=60)
+            training = running(f"models.training {folder}")
+            server.stop()
+            reached = step(folder)
+            time.sleep(3 * HEARTBEAT_S)
+            server.start()
+            eventually(lambda: step(folder) > reached + 3)
+            assert running(f"models.training {folder}") == training
+            assert child.poll() is None
+            eventually(lambda: store.folder(run_id).request_stop() or read_status(folder).status is RunState.STOPPED)
+    finally:
+        server.stop()
 
 
 def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(run, settings, training_queue, janitor):
