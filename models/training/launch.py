@@ -16,5 +16,6 @@ def command(folder: Path, *extra: str) -> list[str]:
     processes = RunFolder(folder).options().gpus
     if processes == 1:
         return [sys.executable, *arguments]
-    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    # All are on this machine, whose own name may mean nothing to it, as in some containers.
+    spread = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
     return [sys.executable, *spread, *arguments]
