@@ -108,11 +108,13 @@ class Comparisons:
             for member in record.runs:
                 self._runs.submit(member.id)
                 queued += 1
-        except Exception:
-            if not queued:  # leave nothing of it
-                for member in record.runs:
-                    self._runs.store.remove(member.id)
-                (self._root / f"{comparison_id}.json").unlink(missing_ok=True)
+        except Exception as error:
+            if queued:  # some may train by now; the others say that they lost their turn, and can be resumed
+                log.error("only %d runs of comparison %s were queued: %s", queued, comparison_id, error)
+                return comparison_id
+            for member in record.runs:  # leave nothing of it
+                self._runs.store.remove(member.id)
+            (self._root / f"{comparison_id}.json").unlink(missing_ok=True)
             raise
         return comparison_id
 

@@ -26,8 +26,8 @@ from starlette.exceptions import HTTPException
 from app.schemas import ProblemDetails
 from models.catalog import CatalogError, ModelUnavailable, UnknownModel
 from models.datasets import DatasetError, UnknownDataset
-from models.training.run_folder import RunFolderError
 from models.training.runs import UnknownRun
+from models.training.status import RunFolderError
 from worker.queue import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"

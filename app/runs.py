@@ -18,10 +18,10 @@ from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest, Trai
 from models.catalog import Catalog, Model
 from models.datasets import DatasetError, DatasetStore, UnknownDataset
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
-from models.training.run_folder import RunFolderError
 from models.training.runs import RunStore, UnknownRun
-from models.training.status import RunState, RunStatus, is_held, now, read_status, write_status
+from models.training.status import RunFolderError, RunState, RunStatus, is_held, now, read_status, write_status
 from worker.contract import Failure
+from worker.queue import QueueError
 from worker.training_queue import TrainingQueue
 
 log = logging.getLogger("doppel.app")
@@ -108,6 +108,10 @@ class Runs:
         trainers = self._queue.trainers(seen_within_s=TRAINER_SEEN_S)
         told = forecast(options, total_steps, num_domains, store=self.store, trainers=trainers)
         told.options["init_from"] = request.init_from
+        size = options.img_size if isinstance(options, StarGANOptions) else options.load_size
+        if info.smallest_px is not None and min(info.smallest_px) < size:
+            width, height = info.smallest_px
+            told.warnings.append(f"there are pictures of {width} × {height} px, which are enlarged to {size} px")
         if not all(domain.held_out for domain in info.domains.values()):
             told.warnings.append("no pictures are held out in every domain, so the run's quality is not measured")
         return Prepared(options, info.name, info.created_at, request.init_from, told)
@@ -130,7 +134,11 @@ class Runs:
         """
         self.require_trainer()
         run_id = self.create(prepared)
-        self.submit(run_id)
+        try:
+            self.submit(run_id)
+        except QueueError:
+            self.store.remove(run_id)
+            raise
         return run_id
 
     def submit(self, run_id: str) -> None:
@@ -231,8 +239,12 @@ class Runs:
             Conflict: it has not ended.
         """
         with self.store.changing(run_id):
-            if not self.at_rest(run_id):
-                raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
+            try:
+                if not self.at_rest(run_id):
+                    raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
+            except RunFolderError:  # nothing can be done with it but this
+                if is_held(self.store.folder(run_id).path):
+                    raise
             self.store.remove(run_id)
 
     # what is seen
@@ -325,7 +337,7 @@ class Runs:
             status=status.status,
             position=self._queue.position(run_id, status.attempts) if status.status is RunState.QUEUED else None,
             stopping=folder.stop_requested and not status.status.ended,
-            progress=status.step / status.total_steps if status.total_steps else 0.0,
+            progress=min(1.0, status.step / status.total_steps) if status.total_steps else 0.0,
             checkpoints=[int(path.stem) for path in folder.checkpoints()],
             samples=folder.samples(),
             options=options.model_dump(mode="json", exclude=HIDDEN_OPTIONS) | {"init_from": status.init_from},
@@ -350,10 +362,12 @@ def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
     sizes: Mapping[str, Any] = {
         name: value for name, value in model.card.network.items() if name in type(request).model_fields
     }
-    if family == "stargan_v2":
-        sizes = {**sizes, "normalize_rgb": bool(model.card.network.get("normalize_rgb", 1))}
+    if isinstance(request, StarGANRequest):
+        network = model.card.network
+        base_dim = network.get("base_dim", 2**14 // int(network["img_size"]))
+        sizes = {**sizes, "base_dim": base_dim, "normalize_rgb": bool(network.get("normalize_rgb", 1))}
     for name in request.model_fields_set & sizes.keys():
-        if getattr(request, name) != sizes[name]:
+        if getattr(request, name) is not None and getattr(request, name) != sizes[name]:
             raise BadRequest(
                 f"init_from: {model.name!r} has {name} {sizes[name]}, and the run is to have {getattr(request, name)}."
             )

@@ -13,7 +13,8 @@ import pydantic
 
 from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
-from models.training.run_folder import RunFolder, RunFolderError
+from models.training.run_folder import RunFolder
+from models.training.status import RunFolderError
 from worker.process import bound
 
 FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {

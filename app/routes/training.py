@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -231,9 +231,9 @@ def resume_run(services: ServicesDep, run: RunDep) -> TrainingRun:
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a run", responses=answers.problems(404, 409, 503))
-def remove_run(services: ServicesDep, run: RunDep) -> None:
+def remove_run(services: ServicesDep, id: Annotated[str, Path(max_length=64)]) -> None:
     """With all its checkpoints and pictures, once it has ended. Models that were published from it stay."""
-    services.runs.remove(run.id)
+    services.runs.remove(id)
 
 
 @router.post(

@@ -25,6 +25,7 @@ from models.training.alarms import Translations
 from models.training.evaluation import Evaluation
 from models.training.labelled import GuidedBatch
 from models.training.options import StarGANOptions
+from models.training.sheet import DOMAINS
 
 AVERAGED = ("generator", "mapping_network", "style_encoder")
 FILM_FRAMES = 12  # from one reference to the next
@@ -218,8 +219,8 @@ class StarGANTrainer:
 
     @torch.inference_mode()
     def film(self) -> list[Picture]:
-        """Frames of a source of each domain going through the styles of the first domain's references."""
-        x_src = self._fixed_inputs[:, 0]
+        """Frames of a source of each of the first domains going through the styles of the first one's references."""
+        x_src = self._fixed_inputs[:DOMAINS, 0]
         x_ref = self._fixed_inputs[0]
         masks = self._masks(x_src)
         frames = []
@@ -282,14 +283,15 @@ class StarGANTrainer:
 
     @torch.inference_mode()
     def sample(self) -> Picture:
-        """A grid whose first row are sources of every domain, and under each source what the averages make of it.
+        """A grid whose first row are sources of the first domains, and under each source what the averages make of it.
 
         Rows: reconstruction by way of the first reference; for each reference, which stands at the left, its style;
         for each domain and psi of 0.5, 0.7 and 1, a latent code's.
         """
         generator, mapping, encoder = (self.averages[name] for name in AVERAGED)
-        num_domains, count = self._fixed_inputs.shape[:2]
-        x_src = self._fixed_inputs.flatten(0, 1)
+        inputs = self._fixed_inputs[:DOMAINS]
+        num_domains, count = inputs.shape[:2]
+        x_src = inputs.flatten(0, 1)
         y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
         masks = self._masks(x_src)
         blank = torch.ones_like(x_src[:1])
@@ -304,7 +306,7 @@ class StarGANTrainer:
         with self._autocast():
             for y in range(num_domains):
                 domain = torch.tensor([y], device=self.device)
-                for x_ref in self._fixed_inputs[y][:, None].flip(0):
+                for x_ref in inputs[y][:, None].flip(0):
                     fake = styled(encoder(x_ref, domain).float())
                     rows.append(torch.cat([x_ref, fake]))
                 if y == 0:

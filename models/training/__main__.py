@@ -19,8 +19,8 @@ from tqdm import tqdm
 from models.training import distributed
 from models.training.attempt import REASONS, attempt
 from models.training.loop import CannotWrite, Diverged, Losses
-from models.training.run_folder import RunFolder, RunFolderError
-from models.training.status import RunBusy, RunState
+from models.training.run_folder import RunFolder
+from models.training.status import RunBusy, RunFolderError, RunState
 
 LOG_EVERY_S = 10.0
 

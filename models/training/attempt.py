@@ -17,8 +17,8 @@ from models.training.loop import CannotWrite, Diverged, Loop, Losses
 from models.training.options import Options
 from models.training.plan import Plan, plan
 from models.training.reporter import Reporter
-from models.training.run_folder import RunFolder, RunFolderError
-from models.training.status import Alarm, RunState, RunStatus, held, now, read_status, write_status
+from models.training.run_folder import RunFolder
+from models.training.status import Alarm, RunFolderError, RunState, RunStatus, held, now, read_status, write_status
 
 REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, Diverged, CannotWrite, ValueError)
 

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 
 from models import checkpoint
 from models.architecture import StateDict
-from models.training.run_folder import RunFolder, RunFolderError
+from models.training.run_folder import RunFolder
+from models.training.status import RunFolderError
 
 
 def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, StateDict]) -> Path:

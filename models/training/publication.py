@@ -12,8 +12,8 @@ from typing import Any
 from models.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile, sha256
 from models.datasets import domain_folders
 from models.training.options import CycleGANOptions, StarGANOptions
-from models.training.run_folder import RunFolder, RunFolderError
-from models.training.status import read_status
+from models.training.run_folder import RunFolder
+from models.training.status import RunFolderError, read_status
 
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"

@@ -22,11 +22,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from models.training.options import Options, read_options
-from models.training.status import STOP_FILE
-
-
-class RunFolderError(Exception):
-    """The folder is not a run, or belongs to another one; the message says which file is at fault."""
+from models.training.status import STOP_FILE, RunFolderError
 
 
 class RunFolder:
@@ -42,13 +38,13 @@ class RunFolder:
         try:
             text = self.options_file.read_text()
         except FileNotFoundError:
-            raise RunFolderError(f"{self.options_file} is missing: a run folder holds its options in it") from None
+            raise RunFolderError(f"{self.path} holds no {self.options_file.name}, so it is no run") from None
         try:
             return read_options(text)
         except json.JSONDecodeError as error:
-            raise RunFolderError(f"{self.options_file} is not JSON: {error}") from error
+            raise RunFolderError(f"The options.json of the run {self.path.name} is not JSON: {error}") from error
         except ValidationError as error:
-            raise RunFolderError(f"{self.options_file} holds options that are none here: {error}") from error
+            raise RunFolderError(f"The run {self.path.name} has options that are none here: {error}") from error
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import ValidationError
-
 from models import removal
 from models.training.options import Options
 from models.training.run_folder import RunFolder
-from models.training.status import RunStatus, read_status, write_status
+from models.training.status import RunFolderError, RunStatus, read_status, write_status
 
 CHANGE_LOCK = "change.lock"
 
@@ -95,7 +93,7 @@ class RunStore:
         for run_id in self.ids():
             try:
                 status = read_status(self.root / run_id)
-            except ValidationError as error:
+            except RunFolderError as error:
                 log.warning("run %s is passed over: %s", run_id, error)
                 continue
             if status is not None:

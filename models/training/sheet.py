@@ -10,6 +10,7 @@ from models.training.options import StarGANOptions
 from models.training.run_folder import RunFolder
 from models.training.status import read_status
 
+DOMAINS = 4  # of a StarGAN v2 that are shown, from each to each: of many, a picture would take gigabytes
 PADDING = 2  # px around every cell, as torchvision's make_grid leaves
 
 
@@ -33,7 +34,7 @@ def rows_of(run: RunFolder) -> dict[str, Row]:
     pitch = options.img_size + PADDING
     rows = _strips(sheet, pitch)
     status = read_status(run.path)
-    domains = status.domains if status else []
+    domains = status.domains[:DOMAINS] if status else []
     columns = rows[0].shape[1] // pitch - 1
     count = columns // max(1, len(domains))
     found = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 STATUS_FILE = "status.json"
 STOP_FILE = "stop"  # there while someone wants the run stopped
@@ -18,6 +18,10 @@ LOCK_FILE = "lock"  # held by the process that trains
 LET_GO_S = 5  # that a process which was killed may take to be gone, with all that it held
 
 AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk"]
+
+
+class RunFolderError(Exception):
+    """The folder is not a run, or is damaged; the message says which file is at fault."""
 
 
 class RunState(StrEnum):
@@ -88,11 +92,17 @@ def now() -> datetime:
 
 
 def read_status(folder: Path) -> RunStatus | None:
-    """The run's status; None if it has none yet."""
+    """The run's status; None if it has none yet.
+
+    Raises:
+        RunFolderError: it is damaged, or of another version.
+    """
     try:
         return RunStatus.model_validate_json((folder / STATUS_FILE).read_bytes())
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        raise RunFolderError(f"The {STATUS_FILE} of the run {folder.name} cannot be understood: {error}") from error
 
 
 def write_status(folder: Path, status: RunStatus) -> None:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.archives import GOOD
+from tests.conftest import TINY_STARGAN, add_stargan
+from tests.processes import eventually
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
 from worker.training_queue import TrainerReport
@@ -18,6 +20,8 @@ def training(client, queue, settings):
     """A client of a service that has a data set and has heard of a trainer, which will never come."""
     add_dataset(settings.data_dir)
     add_dataset(settings.data_dir, "three", ("red", "blue", "green"))
+    implied = {name: value for name, value in TINY_STARGAN.items() if name != "base_dim"}
+    add_stargan(settings.weights_dir, "wide", network=implied)
     report = TrainerReport(
         name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 60
     )
@@ -46,6 +50,11 @@ BAD_OPTIONS = {  # what → (family, options, words of the answer)
     "an unknown model to start from": ("cyclegan", cyclegan(init_from="none"), "no model"),
     "a model without weights": ("cyclegan", cyclegan(init_from="missing"), "not on this server"),
     "another size than the model's": ("cyclegan", cyclegan(init_from="tiny"), "has ngf 4"),
+    "another width than the model's": (
+        "stargan",
+        {"dataset": "colors", "masks": "ones", "init_from": "wide", "base_dim": 8},
+        "has base_dim 256",
+    ),
     "another family's model": ("stargan", stargan(init_from="tiny"), "family cyclegan"),
     "a size that is no power of two": ("stargan", stargan(img_size=96), "power of two"),
     "names for other domains": ("stargan", stargan(domains=["a", "b", "c"]), "3 names"),
@@ -94,6 +103,14 @@ def test_a_dry_run_tells_what_the_run_would_be(training, settings):
     assert not (settings.data_dir / "runs").exists()
 
 
+def test_a_dry_run_warns_of_pictures_that_are_smaller_than_their_size_in_training(training):
+    files = {"archive": ("a.zip", GOOD["trainA and trainB"])}
+    training.post("/datasets", files=files, data={"name": "small"}).raise_for_status()
+    asked = cyclegan(dataset="small", load_size=286, image_size=256)
+    warnings = training.post("/training/cyclegan?dry_run=true", json=asked).json()["warnings"]
+    assert "40 × 32 px, which are enlarged to 286 px" in " ".join(warnings)
+
+
 def test_a_dry_run_warns_of_what_will_not_be_there(training, settings):
     shutil.rmtree(settings.data_dir / "datasets" / "colors" / "val")
     options = cyclegan(epochs=1, save_every=100, sample_every=100)
@@ -106,13 +123,29 @@ def test_a_dry_run_warns_of_what_will_not_be_there(training, settings):
 
 
 @pytest.mark.parametrize("damaged", ["options.json", "status.json"])
-def test_a_run_that_cannot_be_read_is_in_nobodys_way(training, settings, damaged):
+def test_a_run_that_cannot_be_read_is_in_nobodys_way(training, queue, settings, damaged):
     run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
     (settings.data_dir / "runs" / run / damaged).write_text('{"of": "another version"}')
     assert training.post("/training/cyclegan?dry_run=true", json=cyclegan()).status_code == 200
     assert training.post("/training/cyclegan", json=cyclegan()).status_code == 202
     assert [one["id"] for one in training.get("/training").json()] != [run]
     assert training.get("/datasets").status_code == 200
+    answer = training.get(f"/training/{run}")
+    assert (answer.status_code, run in answer.json()["detail"]) == (409, True)
+    queue.connection.flushdb()  # or the one whose status can be read would wait for a trainer, and fail in it
+    eventually(lambda: training.delete(f"/training/{run}").status_code == 204)
+    assert not (settings.data_dir / "runs" / run).exists()
+
+
+def test_a_run_that_the_queue_has_no_room_for_is_not_there(training, queue):
+    queue.connection.config_set("maxmemory", 1)
+    try:
+        assert training.post("/training/cyclegan", json=cyclegan()).status_code == 503
+        asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
+        assert training.post("/training/compare", json=asked).status_code == 503
+    finally:
+        queue.connection.config_set("maxmemory", 0)
+    assert training.get("/training").json() == training.get("/training/compare").json() == []
 
 
 def test_a_comparison_can_be_tried_dry(training):

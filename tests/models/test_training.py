@@ -20,8 +20,8 @@ from models.training.checkpoints import load_state, save_checkpoint
 from models.training.dataset import UnpairedPictures
 from models.training.options import CycleGANOptions
 from models.training.publication import publish
-from models.training.run_folder import RunFolder, RunFolderError
-from models.training.status import RunState, read_status
+from models.training.run_folder import RunFolder
+from models.training.status import RunFolderError, RunState, read_status
 from models.translator import Translator
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
 from tests.processes import eventually, running
