@@ -112,8 +112,8 @@ def main() -> int:
     except (RunBusy, pydantic.ValidationError, *REASONS) as error:
         print(error, file=sys.stderr)
         return 2
-    finally:
-        distributed.leave()
+    # Only from here: after an error the others may be waiting for this process, which would wait for them in turn.
+    distributed.leave()
     return 0
 
 
