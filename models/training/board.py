@@ -35,8 +35,12 @@ class Board:
             event.summary.value.extend(scalar(name, value).value)
         self._add(event)
         if time.monotonic() - self._flushed_at > FLUSH_EVERY_S:
-            self._flushed_at = time.monotonic()
-            self._writer.flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """Have all that was plotted on disk."""
+        self._flushed_at = time.monotonic()
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

@@ -194,6 +194,7 @@ class Loop:
         exports = self._trainer.exports()
         if not all(tensor.isfinite().all() for weights in exports.values() for tensor in weights.values()):
             raise Diverged(f"Stopped at step {self.step}: weights are beyond float16. {self._last_checkpoint()}")
+        self._reporter.flush()
         save_checkpoint(self._run, state, exports)
         self._saved = self.step
         status.last_checkpoint = self.step

@@ -81,6 +81,11 @@ class Reporter:
             self._board.plot(quality.step, figures)
         self.write()
 
+    def flush(self) -> None:
+        """Have all curves on disk. A resumed attempt begins at the checkpoint, and plots nothing before it again."""
+        if self._board is not None:
+            self._board.flush()
+
     def paused(self) -> None:
         """Something other than a step took time: it does not count as a step's."""
         self._last_step_at = time.monotonic()
