@@ -1,38 +1,62 @@
-"""The thread in which a worker reports itself alive."""
+"""What both kinds of worker have in common: they report themselves alive, from a thread."""
 
 import logging
 import threading
-from collections.abc import Callable
+from abc import abstractmethod
+from typing import Any, ClassVar
 
-from worker.contract import HEARTBEAT_S
+from rq import Queue
+from rq.job import Job
+from rq.worker import BaseWorker
+
+from worker.connection import BLOCKED_S
+from worker.contract import HEARTBEAT_S, LEASE_S
 
 log = logging.getLogger("doppel.worker")
 
 
-class Heart:
-    """Beats about every ``HEARTBEAT_S`` while its worker takes jobs.
+class ReportingWorker(BaseWorker):
+    """Reports itself alive about every ``HEARTBEAT_S`` while it takes jobs, in a Redis hash under its name.
 
-    A worker starts it where RQ asks for the first job: from there on a signal ends the worker in good order, and who
-    was told of it by a beat may send one.
+    It begins where RQ asks for the first job: from there on a signal ends the worker in good order, and who was told of
+    it may send one.
     """
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self._beat = beat
+    reports: ClassVar[str]  # the hash
+    log_result_lifespan = False
+    max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeats")
+        self._heart = threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats")
 
-    def start(self) -> None:
-        """Begin to beat; nothing if it has begun."""
-        if self._thread.ident is None:
-            self._thread.start()
+    @abstractmethod
+    def _beat(self) -> None:
+        """Report this worker alive."""
 
-    def stop(self) -> None:
-        """Beat no more: a last beat that came later would report the dead alive."""
+    @property
+    def dequeue_timeout(self) -> int:
+        return BLOCKED_S  # between which RQ looks after itself
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return LEASE_S
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        if self._heart.ident is None:
+            self._heart.start()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def register_death(self) -> None:
         self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=HEARTBEAT_S)
+        if self._heart.ident is not None:
+            self._heart.join(timeout=HEARTBEAT_S)  # or a last beat would report the dead alive
+        super().register_death()  # type: ignore[no-untyped-call]
+        self.connection.hdel(self.reports, self.name)
 
-    def _run(self) -> None:
+    def _heartbeats(self) -> None:
         while not self._over.is_set():
             try:
                 self._beat()

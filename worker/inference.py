@@ -25,9 +25,8 @@ from rq.worker import WorkerStatus
 
 from worker import contract
 from worker.batch import Mates
-from worker.connection import BLOCKED_S
 from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
-from worker.heart import Heart
+from worker.heart import ReportingWorker
 from worker.pictures import Picture, input_key, output_key, pack
 from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
 from worker.work import Outcome, Perform, Running, Stream, TaskError, Work, failure_of, task_of
@@ -37,7 +36,7 @@ FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees what large answers too
 log = logging.getLogger("doppel.worker")
 
 
-class InferenceWorker(SimpleWorker):
+class InferenceWorker(ReportingWorker, SimpleWorker):
     """Takes jobs from the one inference queue and runs compatible ones as a batch.
 
     Args:
@@ -50,8 +49,7 @@ class InferenceWorker(SimpleWorker):
         result_ttl_s: how long a translated picture is kept.
     """
 
-    log_result_lifespan = False
-    max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
+    reports = contract.WORKERS
 
     def __init__(
         self,
@@ -82,29 +80,10 @@ class InferenceWorker(SimpleWorker):
         self._mates = Mates(queue)
         self._running: list[Running] = []
         self._batch_started: float | None = None
-        self._heart = Heart(self._beat)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the batch in hand finish."""
         self.work(logging_level="WARNING")
-
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, Queue] | None:
-        self._heart.start()
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-
-    def register_death(self) -> None:
-        self._heart.stop()
-        super().register_death()  # type: ignore[no-untyped-call]
-        self.connection.hdel(contract.WORKERS, self.name)
-
-    @property
-    def dequeue_timeout(self) -> int:
-        return BLOCKED_S  # between which RQ looks after itself
-
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        return LEASE_S
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Nothing: RQ calls this around each job, which costs writes; the heartbeat thread says all there is to say."""

@@ -28,9 +28,9 @@ from models.training.launch import command
 from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunState, RunStatus, let_go, now, read_status, write_status
 from worker import contract
-from worker.connection import BLOCKED_S, LOST, connect
-from worker.contract import HEARTBEAT_S, LEASE_S
-from worker.heart import Heart
+from worker.connection import LOST, connect
+from worker.contract import HEARTBEAT_S
+from worker.heart import ReportingWorker
 from worker.process import bound, die_with_parent
 from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
 
@@ -57,38 +57,18 @@ class Context(BaseModel):
         return cls.model_validate_json(os.environ[CONTEXT])
 
 
-class TrainWorker(SpawnWorker):
+class TrainWorker(ReportingWorker, SpawnWorker):
     """Runs allow-listed jobs only, with short leases, in processes that die with it.
 
     Each of those makes one of its own, by what RQ knows of this one; it takes no jobs and reports nothing.
     """
 
-    log_result_lifespan = False
-    max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
+    reports = contract.TRAINERS
 
     def __init__(self, *arguments: Any, device: str = "cpu", reserved_mb: int = 0, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._device = device
         self._reserved_mb = reserved_mb
-        self._heart = Heart(self._beat)
-
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, Queue] | None:
-        self._heart.start()
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-
-    def register_death(self) -> None:
-        self._heart.stop()
-        super().register_death()  # type: ignore[no-untyped-call]
-        self.connection.hdel(contract.TRAINERS, self.name)
-
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        return LEASE_S
-
-    @property
-    def dequeue_timeout(self) -> int:
-        return BLOCKED_S  # between which RQ looks after itself
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
