@@ -67,11 +67,11 @@ COPY --from=package /srv/doppel/weights weights
 USER 10001:10001
 # Healthy: Redis has a recent report of a worker on this host. A worker that cannot reach Redis is not.
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
-    CMD ["python", "-c", "import os, socket, sys, time; \
+    CMD ["python", "-c", "import os, socket, sys; \
         from redis import Redis; \
-        from worker.contract import HEARTBEAT_S, WORKERS, WorkerReport; \
+        from worker.contract import HEARTBEAT_S; \
+        from worker.queue import InferenceQueue; \
         redis = Redis.from_url(os.environ['DOPPEL_REDIS_URL'], socket_timeout=5, socket_connect_timeout=5); \
-        reports = map(WorkerReport.model_validate_json, redis.hvals(WORKERS)); \
-        ages = [time.time() - report.seen_at for report in reports if report.host == socket.gethostname()]; \
-        sys.exit(min(ages, default=float('inf')) > 5 * HEARTBEAT_S)"]
+        workers = InferenceQueue(redis, limit=0).workers(seen_within_s=5 * HEARTBEAT_S); \
+        sys.exit(socket.gethostname() not in {worker.host for worker in workers})"]
 CMD ["doppel", "worker"]

@@ -115,13 +115,16 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
     from worker.embedded_redis import socket_url
     from worker.trainer import run_trainer
 
-    run_trainer(
-        redis_url=settings.redis_url or socket_url(settings.data_dir),
-        data_dir=settings.data_dir,
-        device=settings.device,
-        reserved_mb=settings.training_reserved_mb,
-        threads=settings.training_threads,
-    )
+    try:
+        run_trainer(
+            redis_url=settings.redis_url or socket_url(settings.data_dir),
+            data_dir=settings.data_dir,
+            device=settings.device,
+            reserved_mb=settings.training_reserved_mb,
+            threads=settings.training_threads,
+        )
+    except subprocess.CalledProcessError as error:
+        return error.returncode
     return 0
 
 

@@ -1,13 +1,12 @@
 """Comparisons: which runs belong together, their table, and their pictures side by side."""
 
 import contextlib
-import io
 import itertools
 import json
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -149,20 +148,23 @@ class Comparisons:
         Raises:
             NotFound: there is no such comparison.
         """
-        for member, _ in self._folders(comparison_id)[1]:
-            with contextlib.suppress(UnknownRun, Conflict):  # removed or ended meanwhile
+        for member in self._record(comparison_id).runs:
+            with contextlib.suppress(Conflict, *UNREADABLE):  # ended, removed or damaged
                 self._runs.stop(member.id, force=False)
 
     def view(self, comparison_id: str) -> ComparisonState:
-        """The table as it is now; runs that were removed are left out.
+        """The table as it is now; runs that were removed, or are damaged, are left out.
 
         Raises:
             NotFound: there is no such comparison, or nothing is left of it.
         """
-        record, folders = self._folders(comparison_id)
-        found = [(member, self._runs.view(member.id)) for member, _ in folders]
+        record = self._record(comparison_id)
+        found = []
+        for member in record.runs:
+            with contextlib.suppress(*UNREADABLE):
+                found.append((member, self._runs.view(member.id)))
         if not found:
-            raise NotFound(f"All runs of the comparison {comparison_id!r} were removed.")
+            raise NotFound(f"No run of the comparison {comparison_id!r} is left that can be read.")
         rows = [
             ComparedRun(
                 id=member.id,
@@ -205,7 +207,7 @@ class Comparisons:
                 with contextlib.suppress(UnknownRun):
                     changes.enter_context(store.changing(member.id))
                     there.append(member.id)
-            if busy := [run_id for run_id in there if not self._runs.at_rest(run_id)]:
+            if busy := [run_id for run_id in there if not self._runs.removable(run_id)]:
                 raise Conflict(f"These runs have not ended: {', '.join(busy)}; stop them first.")
             for run_id in there:
                 store.remove(run_id)
@@ -228,19 +230,21 @@ class Comparisons:
             NotReady: no run has a sample picture yet.
         """
         _, folders = self._folders(comparison_id)
-        sheets = [(member, rows_of(folder)) for member, folder in folders if folder.samples()]
-        if not sheets:
+        shown = [(member, folder) for member, folder in folders if folder.samples()]
+        groups: dict[str, list[tuple[str, images.Picture]]] = {}  # what is done → labelled strips
+        for member, folder in shown:
+            try:
+                rows = rows_of(folder)
+            except UNREADABLE as error:
+                log.warning("run %s is not shown: %s", member.id, error)
+                continue
+            most = MAX_SIDE // (len(rows) * (len(shown) + 1))  # px, of a strip
+            for name, row in rows.items():
+                strips = groups.setdefault(name, [(name, _lowered(row.inputs, most))])
+                strips.append((member.label, _lowered(row.outputs, most)))
+        if not groups:
             raise NotReady("No run of this comparison has a sample picture yet.")
-        strips: list[tuple[str, images.Picture]] = []
-        for name in sheets[0][1]:
-            for n, (member, rows) in enumerate(sheets):
-                row = rows.get(name)
-                if row is None:
-                    continue
-                if n == 0:
-                    strips.append((name, row.inputs))
-                strips.append((member.label, row.outputs))
-        sheet = _labelled(strips)
+        sheet = _labelled([strip for strips in groups.values() for strip in strips])
         if max(sheet.shape) > MAX_SIDE:
             scale = MAX_SIDE / max(sheet.shape)
             sheet = images.resized(sheet, int(sheet.shape[1] * scale), int(sheet.shape[0] * scale))
@@ -257,12 +261,8 @@ class Comparisons:
         films = [folder.path / FILM_FILE for _, folder in folders if (folder.path / FILM_FILE).is_file()]
         if record.family != "stargan_v2" or not films:
             raise NotReady("A video is there once a StarGAN run of the comparison has come to its end.")
-        reels = [_frames(film) for film in films]
-        length = min(map(len, reels))
-        width = max(reel[0].shape[1] for reel in reels)
-        return video.encode_mp4(
-            [np.concatenate([_widened(reel[n], width) for reel in reels]) for n in range(length)], FPS
-        )
+        with contextlib.ExitStack() as reels:
+            return video.encode_mp4(_above_one_another([reels.enter_context(Image.open(film)) for film in films]), FPS)
 
 
 def _variants(asked: Comparison) -> list[dict[str, Any]]:
@@ -317,10 +317,16 @@ def _widened(frame: images.Picture, width: int) -> images.Picture:
     return widened
 
 
-def _frames(film: Path) -> list[images.Picture]:
-    with Image.open(io.BytesIO(film.read_bytes())) as opened:
-        frames = []
-        for n in range(getattr(opened, "n_frames", 1)):
-            opened.seek(n)
-            frames.append(np.asarray(opened.convert("RGB")))
-        return frames
+def _lowered(strip: images.Picture, height: int) -> images.Picture:
+    """A copy of its own of the strip, at most ``height`` px high; what it was cut from need not be kept for it."""
+    share = min(1.0, height / strip.shape[0])
+    return strip.copy() if share == 1 else images.resized(strip, int(strip.shape[1] * share), height)
+
+
+def _above_one_another(films: Sequence[Image.Image]) -> Iterator[images.Picture]:
+    """Frame by frame, as long as all films last."""
+    width = max(film.width for film in films)
+    for n in range(min(getattr(film, "n_frames", 1) for film in films)):
+        for film in films:
+            film.seek(n)
+        yield np.concatenate([_widened(np.asarray(film.convert("RGB")), width) for film in films])

@@ -12,7 +12,6 @@ Problem                     an answer that is not what was asked for (RFC 9457)
 └── Unavailable        503  try again later, or have the operator do something
 """
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -26,12 +25,12 @@ from starlette.exceptions import HTTPException
 from app.schemas import ProblemDetails
 from models.catalog import CatalogError, ModelUnavailable, UnknownModel
 from models.datasets import DatasetError, UnknownDataset
+from models.disk import is_full
 from models.training.runs import UnknownRun
 from models.training.status import RunFolderError
 from worker.queue import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 log = logging.getLogger("doppel.app")
 
@@ -127,7 +126,7 @@ def install_handlers(app: FastAPI) -> None:
 
 def _of_disk(error: OSError) -> Problem:
     """A disk that takes no more is the operator's to mend; any other error of the system is unexpected."""
-    if error.errno not in NO_ROOM:
+    if not is_full(error):
         raise error
     log.error("the disk takes no more: %s", error)
     return Unavailable("The server's disk takes no more; its operator has to see to it.", retry_after_s=600)
@@ -146,7 +145,7 @@ def problem_response(status: int, title: str, detail: str, headers: dict[str, st
 
 async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:  # there was none for the upload
+    if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # there was none for the upload
         return _answer(_of_disk(error.__cause__))
     phrase = HTTPStatus(error.status_code).phrase
     return problem_response(error.status_code, phrase, str(error.detail), dict(error.headers or {}))

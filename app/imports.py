@@ -17,8 +17,8 @@ from models import removal
 from models.archives import Limits
 from models.datasets import DatasetStore
 from models.importing import Line, Order
+from models.process import bound
 from worker.contract import Failure
-from worker.process import bound
 from worker.queue import QueueError
 from worker.records import Record
 
@@ -66,9 +66,17 @@ class Imports:
             raise
         return workplace
 
-    def record(self, name: str) -> Record:
-        """The job of an import that is to be started."""
-        return Record(self._connection, kind="dataset", dataset=name)
+    def record(self, name: str, workplace: Path) -> Record:
+        """The job of an import that is to be started of what was received.
+
+        Raises:
+            QueueUnreachable: there can be none; what was received is gone.
+        """
+        try:
+            return Record(self._connection, kind="dataset", dataset=name)
+        except QueueError:
+            shutil.rmtree(workplace, ignore_errors=True)
+            raise
 
     def start(self, record: Record, name: str, workplace: Path) -> None:
         """Import what was received."""

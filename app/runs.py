@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from app.forecast import HIDDEN_OPTIONS, forecast
 from app.settings import Settings
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest, TrainingRun
 from models.catalog import Catalog, Model
-from models.datasets import DatasetError, DatasetStore, UnknownDataset
+from models.datasets import DatasetError, DatasetStore, UnknownDataset, fingerprint
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 from models.training.runs import RunStore, UnknownRun
-from models.training.status import RunFolderError, RunState, RunStatus, is_held, now, read_status, write_status
+from models.training.status import RunFolderError, RunState, RunStatus, is_held, let_go, now, read_status, write_status
 from worker.contract import Failure
 from worker.queue import QueueError
 from worker.training_queue import TrainingQueue
@@ -43,7 +43,6 @@ class Prepared:
 
     options: Options
     dataset: str
-    dataset_created_at: datetime
     init_from: str | None
     forecast: Forecast
 
@@ -114,7 +113,7 @@ class Runs:
             told.warnings.append(f"there are pictures of {width} × {height} px, which are enlarged to {size} px")
         if not all(domain.held_out for domain in info.domains.values()):
             told.warnings.append("no pictures are held out in every domain, so the run's quality is not measured")
-        return Prepared(options, info.name, info.created_at, request.init_from, told)
+        return Prepared(options, info.name, request.init_from, told)
 
     def _landmarks(self) -> Path:
         if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
@@ -148,9 +147,14 @@ class Runs:
     def create(self, prepared: Prepared, *, comparison: str | None = None) -> str:
         """Make a new run's folder; its id."""
         moment = now()
+        dataset = self._datasets.path(prepared.dataset)
+        try:
+            pictures = fingerprint(dataset)
+        except FileNotFoundError:
+            raise UnknownDataset(prepared.dataset, self._datasets.names()) from None
         status = RunStatus(
             dataset=prepared.dataset,
-            dataset_created_at=prepared.dataset_created_at,
+            dataset_fingerprint=pictures,
             family=prepared.options.family,
             init_from=prepared.init_from,
             comparison=comparison,
@@ -160,7 +164,7 @@ class Runs:
             attempts=1,
         )
         run_id = self.store.create(prepared.options, status)
-        if not self._datasets.path(prepared.dataset).is_dir():  # removed since it was looked at
+        if not dataset.is_dir():  # removed since it was looked at
             self.store.remove(run_id)
             raise UnknownDataset(prepared.dataset, self._datasets.names())
         return run_id
@@ -192,7 +196,8 @@ class Runs:
             if status.status.ended:
                 raise Conflict(f"The run has {status.status} already.")
             folder.request_stop()
-            if self._queue.withdraw(run_id, status.attempts):
+            # One that trains may have a turn in the queue too, given back while Redis had not heard of it for a while.
+            if not is_held(folder.path) and self._queue.withdraw(run_id, status.attempts):
                 status.status, status.finished_at = RunState.STOPPED, now()
                 write_status(folder.path, status)
             elif force:
@@ -217,11 +222,14 @@ class Runs:
         if status.status is RunState.SUCCEEDED:
             raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
         try:
-            dataset = self._datasets.get(status.dataset)
-        except (UnknownDataset, DatasetError):
+            found = fingerprint(self._datasets.path(self._datasets.get(status.dataset).name))
+        except (UnknownDataset, DatasetError, FileNotFoundError):
             raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.") from None
-        if dataset.created_at != status.dataset_created_at:
-            raise Conflict(f"The data set {status.dataset!r} is not what it was when the run was started.")
+        if status.dataset_fingerprint not in (None, found):
+            raise Conflict(
+                f"The pictures of the data set {status.dataset!r} are not those that the run began with, so it cannot "
+                "go on exactly."
+            )
         self.require_trainer()
         status.status = RunState.QUEUED
         status.error = None
@@ -239,23 +247,30 @@ class Runs:
             Conflict: it has not ended.
         """
         with self.store.changing(run_id):
-            try:
-                if not self.at_rest(run_id):
-                    raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
-            except RunFolderError:  # nothing can be done with it but this
-                if is_held(self.store.folder(run_id).path):
-                    raise
+            if not self.removable(run_id):
+                raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
             self.store.remove(run_id)
 
     # what is seen
 
-    def at_rest(self, run_id: str) -> bool:
-        """Whether a run has ended and no process is in its folder any more.
+    def removable(self, run_id: str) -> bool:
+        """Whether a run is at rest, or damaged so that nothing else can be done with it.
 
         Raises:
             UnknownRun: there is none of this id.
         """
-        return self.status(run_id).status.ended and not is_held(self.store.folder(run_id).path)
+        try:
+            return self.at_rest(run_id)
+        except RunFolderError:
+            return let_go(self.store.folder(run_id).path)
+
+    def at_rest(self, run_id: str) -> bool:
+        """Whether a run has ended and no process is in its folder any more; of one that is about to go, it is awaited.
+
+        Raises:
+            UnknownRun: there is none of this id.
+        """
+        return self.status(run_id).status.ended and let_go(self.store.folder(run_id).path)
 
     def status(self, run_id: str) -> RunStatus:
         """Where a run stands: what its folder says, unless the process that would say more is gone.
@@ -331,7 +346,9 @@ class Runs:
             name: f"{base}/{name}" for name in ("metrics", "curves.png", "samples", "log", "events")
         }
         return TrainingRun(
-            **status.model_dump(exclude={"updated_at", "dataset_created_at", "init_from", "error", "family", "status"}),
+            **status.model_dump(
+                exclude={"updated_at", "dataset_fingerprint", "init_from", "error", "family", "status"}
+            ),
             id=run_id,
             family=options.family,
             status=status.status,

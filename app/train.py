@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import pydantic
 
+from models.process import bound
 from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder
 from models.training.status import RunFolderError
-from worker.process import bound
 
 FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
     "cyclegan": CycleGANOptions,

@@ -1,9 +1,10 @@
 """Frames to files that play in a browser."""
 
 import io
+import itertools
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,11 +16,13 @@ H264_QUALITY = "18"  # constant rate factor: lower is better, 18 looks like the 
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
-def encode_mp4(frames: Sequence[Picture], fps: int) -> bytes:
+def encode_mp4(frames: Iterable[Picture], fps: int) -> bytes:
     """H.264 in yuv420p, of frames (H, W, 3), uint8 RGB, of one shape with even sides; marked as generated."""
     import av  # large, and most API processes never film
 
-    height, width, _ = frames[0].shape
+    others = iter(frames)
+    first = next(others)
+    height, width, _ = first.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         # With its index in front, it plays before all of it has arrived.
@@ -27,7 +30,7 @@ def encode_mp4(frames: Sequence[Picture], fps: int) -> bytes:
             stream = container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.options = {"crf": H264_QUALITY}
-            for frame in frames:
+            for frame in itertools.chain([first], others):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
         mark = struct.pack(">I4s", 8 + len(_XMP_BOX) + len(GENERATED_XMP), b"uuid") + _XMP_BOX + GENERATED_XMP

@@ -4,6 +4,8 @@
 ``train/<domain>/ ... [val/<domain>/ or test/...]`` two domains or more, by name
 """
 
+import hashlib
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -24,6 +26,8 @@ LEAST_PICTURES = 2  # in a domain
 THUMBNAIL_PX = 128
 SHOWN_DOMAINS = 100  # in a preview, which no file could hold at any height
 SHOWN = 8  # pictures of each domain in a preview
+
+log = logging.getLogger("doppel.models")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -137,6 +141,22 @@ def describe(root: Path) -> DatasetInfo:
     )
 
 
+def fingerprint(root: Path) -> str:
+    """A digest of which pictures a data set has, by their places and sizes: another one is another order of training.
+
+    Raises:
+        FileNotFoundError: a picture vanished meanwhile.
+    """
+    digest = hashlib.sha256()
+    for folders in (domain_folders(root), held_out_folders(root)):
+        for name, folder in folders.items():
+            for path in list_pictures(folder):
+                digest.update(
+                    f"{name}\0{path.relative_to(root)}\0{path.stat().st_size}\n".encode(errors="surrogateescape")
+                )
+    return digest.hexdigest()
+
+
 def contact_sheet(root: Path) -> Image.Image:
     """A row of thumbnails for each domain, of evenly chosen pictures to train with."""
     rows = []
@@ -150,8 +170,9 @@ def contact_sheet(root: Path) -> Image.Image:
                 with Image.open(path) as image:
                     image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
                     thumbnail = image.convert("RGB")
-            except OSError:
-                continue  # an operator's folder may hold anything; its place stays white
+            except Exception:  # an operator's folder may hold anything, and Pillow raises whatever its decoders do
+                log.info("%s is not shown: it cannot be read", path, exc_info=True)
+                continue  # its place stays white
             thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
     return sheet

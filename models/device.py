@@ -51,4 +51,7 @@ def gpu_memory_mb(name: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(*gpu_memory_mb(sys.argv[1]), sep="\n")
+    try:
+        print(*gpu_memory_mb(sys.argv[1]), sep="\n")
+    except DeviceError as error:
+        sys.exit(f"doppel: {error}")

@@ -247,7 +247,8 @@ def _wanted() -> bool:
 def main() -> None:
     """Import what standard input orders. A process of its own: a hostile picture costs nobody else anything."""
     order = Order.model_validate_json(sys.stdin.readline())
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    if sys.platform == "linux":  # others cannot set it
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     said_at = 0.0
 
     def say(share: float) -> None:

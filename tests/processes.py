@@ -17,8 +17,8 @@ import uvicorn
 
 from app.main import create_app
 from app.settings import Settings
+from models.process import bound
 from worker.connection import connect
-from worker.process import bound
 from worker.queue import InferenceQueue
 
 ROOT = Path(__file__).parent.parent

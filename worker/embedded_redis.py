@@ -14,7 +14,7 @@ from typing import IO
 
 import redis
 
-from worker.process import bound
+from models.process import bound
 
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 MAX_MEMORY_MB = 512

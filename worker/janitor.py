@@ -10,6 +10,7 @@ import time
 from typing import Any, cast
 
 import redis
+from pydantic import ValidationError
 from redis.lock import Lock
 from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
@@ -33,7 +34,7 @@ log = logging.getLogger("doppel.worker")
 
 
 class Janitor:
-    """Sweeps the inference queue's registries."""
+    """Sweeps the registries of both queues."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
@@ -142,5 +143,9 @@ class Janitor:
                 self.connection.hdel(contract.CLAIMS, job_id)
         for reports, kind in ((contract.WORKERS, WorkerReport), (contract.TRAINERS, TrainerReport)):
             for name, report in self.connection.hgetall(reports).items():
-                if kind.model_validate_json(report).seen_at < time.time() - FORGET_WORKER_S:
+                try:
+                    seen_at = kind.model_validate_json(report).seen_at
+                except ValidationError:
+                    seen_at = 0.0  # of another version; it reports itself anew if it lives
+                if seen_at < time.time() - FORGET_WORKER_S:
                     self.connection.hdel(reports, name)

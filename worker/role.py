@@ -13,11 +13,11 @@ import redis
 from models.catalog import Catalog, CatalogError
 from models.checkpoint import CheckpointError
 from models.device import select_device
+from models.process import bound
 from worker import contract
 from worker.connection import connect
 from worker.inference import InferenceWorker, worker_name
 from worker.janitor import Janitor
-from worker.process import bound
 from worker.residents import Residents
 
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker

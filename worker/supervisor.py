@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from models.process import bound
+from models.training.launch import STOP_TIMEOUT_S as TRAINING_STOP_TIMEOUT_S
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference import worker_name
 from worker.janitor import Janitor
-from worker.process import bound
 from worker.trainer import trainer_name
 
 POLL_S = 0.05
@@ -20,7 +21,6 @@ FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each deat
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0  # a role that lived so long is not held to have died at start
 STOP_TIMEOUT_S = 30.0
-TRAINER_STOP_TIMEOUT_S = 120.0  # a step on a CPU may take a minute, and a checkpoint is saved at its end
 
 log = logging.getLogger("doppel.supervisor")
 
@@ -129,7 +129,7 @@ class Supervisor:
         for _, process in alive:
             process.terminate()
         for role, process in alive:
-            timeout_s = TRAINER_STOP_TIMEOUT_S if role.name.startswith("trainer") else STOP_TIMEOUT_S
+            timeout_s = TRAINING_STOP_TIMEOUT_S if role.name.startswith("trainer") else STOP_TIMEOUT_S
             try:
                 process.wait(timeout=max(0.1, begun + timeout_s - time.monotonic()))
             except subprocess.TimeoutExpired:

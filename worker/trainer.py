@@ -24,14 +24,17 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from models.process import bound, die_with_parent
 from models.training.launch import command
+from models.training.run_folder import RunFolder
 from models.training.runs import RunStore, UnknownRun
-from models.training.status import RunState, RunStatus, let_go, now, read_status, write_status
+from models.training.status import RunFolderError, RunState, RunStatus, let_go, now, read_status, write_status
 from worker import contract
 from worker.connection import LOST, connect
 from worker.contract import HEARTBEAT_S
 from worker.heart import ReportingWorker
-from worker.process import bound, die_with_parent
+from worker.janitor import Janitor
+from worker.queue import QueueError
 from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
 
 PATIENCE_S = 30
@@ -115,21 +118,19 @@ class TrainWorker(ReportingWorker, SpawnWorker):
 
     @functools.cached_property
     def _gpu_memory_mb(self) -> list[int]:
-        """Memory of each GPU that a run could have; asked of a process, since this one loads no torch."""
         if self._device == "cpu" or shutil.which("nvidia-smi") is None:
             return []
-        answer = subprocess.run(
-            bound([sys.executable, "-m", "models.device", self._device]),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=GPU_ANSWER_S,
-        )
-        return [int(line) for line in answer.stdout.split()]
+        return _gpu_memory_mb(self._device)
 
 
 def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
-    """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names.
+
+    Raises:
+        subprocess.CalledProcessError: ``device`` names one that is not there; why was said in standard error.
+    """
+    if device not in ("auto", "cpu"):
+        _gpu_memory_mb(device)
     context = Context(
         pid=os.getpid(),
         redis_url=redis_url,
@@ -140,6 +141,8 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
     )
     os.environ[CONTEXT] = context.model_dump_json()
     connection = connect(redis_url, patience_s=PATIENCE_S)
+    # In a container that is started again host and process number are those of the trainer that died.
+    Janitor(connection).recover(trainer_name(os.getpid()))
     TrainWorker(
         [rq_training_queue(connection)],
         name=trainer_name(os.getpid()),
@@ -152,6 +155,17 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
     ).work(logging_level="WARNING")
 
 
+def _gpu_memory_mb(device: str) -> list[int]:
+    """Memory of each GPU that a run could have; asked of a process, since this one loads no torch.
+
+    Raises:
+        subprocess.CalledProcessError: there is no such device, or not yet.
+    """
+    command = bound([sys.executable, "-m", "models.device", device])
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=GPU_ANSWER_S)
+    return [int(line) for line in answer.stdout.split()]
+
+
 def trainer_name(pid: int) -> str:
     """The name under which a trainer process on this host is known to RQ."""
     return f"doppel-trainer-{socket.gethostname()}-{pid}"
@@ -162,29 +176,70 @@ def train(run: str, attempt: int) -> None:
 
     However it ends, its folder says so, and RQ has nothing to try again. SIGTERM ends it with a checkpoint and puts it
     back at the head of the queue.
+
+    Raises:
+        QueueError: Redis stays away, so that it could not be put there; once it is back, RQ tries this attempt again.
     """
     context = Context.read()
+    store = RunStore(context.data_dir)
+    told_to_end = False
     try:
-        store = RunStore(context.data_dir)
         folder = store.folder(run)
+        if not _its_turn(folder, attempt):
+            return
+        code, told_to_end = _trained(context, folder)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        reason = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
+        stopped = told_to_end or code == 0  # by a person who told the training, and not this process
     except UnknownRun:
         return  # removed while it waited
-    status = read_status(folder.path)
-    # Stopped while it waited; or an attempt that ended just before its trainer died, or was overtaken by another.
-    if folder.stop_requested or status is None or status.status.ended or status.attempts != attempt:
-        return
-    if not let_go(folder.path):
-        return
-    shutting_down = False
+    except (RunFolderError, OSError) as error:
+        reason, stopped = f"The training process could not be started: {error}", False
+        log.error("run %s: %s", run, reason)
+    with contextlib.suppress(UnknownRun, RunFolderError), store.changing(run):
+        status = read_status(folder.path)
+        if status is None or status.status.ended or status.attempts != attempt:
+            return  # as it should be; or resumed already
+        if told_to_end and not folder.stop_requested:
+            _go_on_later(context, run, folder.path, status)
+        else:
+            _conclude(folder.path, status, None if stopped else reason)
 
-    def forward(signum: int, frame: FrameType | None) -> None:
-        nonlocal shutting_down
-        shutting_down = True
+
+def _its_turn(folder: RunFolder, attempt: int) -> bool:
+    """Whether the attempt is to be made, once nobody trains in the folder any more.
+
+    A trainer that was killed may leave a training behind that takes a while to be gone, with all its memory.
+    """
+    while _is_wanted(folder, attempt):
+        if let_go(folder.path):
+            return _is_wanted(folder, attempt)
+    return False
+
+
+def _is_wanted(folder: RunFolder, attempt: int) -> bool:
+    status = read_status(folder.path)
+    if status is None or folder.stop_requested:
+        return False
+    return not status.status.ended and status.attempts == attempt  # or it ended as its trainer died, or was overtaken
+
+
+def _trained(context: Context, folder: RunFolder) -> tuple[int, bool]:
+    """Train until the run's process ends and nobody is in its folder.
+
+    Returns:
+        Its exit status, and whether SIGTERM came meanwhile, which is passed on to it.
+    """
+    process: subprocess.Popen[Any] | None = None
+    told_to_end = False
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        nonlocal told_to_end
+        told_to_end = True
         if process is not None:
             process.terminate()
 
-    process: subprocess.Popen[Any] | None = None
-    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGTERM, pass_on)
     os.nice(NICENESS)
     place = ["--device", context.device] if context.device != "auto" else []
     place += ["--reserved-mb", str(context.reserved_mb), "--goes-on"]
@@ -192,28 +247,19 @@ def train(run: str, attempt: int) -> None:
     env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
     with folder.log_file.open("ab") as output:
         process = subprocess.Popen(bound(command(folder.path, *place)), env=env, stdout=output, stderr=output)
-        if shutting_down:
+        if told_to_end:
             process.terminate()
         code = process.wait()
-    if not let_go(folder.path):
-        return
-    with contextlib.suppress(UnknownRun), store.changing(run):
-        status = read_status(folder.path)
-        if status is None or status.status.ended or status.attempts != attempt:
-            return  # as it should be; or resumed already
-        if shutting_down and not folder.stop_requested:
-            _go_on_later(context, run, folder.path, status)
-        else:
-            _conclude(folder.path, status, code, stopped=shutting_down)
+    while not let_go(folder.path):
+        log.warning("the training in %s has ended, but for processes that it started", folder.path)
+    return code, told_to_end
 
 
-def _conclude(folder: Path, status: RunStatus, code: int, *, stopped: bool) -> None:
-    """Say of a run how it ended, since its process did not live to."""
-    status.status = RunState.STOPPED if stopped else RunState.FAILED
+def _conclude(folder: Path, status: RunStatus, error: str | None) -> None:
+    """Say of a run how it ended, since its process did not live to; None: it was stopped."""
+    status.status = RunState.STOPPED if error is None else RunState.FAILED
     status.finished_at, status.eta_s = now(), None
-    if not stopped:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        status.error = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
+    status.error = error
     with contextlib.suppress(OSError):  # on a full disk the API tells that nobody trains any more
         write_status(folder, status)
 
@@ -224,4 +270,9 @@ def _go_on_later(context: Context, run: str, folder: Path, status: RunStatus) ->
     status.eta_s = None
     status.attempts += 1
     write_status(folder, status)
-    TrainingQueue(connect(context.redis_url, patience_s=PATIENCE_S)).submit(run, status.attempts, first=True)
+    try:
+        TrainingQueue(connect(context.redis_url, patience_s=PATIENCE_S)).submit(run, status.attempts, first=True)
+    except QueueError:
+        status.attempts -= 1  # its lease runs out, as that of a trainer that was killed
+        write_status(folder, status)
+        raise

@@ -1,12 +1,13 @@
 """The client's end of the training queue. What becomes of a run is in its folder; here is only whose turn it is."""
 
+import contextlib
 import time
 
 import redis
 from pydantic import BaseModel, ValidationError
 from rq import Queue, Retry
 from rq.command import send_stop_job_command
-from rq.exceptions import InvalidJobOperation
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -77,14 +78,10 @@ class TrainingQueue:
                 self.connection.delete(Job.key_for(attempt_id(run_id, attempt)))
             return bool(removed)
 
-    def kill(self, run_id: str, attempt: int) -> bool:
-        """End an attempt that runs, in the middle of whatever it does; False if none runs."""
-        with translating_errors():
-            try:
-                send_stop_job_command(self.connection, attempt_id(run_id, attempt), serializer=JSONSerializer)
-            except InvalidJobOperation:
-                return False
-            return True
+    def kill(self, run_id: str, attempt: int) -> None:
+        """End an attempt that runs, in the middle of whatever it does."""
+        with translating_errors(), contextlib.suppress(InvalidJobOperation, NoSuchJobError):  # it has ended
+            send_stop_job_command(self.connection, attempt_id(run_id, attempt), serializer=JSONSerializer)
 
     def trainers(self, *, seen_within_s: float) -> list[TrainerReport]:
         """The trainers that were heard of within ``seen_within_s``."""

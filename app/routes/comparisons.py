@@ -76,7 +76,9 @@ def remove_comparison(services: ServicesDep, id: str) -> None:
 def read_picture(services: ServicesDep, id: str, accept: Annotated[str | None, Header()] = None) -> Response:
     media_type = accepted_type(accept, images.MEDIA_TYPES)
     media_type = images.MEDIA_TYPES[0] if media_type == JSON else media_type
-    return Response(services.comparisons.picture(id, media_type), media_type=media_type, headers={"Vary": "Accept"})
+    with services.codecs:
+        picture = services.comparisons.picture(id, media_type)
+    return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
 
 
 @router.get(
@@ -87,4 +89,6 @@ def read_picture(services: ServicesDep, id: str, accept: Annotated[str | None, H
 )
 def read_video(services: ServicesDep, id: str) -> Response:
     """Of StarGAN v2 runs that have come to their end, one above the other."""
-    return Response(services.comparisons.video(id), media_type="video/mp4")
+    with services.codecs:
+        film = services.comparisons.video(id)
+    return Response(film, media_type="video/mp4")

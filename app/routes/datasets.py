@@ -14,7 +14,7 @@ from app.schemas import Job
 from app.training_schemas import DatasetDetails
 from app.work import outcome_of
 from models.datasets import DatasetInfo, DatasetInUse, UnknownDataset, valid_name
-from worker.contract import Failure, Status
+from worker.contract import Status
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -55,13 +55,9 @@ async def upload_dataset(
     if not valid_name(name):
         raise BadRequest("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
-    record = await run_in_threadpool(services.imports.record, name)
+    workplace = await run_in_threadpool(services.imports.receive, archive.file)
+    record = await run_in_threadpool(services.imports.record, name, workplace)
     with services.dispatcher.watching(record.id) as events:
-        try:
-            workplace = await run_in_threadpool(services.imports.receive, archive.file)
-        except OSError:
-            record.failed(Failure(title="no room", detail="The archive could not be stored."))
-            raise
         services.imports.start(record, name, workplace)
         event = await outcome_of(request, services, record.id, events, wait) if wait else None
     state = await run_in_threadpool(services.queue.state, record.id)

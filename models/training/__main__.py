@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pydantic
 from tqdm import tqdm
 
 from models.training import distributed
@@ -83,7 +82,7 @@ def run(folder: Path, *, goes_on: bool = False, **place: Any) -> None:
 def _device(folder: Path) -> str:
     try:
         return RunFolder(folder).options().device
-    except (RunFolderError, ValueError):
+    except RunFolderError:
         return "cpu"  # what is wrong is said when the run begins
 
 
@@ -109,9 +108,12 @@ def main() -> int:
     except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3
-    except (RunBusy, pydantic.ValidationError, *REASONS) as error:
+    except (RunBusy, *REASONS) as error:
         print(error, file=sys.stderr)
         return 2
+    except Exception:  # told here rather than by the interpreter, which would keep the processes that read pictures
+        log.exception("the training broke off")
+        return 1
     # Only from here: after an error the others may be waiting for this process, which would wait for them in turn.
     distributed.leave()
     return 0

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from models.checkpoint import CheckpointError
-from models.datasets import DatasetError
+from models.datasets import DatasetError, fingerprint
 from models.device import DeviceError
 from models.training import distributed
 from models.training.checkpoints import load_state
+from models.training.distributed import UnevenBatch
 from models.training.loop import CannotWrite, Diverged, Loop, Losses
 from models.training.options import Options
 from models.training.plan import Plan, plan
@@ -20,7 +21,7 @@ from models.training.reporter import Reporter
 from models.training.run_folder import RunFolder
 from models.training.status import Alarm, RunFolderError, RunState, RunStatus, held, now, read_status, write_status
 
-REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, Diverged, CannotWrite, ValueError)
+REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch, Diverged, CannotWrite)
 
 log = logging.getLogger("doppel.training")
 
@@ -49,7 +50,7 @@ def attempt(
 
     Raises:
         RunBusy: another process trains in the folder.
-        RunFolderError, DatasetError, DeviceError, CheckpointError, ValueError: it cannot begin.
+        RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch: it cannot begin.
         Diverged, CannotWrite: it could not go on; the last checkpoint is whole.
     """
     run = RunFolder(folder)
@@ -60,6 +61,8 @@ def attempt(
         try:
             planned = plan(options)
             _reserve(options, planned.device)
+            if reporter is not None:
+                _check_pictures(reporter.status, options, resumed=bool(run.checkpoints()))
             loop = _loop(run, options, planned, reporter)
             if reporter is not None:
                 _begin(reporter, loop, planned)
@@ -91,6 +94,21 @@ def _reporter(run: RunFolder, options: Options) -> Reporter:
     status.finished_at = None
     write_status(run.path, status)
     return Reporter(run.path, status, batch_size=options.batch_size)
+
+
+def _check_pictures(status: RunStatus, options: Options, *, resumed: bool) -> None:
+    """Note which pictures the run trains on, or see that they are the ones it began with.
+
+    Raises:
+        DatasetError: they are others, so that it cannot go on exactly.
+    """
+    found = fingerprint(options.dataset)
+    if resumed and status.dataset_fingerprint not in (None, found):
+        raise DatasetError(
+            f"The pictures in {options.dataset.name} are not those that the run began with, so it cannot go on "
+            "exactly; begin another one from its last checkpoint, by init_from."
+        )
+    status.dataset_fingerprint = found
 
 
 def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | None) -> Loop:

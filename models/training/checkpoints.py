@@ -1,5 +1,6 @@
 """A run's checkpoints: written whole, read without running any code that a file brings."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -43,7 +44,7 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
         if isinstance(error, OSError):
             raise
         # torch and safetensors have errors of their own for a write that failed
-        raise OSError(f"a checkpoint could not be written: {error}") from error
+        raise OSError(errno.ENOSPC, f"a checkpoint could not be written: {error}") from error
     return target
 
 

@@ -3,10 +3,7 @@
 In a process that is alone everything here does nothing.
 """
 
-import ctypes
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TypeVar
@@ -19,13 +16,9 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
 
-_PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
-
-def die_with_parent() -> None:
-    """Have the system kill this process when the one that started it ends; where it can't (not Linux), nothing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+class UnevenBatch(Exception):
+    """The processes cannot have equal shares of a batch."""
 
 
 def join(device: str = "auto") -> None:
@@ -35,7 +28,6 @@ def join(device: str = "auto") -> None:
         device: that the run was told to train on; on a CPU the processes talk by gloo, on a GPU each by NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        die_with_parent()  # a torchrun that is killed takes none of its children along
         on_gpus = torch.cuda.is_available() and device not in ("cpu", "mps")
         if on_gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -70,12 +62,12 @@ class Shares:
     """This process's items of each batch of ``batch_size``, for the steps after ``first_step`` up to ``last_step``.
 
     Raises:
-        ValueError: the batch cannot be shared out evenly.
+        UnevenBatch: it cannot be shared out.
     """
 
     def __init__(self, batch_size: int, first_step: int, last_step: int) -> None:
         if batch_size % world_size():
-            raise ValueError(f"a batch of {batch_size} cannot be shared out among {world_size()} processes")
+            raise UnevenBatch(f"a batch of {batch_size} cannot be shared out among {world_size()} processes")
         self._batch_size = batch_size
         self._steps = range(first_step, last_step)
 

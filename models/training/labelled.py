@@ -44,7 +44,6 @@ class LabelledPictures(Dataset[GuidedBatch]):
     """
 
     def __init__(self, root: Path, *, img_size: int, latent_dim: int, randcrop_prob: float, seed: int) -> None:
-        self.root = root
         folders = domain_folders(root)
         self.domains = list(folders)
         self.paths = [list_pictures(folder) for folder in folders.values()]

@@ -3,7 +3,10 @@
 import sys
 from pathlib import Path
 
+from models.process import bound_to_its_starter
 from models.training.run_folder import RunFolder
+
+STOP_TIMEOUT_S = 120  # for a training that is told to end: a step on a CPU may take a minute, then comes a checkpoint
 
 
 def command(folder: Path, *extra: str) -> list[str]:
@@ -12,10 +15,16 @@ def command(folder: Path, *extra: str) -> list[str]:
     Args:
         extra: options of ``python -m models.training``.
     """
-    arguments = ["-m", "models.training", str(folder), *extra]
+    training = [sys.executable, "-m", "models.training", str(folder), *extra]
     processes = RunFolder(folder).options().gpus
     if processes == 1:
-        return [sys.executable, *arguments]
-    # All are on this machine, whose own name may mean nothing to it, as in some containers.
-    spread = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
-    return [sys.executable, *spread, *arguments]
+        return training
+    spread = [
+        "--standalone",
+        "--local-addr=127.0.0.1",  # this machine's own name may mean nothing to it, as in some containers
+        f"--nproc-per-node={processes}",
+        f"--shutdown-timeout={STOP_TIMEOUT_S}",
+        "--no-python",
+    ]
+    # A torchrun that is killed takes none of its children along by itself.
+    return [sys.executable, "-m", "torch.distributed.run", *spread, *bound_to_its_starter(training)]

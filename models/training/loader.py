@@ -1,15 +1,19 @@
 """Batches read from a data set, on an accelerator by processes that read ahead of the training."""
 
+import functools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
+from types import FrameType
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from models.datasets import DatasetError
+from models.process import die_with_parent
 from models.training import distributed
+from models.training.launch import STOP_TIMEOUT_S
 
 PROCESSES = 4  # that keep an accelerator busy, of each training process; as many as the papers' code has
 
@@ -23,17 +27,18 @@ def default_processes(device: torch.device) -> int:
 
 def batches(
     pictures: Dataset[Any], batch_size: int, first_step: int, last_step: int, *, processes: int
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``.
 
     What they are does not depend on ``processes``, as long as an item depends on nothing but its number.
 
     Raises:
         DatasetError: a picture is missing or damaged.
-        ValueError: the batch cannot be shared out evenly among the processes that train.
+        UnevenBatch: it cannot be shared out among the processes that train.
     """
     shares = distributed.Shares(batch_size, first_step, last_step)
-    loader = DataLoader(pictures, batch_sampler=shares, num_workers=processes, worker_init_fn=_begin)
+    begin = functools.partial(_begin, os.getpid())
+    loader = DataLoader(pictures, batch_sampler=shares, num_workers=processes, worker_init_fn=begin)
     try:
         yield from loader
     except DatasetError as error:
@@ -41,9 +46,17 @@ def batches(
         raise DatasetError(str(error).strip().rsplit("DatasetError: ", 1)[-1]) from error
 
 
-def _begin(number: int) -> None:
-    """What a reading process does first: it ends with the one it reads for, and by no signal that is meant for that."""
-    distributed.die_with_parent()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _begin(training: int, number: int) -> None:
+    """What a reading process does first: it ends with the process that it reads for.
+
+    A signal that a whole group of processes gets is meant for that one, which may need a few pictures more before it
+    has come to its end; without them it would fail instead.
+    """
+    die_with_parent(training)
+    signal.signal(signal.SIGTERM, _linger)
     for meant_for_another in (signal.SIGINT, signal.SIGHUP):
         signal.signal(meant_for_another, signal.SIG_IGN)
+
+
+def _linger(signum: int, frame: FrameType | None) -> None:
+    signal.alarm(STOP_TIMEOUT_S)  # ends this process, if nothing else has by then

@@ -1,14 +1,16 @@
 """The training loop. It knows no family and no queue: it takes a trainer, batches, and functions to tell and ask."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from models.architecture import StateDict
+from models.disk import is_full
 from models.pixels import Picture
 from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
@@ -110,7 +112,7 @@ class Loop:
 
     def train(
         self,
-        batches: Callable[[int, int], Iterator[Any]],
+        batches: Callable[[int, int], Generator[Any]],
         *,
         on_progress: Callable[[int, Losses], None],
         should_stop: Callable[[], bool],
@@ -132,14 +134,17 @@ class Loop:
         try:
             if self._reporter:
                 self._run.cut_back(self.step)
-            self._train(batches, on_progress, should_stop)
+            with contextlib.closing(batches(self.step, self._total_steps)) as source:
+                self._train(source, on_progress, should_stop)
         except OSError as error:
+            if not is_full(error):
+                raise
             raise CannotWrite(f"Stopped at step {self.step}: {error}. {self._last_checkpoint()}") from error
         return self.step
 
     def _train(
         self,
-        batches: Callable[[int, int], Iterator[Any]],
+        batches: Iterator[Any],
         on_progress: Callable[[int, Losses], None],
         should_stop: Callable[[], bool],
     ) -> None:
@@ -148,7 +153,7 @@ class Loop:
             self._measure(self._reporter)  # of a checkpoint after which the attempt before was killed
             trained_s = max((record["seconds"] for record in self._run.metrics(after_step=self.step - 1)), default=0.0)
         started = time.perf_counter() - trained_s
-        for batch in batches(self.step, self._total_steps):
+        for batch in batches:
             losses = distributed.mean(self._trainer.step(batch, progress=self.step))
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
                 raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")

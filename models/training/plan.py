@@ -1,6 +1,6 @@
 """What each family brings to the loop: its pictures, its trainer, its number of steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Plan:
     """All that the loop needs of a family."""
 
     trainer: Trainer
-    batches: Callable[[int, int], Iterator[Any]]  # given the steps done and the last step, one batch a step
+    batches: Callable[[int, int], Generator[Any]]  # given the steps done and the last step, one batch a step
     total_steps: int
     held_out: Sequence[torch.Tensor]  # pictures of each domain that no training sees, (N, 3, S, S); none: not measured
     domains: list[str]
@@ -108,7 +108,7 @@ def _stargan(options: StarGANOptions) -> Plan:
 
 def _batches(
     dataset: UnpairedPictures | LabelledPictures, options: Options, device: torch.device
-) -> Callable[[int, int], Iterator[Any]]:
+) -> Callable[[int, int], Generator[Any]]:
     processes = default_processes(device) if options.loader_processes is None else options.loader_processes
     return lambda first, last: batches(dataset, options.batch_size, first, last, processes=processes)
 

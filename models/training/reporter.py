@@ -15,8 +15,6 @@ WRITE_EVERY_S = 1.0
 SMOOTHING = 0.98  # share of the past that a smoothed loss keeps at each step
 RATE_SMOOTHING = 0.9
 
-Losses = dict[str, float]
-
 
 class Reporter:
     """One attempt's reports. ``status`` is what has been said so far, by earlier attempts too."""
@@ -40,7 +38,7 @@ class Reporter:
         self.write()
         self.paused()
 
-    def stepped(self, step: int, losses: Losses, rates: Mapping[str, float]) -> None:
+    def stepped(self, step: int, losses: Mapping[str, float], rates: Mapping[str, float]) -> None:
         """A step was done."""
         moment = time.monotonic()
         spent, self._last_step_at = moment - self._last_step_at, moment

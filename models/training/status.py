@@ -59,7 +59,7 @@ class RunStatus(BaseModel):
 
     status: RunState = RunState.QUEUED
     dataset: str = ""  # name, of runs that a service started
-    dataset_created_at: datetime | None = None
+    dataset_fingerprint: str | None = None
     family: str = ""
     init_from: str | None = None  # name of a model
     comparison: str | None = None  # id, of a run that is one of several

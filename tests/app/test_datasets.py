@@ -220,6 +220,17 @@ def test_an_operators_folder_is_recognised(client, settings):
     assert client.get("/datasets/by-hand/preview").headers["content-type"] == "image/jpeg"
 
 
+def test_pictures_of_an_operators_folder_that_no_decoder_takes_are_not_shown(client, settings):
+    png = bytearray(encoded(landscape(), "PNG"))
+    png[8:16] = b"\xff\xff\xff\xffIHDR"  # a first chunk longer than the file
+    for domain in "AB":
+        folder = settings.data_dir / "datasets" / "by-hand" / f"train{domain}"
+        folder.mkdir(parents=True)
+        for n, content in enumerate((colored(0), bytes(png), b"\x89PNG\r\n\x1a\n\0\0\0\0IHDR", bytes(png[:30]))):
+            (folder / f"{n}.png").write_bytes(content)
+    assert client.get("/datasets/by-hand/preview").status_code == 200
+
+
 def test_archives_may_be_larger_than_pictures_but_not_by_any_length(settings):
     archive = zipped(unpaired() | {"notes.bin": bytes(3 << 20)})
     limits = {"max_upload_mb": 1, "max_dataset_mb": 4}

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,9 @@ def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path,
     other = add_dataset(tmp_path, "others")
     refused = typed("cyclegan", other, "-o", output, "--resume")
     assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
+    shutil.copy(pictures / "train/red/0.png", pictures / "train/red/more.png")
+    assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume").stderr
+    (pictures / "train/red/more.png").unlink()
     run.request_stop()  # after one more step
     assert typed("cyclegan", pictures, "-o", output, "--resume").returncode == 0
     assert read_status(output).step == status.step + 1

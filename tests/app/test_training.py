@@ -148,6 +148,20 @@ def test_a_run_that_the_queue_has_no_room_for_is_not_there(training, queue):
     assert training.get("/training").json() == training.get("/training/compare").json() == []
 
 
+def test_a_damaged_run_is_in_no_comparisons_way(training, settings):
+    asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2, 3]}}
+    answer = training.post("/training/compare", json=asked)
+    where, runs = answer.headers["Location"], [run["id"] for run in answer.json()["runs"]]
+    damaged = settings.data_dir / "runs" / runs[0]
+    (damaged / "status.json").write_text("{}")
+    assert [run["id"] for run in training.get(where).json()["runs"]] == runs[1:]
+    assert [one["id"] for one in training.get("/training/compare").json()] == [where.split("/")[-1]]
+    stopped = training.post(f"{where}/stop").json()
+    assert [run["status"] for run in stopped["runs"]] == ["stopped", "stopped"]
+    assert training.delete(where).status_code == 204
+    assert not damaged.exists()
+
+
 def test_a_comparison_can_be_tried_dry(training):
     asked = {"family": "cyclegan", "base": cyclegan(), "variants": [{"ngf": 2}, {"ngf": 4}]}
     answer = training.post("/training/compare?dry_run=true", json=asked)
@@ -247,17 +261,33 @@ def test_a_run_is_resumed_by_one_of_many_who_ask_at_once(training):
     assert training.post(f"{run}/stop").json()["status"] == "stopped"
 
 
-def test_a_run_does_not_go_on_with_another_data_set_of_the_same_name(training, settings):
-    upload = {"files": {"archive": ("a.zip", GOOD["trainA and trainB"])}, "data": {"name": "mine"}}
-    assert training.post("/datasets", **upload).status_code == 201
+def test_a_run_goes_on_with_the_pictures_that_it_began_with_alone(training, settings):
+    def upload(archive):
+        files = {"archive": ("a.zip", GOOD[archive])}
+        training.post("/datasets", files=files, data={"name": "mine"}).raise_for_status()
+
+    upload("trainA and trainB")
     run = training.post("/training/cyclegan", json=cyclegan(dataset="mine")).headers["Location"]
     training.post(f"{run}/stop")
     assert training.delete("/datasets/mine").status_code == 204
-    assert training.post(f"{run}/resume").status_code == 409
-    assert training.post("/datasets", **upload).status_code == 201
+    assert "is gone" in training.post(f"{run}/resume").json()["detail"]
+    upload("named domains")
     answer = training.post(f"{run}/resume")
-    assert answer.status_code == 409
-    assert "not what it was" in answer.json()["detail"]
+    assert (answer.status_code, "not those that the run began with" in answer.json()["detail"]) == (409, True)
+    training.delete("/datasets/mine")
+    upload("trainA and trainB")
+    assert training.post(f"{run}/resume").status_code == 202
+
+
+def test_a_run_does_not_go_on_once_an_operator_has_added_a_picture(training, settings):
+    run = training.post("/training/cyclegan", json=cyclegan()).headers["Location"]
+    training.post(f"{run}/stop")
+    folder = settings.data_dir / "datasets" / "colors"
+    (folder / "notes.txt").write_text("a file that is no picture changes nothing")
+    assert training.post(f"{run}/resume").status_code == 202
+    training.post(f"{run}/stop")
+    shutil.copy(folder / "train" / "red" / "0.png", folder / "train" / "red" / "more.png")
+    assert training.post(f"{run}/resume").status_code == 409
 
 
 def test_a_grid_beyond_reason_costs_nothing(training):

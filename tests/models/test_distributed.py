@@ -11,8 +11,8 @@ from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.status import RunState, read_status
 from tests.models.runs import steps, write_run
-from tests.processes import ROOT
-from tests.training import CYCLEGAN, STARGAN, add_dataset
+from tests.processes import ROOT, children, eventually, running
+from tests.training import CYCLEGAN, ENDLESS, STARGAN, add_dataset
 
 STEPS = 20
 
@@ -42,6 +42,29 @@ def test_two_processes_have_the_losses_of_one(family, dataset, tmp_path):
     assert len(one) == len(two) == STEPS
     for alone, together in zip(one, two, strict=True):
         assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_told_to_end_with_all_that_they_started_they_save_a_checkpoint(dataset, tmp_path):
+    endless = CYCLEGAN | ENDLESS | {"batch_size": 2}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, gpus=2, loader_processes=1, **endless))
+    # torchrun passes the signal on to each process with those that read its pictures.
+    training = subprocess.Popen(command(run.path, "--device", "cpu"), stderr=subprocess.DEVNULL)
+    eventually(lambda: run.metrics_file.exists() and len(steps(run)) > 3, within_s=60)
+    training.terminate()
+    training.wait(timeout=60)
+    status = read_status(run.path)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+    eventually(lambda: running(str(run.path)) is None)
+
+
+def test_a_torchrun_that_is_killed_takes_all_along(dataset, tmp_path):
+    options = CycleGANOptions(dataset=dataset, device="cpu", gpus=2, **(CYCLEGAN | ENDLESS | {"batch_size": 2}))
+    run = write_run(tmp_path / "run", options)
+    training = subprocess.Popen(command(run.path), stderr=subprocess.DEVNULL)
+    eventually(lambda: len(children(training.pid)) == 2, within_s=60)
+    training.kill()
+    training.wait()
+    eventually(lambda: running(str(run.path)) is None)
 
 
 def test_a_run_of_two_processes_leaves_what_one_does(dataset, tmp_path):

@@ -1,6 +1,7 @@
 """The training core, small but whole."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from models.training.status import RunFolderError, RunState, read_status
 from models.translator import Translator
 from tests.models.runs import fingerprint, kill_after, steps, train, write_run
 from tests.processes import eventually, running
+from tests.training import ENDLESS
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,16 @@ def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path,
     assert train(run).returncode == 0
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == list(range(1, 19))
+
+
+def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(tmp_path, dataset):
+    run = make_run(tmp_path / "run", dataset, loader_processes=2, **ENDLESS)
+    training = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], start_new_session=True)
+    eventually(lambda: run.metrics_file.exists() and len(steps(run)) > 3, within_s=60)
+    os.killpg(training.pid, signal.SIGTERM)
+    assert training.wait(timeout=60) == 0
+    status = read_status(run.path)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
 
 
 @pytest.mark.parametrize("loader_processes", [0, 2])

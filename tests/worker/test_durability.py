@@ -6,6 +6,7 @@ import pytest
 
 from tests.fake_worker import KILLS, SLOW, first_pixel
 from tests.processes import eventually, fake_worker
+from worker import contract
 from worker.connection import connect
 from worker.contract import LEASE_S, Status, Task
 from worker.embedded_redis import EmbeddedRedis
@@ -107,6 +108,13 @@ def test_a_restart_of_redis_loses_no_accepted_job(tmp_path):
             time.sleep(0.2)
         assert statuses(queue, jobs) == [Status.SUCCEEDED] * 40
     server.stop()
+
+
+def test_reports_of_another_version_are_forgotten(queue):
+    connection = queue.connection
+    connection.hset(contract.WORKERS, "old", '{"of": "another version"}')
+    Janitor(connection).sweep()
+    assert connection.hkeys(contract.WORKERS) == []
 
 
 def test_the_memory_for_pictures_is_never_overrun(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -10,12 +11,13 @@ from rq.job import JobStatus
 
 from models.training.options import CycleGANOptions
 from models.training.runs import RunStore
-from models.training.status import RunState, RunStatus, is_held, now, read_status
-from tests.processes import environment, eventually, process, running
+from models.training.status import LET_GO_S, RunState, RunStatus, held, is_held, now, read_status
+from tests.processes import ROOT, environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.connection import connect
 from worker.contract import HEARTBEAT_S
 from worker.embedded_redis import EmbeddedRedis
+from worker.trainer import CONTEXT, Context
 from worker.training_queue import TrainingQueue, rq_training_queue
 
 
@@ -88,6 +90,72 @@ def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
         os.kill(running(f"models.training {folder}"), signal.SIGKILL)
         eventually(lambda: read_status(folder).status is RunState.FAILED)
     assert "killed by signal 9" in read_status(folder).error
+
+
+def test_a_training_that_a_person_ends_is_stopped(run, settings):
+    _, folder = run
+    with trainer(settings):
+        eventually(lambda: step(folder) > 3, within_s=60)
+        os.kill(running(f"models.training {folder}"), signal.SIGTERM)
+        eventually(lambda: read_status(folder).status is RunState.STOPPED)
+    assert read_status(folder).last_checkpoint == step(folder)
+
+
+def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings):
+        with held(folder):
+            eventually(lambda: training_queue.status(run_id, 1) is JobStatus.STARTED, within_s=60)
+            time.sleep(LET_GO_S + 1)
+            assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        eventually(lambda: step(folder) > 0, within_s=60)
+
+
+def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
+    run_id, folder = run
+    store.folder(run_id).options_file.write_text("{")
+    with trainer(settings):
+        eventually(lambda: read_status(folder).status is RunState.FAILED, within_s=60)
+    assert "options.json" in read_status(folder).error
+
+
+def test_a_redis_that_is_gone_first_leaves_the_run_to_be_taken_up_again(run, settings, redis_url):
+    run_id, folder = run
+    gone = Context(
+        pid=os.getpid(), redis_url="unix:///gone", data_dir=settings.data_dir, device="cpu", reserved_mb=0, threads=1
+    )
+    impatient = f"import worker.trainer as t; t.PATIENCE_S = 0; t.train({run_id!r}, 1)"
+    with process(
+        sys.executable, "-c", impatient, env=environment(settings) | {CONTEXT: gone.model_dump_json()}
+    ) as child:
+        eventually(lambda: step(folder) > 3, within_s=60)
+        child.terminate()
+        assert child.wait(timeout=30) == 1
+    assert (read_status(folder).status, read_status(folder).attempts) == (RunState.QUEUED, 1)
+    with trainer(settings):
+        reached = step(folder)
+        eventually(lambda: step(folder) > reached, within_s=60)
+
+
+def test_it_takes_the_place_of_one_that_died_under_its_name(run, settings, redis_url):
+    _, folder = run
+    script = (
+        "import os, sys, worker.trainer as t; from worker.connection import connect; from app.cli import main; "
+        f"dead = connect({redis_url!r}, patience_s=1); "
+        "name = t.trainer_name(os.getpid()); "
+        "t.TrainWorker([t.rq_training_queue(dead)], name=name, connection=dead).register_birth(); "
+        "sys.exit(main(['trainer']))"
+    )
+    with process(sys.executable, "-c", script, env=environment(settings)):
+        eventually(lambda: step(folder) > 0, within_s=60)
+
+
+def test_a_device_that_is_not_there_is_said(settings):
+    env = environment(settings) | {"DOPPEL_DEVICE": "cuda:99"}
+    command = [sys.executable, "-m", "app.cli", "trainer"]
+    answer = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert answer.stderr.startswith("doppel: the device 'cuda:99' cannot be used here")
 
 
 def test_a_redis_that_stays_away_ends_no_training(settings, tmp_path):

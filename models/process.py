@@ -1,4 +1,4 @@
-"""What every process that a role starts has in common: it dies with the one that started it.
+"""Processes that die with the one that started them. Loads nothing but Python's own, so that it may run alone.
 
 As a program (``python process.py PARENT_PID COMMAND...``) it asks the system for that and then becomes COMMAND.
 """
@@ -9,6 +9,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+_WHOEVER = 0  # instead of a process's number: the one that starts the command
 
 
 def bound(command: list[str]) -> list[str]:
@@ -16,9 +17,16 @@ def bound(command: list[str]) -> list[str]:
 
     Where the system cannot do that (not Linux), it is ``command`` itself.
     """
-    if sys.platform != "linux":
-        return command
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+    return _bound(os.getpid(), command)
+
+
+def bound_to_its_starter(command: list[str]) -> list[str]:
+    """As :func:`bound`, for a command that another program starts than the one that calls this."""
+    return _bound(_WHOEVER, command)
+
+
+def _bound(parent: int, command: list[str]) -> list[str]:
+    return [sys.executable, "-I", "-S", __file__, str(parent), *command] if sys.platform == "linux" else command
 
 
 def die_with_parent(parent: int) -> None:
@@ -34,7 +42,7 @@ def die_with_parent(parent: int) -> None:
 
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    die_with_parent(parent)
+    die_with_parent(os.getppid() if parent == _WHOEVER else parent)
     os.execvp(command[0], command)
 
 
