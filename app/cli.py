@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         text = f"train a {family} on the pictures in DIR"
         one = families.add_parser(family, help=text, description=text)
         one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
-        one.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
+        one.add_argument("-o", "--output", type=_folder, required=True, metavar="RUN", help="folder of the run")
         one.add_argument("--resume", action="store_true", help="go on with the run in RUN, with its options")
         for name, description in options.items():
             flag = f"--{name.replace('_', '-')}"
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise argparse.ArgumentTypeError("a folder needs a name")
+    return Path(value)
 
 
 def _resolution(value: str) -> int:

@@ -137,7 +137,10 @@ class Comparisons:
         found = []
         for path in self._root.glob("*.json") if self._root.is_dir() else ():
             try:
-                found.append(self.view(path.stem))
+                if self._folders(path.stem)[1]:
+                    found.append(self.view(path.stem))
+                else:
+                    path.unlink(missing_ok=True)  # its runs were removed one by one
             except (NotFound, *UNREADABLE) as error:
                 log.warning("comparison %s is left out of the list: %s", path.stem, error)
         return sorted(found, key=lambda comparison: comparison.created_at, reverse=True)
@@ -230,6 +233,8 @@ class Comparisons:
             NotReady: no run has a sample picture yet.
         """
         _, folders = self._folders(comparison_id)
+        if not folders:
+            raise NotFound(f"All runs of the comparison {comparison_id!r} were removed.")
         shown = [(member, folder) for member, folder in folders if folder.samples()]
         groups: dict[str, list[tuple[str, images.Picture]]] = {}  # what is done → labelled strips
         for member, folder in shown:
@@ -258,6 +263,8 @@ class Comparisons:
             NotReady: no run has come to its end yet, or the runs are not StarGAN's.
         """
         record, folders = self._folders(comparison_id)
+        if not folders:
+            raise NotFound(f"All runs of the comparison {comparison_id!r} were removed.")
         films = [folder.path / FILM_FILE for _, folder in folders if (folder.path / FILM_FILE).is_file()]
         if record.family != "stargan_v2" or not films:
             raise NotReady("A video is there once a StarGAN run of the comparison has come to its end.")

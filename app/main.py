@@ -14,6 +14,7 @@ from app.deps import Services
 from app.errors import install_handlers
 from app.imports import Imports
 from app.limits import DeclaredLengthLimit
+from app.listeners import FarewellFilter
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
 from app.results import Dispatcher
 from app.routes import comparisons, health, jobs, models, stargan, training, translate
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app, catalog)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
+    app.add_middleware(FarewellFilter)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
     routes = APIRouter(max_body_size=max_bytes)
     for module in (translate, stargan, jobs, models, comparisons, training, health):

@@ -20,7 +20,7 @@ from models.datasets import DatasetError, DatasetStore, UnknownDataset, fingerpr
 from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 from models.training.runs import RunStore, UnknownRun
 from models.training.status import RunFolderError, RunState, RunStatus, is_held, let_go, now, read_status, write_status
-from worker.contract import Failure
+from worker.contract import MAX_TRIES, Failure
 from worker.queue import QueueError
 from worker.training_queue import TrainingQueue
 
@@ -35,6 +35,9 @@ JUST_WRITTEN = timedelta(seconds=5)
 UNREADABLE = (UnknownRun, RunFolderError, ValidationError, FileNotFoundError)
 DIED = "The training process ended without a word; its log says more. Resume goes on from its last checkpoint."
 LOST = "The queue lost this run's turn. Resume queues it again."
+TRAINERS_DIED = (
+    f"Its trainer died {MAX_TRIES} times, and between them it came no further. Resume goes on from its last checkpoint."
+)
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,9 @@ class Runs:
                 f"The pictures of the data set {status.dataset!r} are not those that the run began with, so it cannot "
                 "go on exactly."
             )
+        start = folder.options().init_from
+        if start is not None and not start.exists() and not folder.checkpoints():
+            raise Conflict(f"The model {status.init_from!r} that the run was to start from is gone.")
         self.require_trainer()
         status.status = RunState.QUEUED
         status.error = None
@@ -290,7 +296,7 @@ class Runs:
             if turn is JobStatus.QUEUED:
                 status.status = RunState.QUEUED
             return status
-        if now() - status.updated_at < JUST_WRITTEN:
+        if turn is None and now() - status.updated_at < JUST_WRITTEN:
             return status  # whoever wrote it may be about to queue it
         # It may have ended between the two looks.
         latest = read_status(folder.path) or status
@@ -299,7 +305,7 @@ class Runs:
         # Nobody is left to write the end; it is told anew at each look.
         stopped = folder.stop_requested or latest.status is RunState.QUEUED
         latest.status = RunState.STOPPED if stopped else RunState.FAILED
-        latest.error = None if folder.stop_requested else LOST if stopped else DIED
+        latest.error = None if folder.stop_requested else _why(turn, stopped)
         latest.finished_at, latest.eta_s = latest.updated_at, None
         return latest
 
@@ -361,6 +367,13 @@ class Runs:
             error=Failure(title="training failed", detail=status.error) if status.error else None,
             links=links,
         )
+
+
+def _why(turn: JobStatus | None, stopped: bool) -> str:
+    """Why a run has ended that nobody says so of, by what the queue knows of its turn."""
+    if turn is JobStatus.FAILED:
+        return TRAINERS_DIED
+    return LOST if stopped else DIED
 
 
 def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:

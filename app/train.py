@@ -52,34 +52,44 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
         resume: go on with the run that is in ``output``.
     """
     run = RunFolder(output)
-    there = output.exists()
     try:
+        there = output.exists()
         if resume:
-            _check_resumed(run, dataset, given)
+            _check_resumed(run, FAMILIES[family], dataset, given)
         else:
             _write_options(run, FAMILIES[family], dataset, given)
     except Refused as error:
         for line in str(error).splitlines():
             print(f"doppel: {line}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"doppel: {output} cannot be the folder of a run: {error.strerror}", file=sys.stderr)
+        return 2
     status = _watch(command(output))
     if status and not resume and not run.metrics_file.exists():
         # Nothing was trained: the command can be given again, mended.
+        if status == -signal.SIGTERM:  # an error says itself what was wrong
+            print("doppel: ended before the first step, and nothing was kept", file=sys.stderr)
         run.options_file.unlink()
         if not there:
             shutil.rmtree(output, ignore_errors=True)
     return status if status >= 0 else 128 - status  # as a shell tells of a signal
 
 
-def _check_resumed(run: RunFolder, dataset: Path, given: dict[str, Any]) -> None:
+def _check_resumed(
+    run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
+) -> None:
     if not run.options_file.exists():
         raise Refused(f"{run.path} holds no run to resume")
     if given:
         raise Refused("a resumed run keeps its options; leave them out")
     try:
-        trained_on = run.options().dataset
+        options = run.options()
     except RunFolderError as error:
         raise Refused(str(error)) from error
+    trained_on = options.dataset
+    if not isinstance(options, kind):
+        raise Refused(f"{run.path} holds a run of another family, {options.family}")
     if dataset.resolve() != trained_on.resolve():
         raise Refused(f"{run.path} trains on {trained_on}; a resumed run keeps its pictures")
 

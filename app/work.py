@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import images
 from app.deps import Services
-from app.errors import BadPicture, BadRequest, NotReady, Unavailable
+from app.errors import BadPicture, BadRequest, Conflict, NotReady, Unavailable
 from app.faces import cut_out
 from app.guidance import Wish
 from app.images import Geometry
@@ -19,7 +19,7 @@ from app.rendering import render
 from app.results import Events, ended
 from app.schemas import Job
 from models.catalog import Model
-from worker.contract import LONG_KINDS, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
+from worker.contract import LONG_KINDS, MODEL_REMOVED, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
 from worker.queue import new_job_id
 
 PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
@@ -215,6 +215,8 @@ def job_answer(services: Services, done: Ended) -> Response:
         raise Unavailable("The queue lost this job. Send it again.")
     if waited and state.status is Status.CANCELED:
         raise NotReady("The job was canceled while it was waited for.")
+    if waited and state.error is not None and state.error.title == MODEL_REMOVED:
+        raise Conflict(state.error.detail)
     status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
     job = Job.of(state)
     headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self, "Vary": "Accept"}

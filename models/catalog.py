@@ -37,7 +37,8 @@ class UnknownModel(CatalogError):
     """There is no model of this name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"There is no model {name[:100]!r}. Models: {', '.join(known) or 'none'}.")
+        others = [other for other in known if other != name]  # it may have come or gone between two looks
+        super().__init__(f"There is no model {name[:100]!r}. Models: {', '.join(others) or 'none'}.")
         self.name = name
 
 
@@ -144,8 +145,7 @@ class Catalog:
             UnknownModel: there is none.
             CatalogError: its model.json cannot be read; the message says why.
         """
-        # Resolved once: another version may be behind a published model's link at the next look.
-        folders = [(root / name).resolve() for root in self._roots()] if _NAME.fullmatch(name) else []
+        folders = [_resolved(root / name) for root in self._roots()] if _NAME.fullmatch(name) else []
         cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
         if not cards:
             raise UnknownModel(name, self.names())
@@ -157,6 +157,8 @@ class Catalog:
             raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
         hashes = {file.name: file.sha256 for file in card.files}
+        if weights is None and not cards[0].is_file():  # removed just now
+            raise UnknownModel(name, self.names())
         if weights is not None:
             hashes |= read_lock(weights.parent)
         return Model(
@@ -205,6 +207,14 @@ class Catalog:
             return None
         fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
         return str(record["why"]) if fresh else None
+
+
+def _resolved(folder: Path) -> Path:
+    """The folder behind a published model's link, for good: another one may be there at the next look."""
+    try:
+        return folder.resolve()
+    except FileNotFoundError:  # the link was removed just now
+        return folder
 
 
 def read_lock(folder: Path) -> dict[str, str]:

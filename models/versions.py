@@ -40,10 +40,10 @@ class Versions:
 
     def current(self, name: str) -> int | None:
         """The version in service; None for a model that was not published here."""
-        link = self._models / name
-        if not link.is_symlink():
+        try:
+            target = (self._models / name).readlink()
+        except OSError:  # there is none, or it is a folder
             return None
-        target = link.readlink()
         ours = target.name.isdigit() and target.parent.name == name and target.parent.parent.name == self._root.name
         return int(target.name) if ours else None
 
@@ -82,12 +82,12 @@ class Versions:
         """Put the version that was in service before into service again, and return its number.
 
         Raises:
+            UnknownModel: there is none of this name.
             NoVersion: the model was not published here, or there was none before.
         """
-        if self.current(name) is None:
-            raise NoVersion(f"{name!r} was not published here, so it has no versions.")
+        self._published(name)
         with self._held(name):
-            current = self.current(name)
+            current = self._published(name)
             try:
                 before = int((self._root / name / str(current) / BEFORE_FILE).read_text())
             except FileNotFoundError:
@@ -100,11 +100,12 @@ class Versions:
         """Take a published model out of service, with all its versions.
 
         Raises:
+            UnknownModel: there is none of this name.
             NoVersion: the model was not published here.
         """
+        self._published(name)
         with self._held(name):
-            if self.current(name) is None:
-                raise NoVersion(f"{name!r} was not published here; its operator removes it.")
+            self._published(name)  # still
             (self._models / name).unlink()
             doomed = removal.hide(self._root / name)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -112,6 +113,18 @@ class Versions:
     def sweep(self) -> None:
         """Remove what was left of removed models when a process was killed."""
         removal.sweep(self._root)
+
+    def _published(self, name: str) -> int:
+        """The version in service of a model that was published here.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            NoVersion: the model was not published here.
+        """
+        current = self.current(self._catalog.get(name).name)
+        if current is None:
+            raise NoVersion(f"{name!r} was not published here: it has no versions, and its operator removes it.")
+        return current
 
     @contextlib.contextmanager
     def _held(self, name: str) -> Iterator[None]:

@@ -27,6 +27,8 @@ FACE_MARGIN = 2.4  # its side in widths of the face
 LEASE_S = 6  # a job is its worker's for so long after each heartbeat
 HEARTBEAT_S = 2
 SWEEP_S = 1  # the janitor's period
+RECORD_ALIVE_S = 60  # whoever keeps a record has died when it was silent for so long
+MODEL_REMOVED = "model removed"  # title of the failure of a job whose model went out of service before its turn
 
 
 class Status(StrEnum):
@@ -131,6 +133,7 @@ class JobMeta(BaseModel):
     done: float = 0.0  # 0 to 1, of a long job
     notes: list[str] = []  # what was done with its pictures that their owner should know
     dataset: str | None = None  # name of the one that a job of kind dataset makes
+    final: bool = False  # it is about to end and can no longer be canceled
     error: Failure | None = None
 
 

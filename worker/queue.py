@@ -46,6 +46,10 @@ _STATUSES = {
     JobStatus.CANCELED: Status.CANCELED,
 }
 
+IMPORT_DIED = Failure(
+    title="import failed",
+    detail="The server ended while it read the archive, and nothing of it was kept. Send it again.",
+)
 WORKER_DIED = Failure(
     title="worker died",
     detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
@@ -159,6 +163,9 @@ class InferenceQueue:
         error = meta.error
         if status is Status.FAILED and error is None:
             error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
+        finished_at = job.ended_at if status.ended else None
+        if status is Status.RUNNING and meta.kind == "dataset" and _is_silent(job):
+            status, error, finished_at = Status.FAILED, IMPORT_DIED, job.last_heartbeat
         return JobState(
             id=job.id,
             kind=meta.kind,
@@ -168,7 +175,7 @@ class InferenceQueue:
             progress=1.0 if status is Status.SUCCEEDED else meta.done,
             created_at=job.created_at,
             started_at=job.started_at,
-            finished_at=job.ended_at if status.ended else None,
+            finished_at=finished_at,
             timings=meta.timings,
             style=meta.style,
             layout=meta.layout,
@@ -194,7 +201,7 @@ class InferenceQueue:
         """Cancel a job that has not ended: a queued one never runs, a running one's result is dropped.
 
         Returns:
-            Its state afterwards, unchanged if it had ended; None if there is no such job.
+            Its state afterwards, unchanged if it had ended or is about to; None if there is no such job.
         """
         with translating_errors():
             self.connection.transaction(
@@ -211,6 +218,8 @@ class InferenceQueue:
         found = fetch_jobs(self.connection, [job_id])[0]
         pipe.multi()
         if found is None or found.origin != self._queue.name or self._state(found).status.ended:
+            return
+        if job_meta(found).final:
             return
         found.set_status(JobStatus.CANCELED, pipeline=pipe)
         pipe.hset(found.key, "ended_at", utcformat(now()))
@@ -282,6 +291,11 @@ def job_meta(job: Job) -> JobMeta:
         return JobMeta.model_validate(job.meta)
     except ValidationError:
         return JobMeta(model="")  # of another version
+
+
+def _is_silent(job: Job) -> bool:
+    """Whether nobody is left who keeps this record."""
+    return job.last_heartbeat is not None and (now() - job.last_heartbeat).total_seconds() > contract.RECORD_ALIVE_S
 
 
 def _report(data: bytes | str) -> WorkerReport | None:

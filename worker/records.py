@@ -1,15 +1,14 @@
 """Jobs that are not done by a worker of the queue, but can be asked for, listened to and canceled like those."""
 
 import redis
+from redis.client import Pipeline
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
-from rq.utils import now
+from rq.utils import now, utcformat
 
 from worker import contract
 from worker.contract import Failure, JobEvent, JobMeta, Kind, Status
 from worker.queue import RECORD_TTL_S, new_job_id, rq_queue, translating_errors
-
-ALIVE_S = 60  # a record is forgotten when its keeper was silent for so long
 
 
 class Record:
@@ -41,8 +40,20 @@ class Record:
             if self._connection.hget(self._job.key, "status") != JobStatus.STARTED.value.encode():
                 return False
             self._meta.done = round(share, 3)
-            self._save(Status.RUNNING, ALIVE_S)
+            self._save(Status.RUNNING)
             return True
+
+    def commit(self) -> bool:
+        """Have it canceled no more, since it is about to end; False if it was canceled meanwhile."""
+        with translating_errors():
+            self._connection.transaction(self._commit, self._job.key)
+        return self._meta.final
+
+    def _commit(self, pipe: Pipeline) -> None:
+        self._meta.final = pipe.hget(self._job.key, "status") == JobStatus.STARTED.value.encode()
+        pipe.multi()
+        if self._meta.final:
+            pipe.hset(self._job.key, "meta", self._packed_meta())
 
     def succeeded(self) -> None:
         self._end(JobStatus.FINISHED, Status.SUCCEEDED)
@@ -58,12 +69,16 @@ class Record:
             self._job.ended_at = now()
             self._job.set_status(rq_status)
             self._job.save(include_meta=False, include_result=False)
-            self._save(status, RECORD_TTL_S)
+            self._save(status)
 
-    def _save(self, status: Status, ttl_s: int) -> None:
+    def _packed_meta(self) -> bytes:
+        packed: bytes = self._job.serializer.dumps(self._meta.model_dump(exclude_none=True))
+        return packed
+
+    def _save(self, status: Status) -> None:
         event = JobEvent(id=self.id, status=status, error=self._meta.error)
         with self._connection.pipeline() as pipe:
-            pipe.hset(self._job.key, "meta", self._job.serializer.dumps(self._meta.model_dump(exclude_none=True)))
-            pipe.expire(self._job.key, ttl_s)
+            pipe.hset(self._job.key, mapping={"meta": self._packed_meta(), "last_heartbeat": utcformat(now())})
+            pipe.expire(self._job.key, RECORD_TTL_S)
             pipe.publish(contract.EVENTS, event.model_dump_json())
             pipe.execute()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from models.catalog import Catalog
+from models.catalog import Catalog, UnknownModel
 from models.stargan_v2.style import interpolated
 from models.stargan_v2.stylist import Guide, Stylist
 from models.translator import Translator
 from worker.pictures import Picture
-from worker.work import Work
+from worker.work import ModelRemoved, Work
 
 log = logging.getLogger("doppel.worker")
 
@@ -82,16 +82,25 @@ class Residents:
 
         Raises:
             CatalogError, CheckpointError: it cannot be loaded; the message says why.
+            ModelRemoved: it is not there any more.
         """
-        model = self.catalog.get(name)
+        try:
+            model = self.catalog.get(name)
+        except UnknownModel as error:
+            raise ModelRemoved(name) from error
         weights = model.weights
-        # A published model's folder is a link, which another version may be behind tomorrow.
-        version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
-        resident = self._residents.get(name)
-        if resident is None or resident.version != version:
-            family = Stylist if model.card.family == "stargan_v2" else Translator
-            resident = _Resident(family(model, self.device), version)
-            self._residents[name] = resident
+        try:
+            # A published model's folder is a link, which another version may be behind tomorrow.
+            version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
+            resident = self._residents.get(name)
+            if resident is None or resident.version != version:
+                family = Stylist if model.card.family == "stargan_v2" else Translator
+                resident = _Resident(family(model, self.device), version)
+                self._residents[name] = resident
+        except Exception as error:
+            if weights is None or weights.exists():
+                raise
+            raise ModelRemoved(name) from error
         self._residents.move_to_end(name)
         self._evict(keep=name)
         return resident.model

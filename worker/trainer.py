@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from pydantic import BaseModel
-from rq import Queue, SpawnWorker
+from rq import Queue, SpawnWorker, get_current_job
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -185,12 +185,13 @@ def train(run: str, attempt: int) -> None:
     told_to_end = False
     try:
         folder = store.folder(run)
-        if not _its_turn(folder, attempt):
-            return
-        code, told_to_end = _trained(context, folder)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        reason = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
-        stopped = told_to_end or code == 0  # by a person who told the training, and not this process
+        reason, stopped = "", True  # while it waited
+        if _its_turn(folder, attempt):
+            _renew_tries(folder)
+            code, told_to_end = _trained(context, folder)
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+            reason = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
+            stopped = told_to_end or code == 0  # by a person who told the training, and not this process
     except UnknownRun:
         return  # removed while it waited
     except (RunFolderError, OSError) as error:
@@ -198,7 +199,7 @@ def train(run: str, attempt: int) -> None:
         log.error("run %s: %s", run, reason)
     with contextlib.suppress(UnknownRun, RunFolderError), store.changing(run):
         status = read_status(folder.path)
-        if status is None or status.status.ended or status.attempts != attempt:
+        if status is None or not _is_open(folder, attempt):
             return  # as it should be; or resumed already
         if told_to_end and not folder.stop_requested:
             _go_on_later(context, run, folder.path, status)
@@ -211,17 +212,28 @@ def _its_turn(folder: RunFolder, attempt: int) -> bool:
 
     A trainer that was killed may leave a training behind that takes a while to be gone, with all its memory.
     """
-    while _is_wanted(folder, attempt):
+    while _is_open(folder, attempt):
         if let_go(folder.path):
-            return _is_wanted(folder, attempt)
+            return _is_open(folder, attempt) and not folder.stop_requested
     return False
 
 
-def _is_wanted(folder: RunFolder, attempt: int) -> bool:
+def _is_open(folder: RunFolder, attempt: int) -> bool:
+    """Whether the attempt did not end just before its trainer died, and was not overtaken by another."""
     status = read_status(folder.path)
-    if status is None or folder.stop_requested:
-        return False
-    return not status.status.ended and status.attempts == attempt  # or it ended as its trainer died, or was overtaken
+    return status is not None and not status.status.ended and status.attempts == attempt
+
+
+def _renew_tries(folder: RunFolder) -> None:
+    """A run that has come further since it was last taken up may lose its trainer as often again."""
+    job = get_current_job()
+    status = read_status(folder.path)
+    reached = status.last_checkpoint if status else None
+    if job is None or reached is None or reached <= job.meta.get("reached", 0):
+        return
+    job.meta["reached"] = reached
+    job.save_meta()  # type: ignore[no-untyped-call]
+    job.connection.hset(job.key, "retries_left", contract.MAX_TRIES - 1)
 
 
 def _trained(context: Context, folder: RunFolder) -> tuple[int, bool]:

@@ -33,6 +33,17 @@ Stream = Callable[[Work], Iterator[list[Picture]]]  # of a long job: its picture
 class TaskError(Exception):
     """A job that cannot be done whoever tries it; the message is for the job's owner."""
 
+    title = "cannot be done"
+
+
+class ModelRemoved(TaskError):
+    """The model went out of service after the job was accepted."""
+
+    title = contract.MODEL_REMOVED
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The model {name!r} was taken out of service while the job waited.")
+
 
 @dataclass
 class Running:
@@ -80,6 +91,6 @@ def task_of(job: Job) -> Task | Exception:
 def failure_of(error: Exception) -> Failure:
     """An exception as the job's owner sees it; what is not the owner's to mend is logged whole."""
     if isinstance(error, TaskError):
-        return Failure(title="cannot be done", detail=str(error))
+        return Failure(title=error.title, detail=str(error))
     log.error("a job failed", exc_info=(type(error), error, error.__traceback__))
     return Failure(title="translation failed", detail=f"{type(error).__name__}: {error}")

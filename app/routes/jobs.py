@@ -15,6 +15,7 @@ from app.rendering import OFFERED, render
 from app.routes import answers
 from app.schemas import Job
 from worker.contract import Status
+from worker.queue import QueueUnreachable
 
 POSITION_POLL_S = 1.0  # no event tells that the jobs ahead grew fewer
 
@@ -68,7 +69,13 @@ async def read_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Serve
     with services.dispatcher.watching(job.id) as events:
         shown = None
         while True:
-            state = await run_in_threadpool(services.queue.state, job.id)
+            try:
+                state = await run_in_threadpool(services.queue.state, job.id)
+            except QueueUnreachable:  # it comes back, or the listener does
+                if services.ending.is_set():
+                    return
+                await asyncio.sleep(POSITION_POLL_S)
+                continue
             if state is None:
                 return
             if state != shown:
@@ -90,4 +97,6 @@ def cancel_job(services: ServicesDep, job: JobDep) -> Job:
     state = services.queue.cancel(job.id)
     if state is None:
         raise NotFound(f"There is no job {job.id!r}.")
+    if state.status is not Status.CANCELED:
+        raise NotReady("The job was about to end, and could no longer be canceled.")
     return Job.of(state)

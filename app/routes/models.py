@@ -33,7 +33,7 @@ def read_model(services: ServicesDep, name: str) -> ModelInfo:
 def roll_back(services: ServicesDep, name: str) -> Published:
     """Put the version before the one in service into service, at once on every worker; it answers which it is now."""
     try:
-        return Published(name=name, version=services.versions.roll_back(services.catalog.get(name).name))
+        return Published(name=name, version=services.versions.roll_back(name))
     except UnknownModel as error:
         raise NotFound(str(error)) from error
     except NoVersion as error:
@@ -46,7 +46,7 @@ def remove_model(services: ServicesDep, name: str) -> None:
     if runs := services.runs.begun_from(name):
         raise Conflict(f"The runs {', '.join(runs)} start from {name!r}; stop them first.")
     try:
-        services.versions.remove(services.catalog.get(name).name)
+        services.versions.remove(name)
     except UnknownModel as error:
         raise NotFound(str(error)) from error
     except NoVersion as error:

@@ -17,7 +17,7 @@ from app.deps import RunDep, Services, ServicesDep
 from app.errors import BadRequest, Conflict, NotFound, NotReady
 from app.routes import answers
 from app.routes.fields import DryRun
-from app.runs import Request
+from app.runs import UNREADABLE, Request
 from app.training_schemas import (
     CycleGANRequest,
     Forecast,
@@ -30,6 +30,7 @@ from models.training.options import CycleGANOptions
 from models.training.publication import PublicationError, publish
 from models.training.run_folder import MetricsTail
 from models.versions import NameTaken
+from worker.queue import QueueUnreachable
 
 POLL_S = 0.5
 MAX_REPLAYED = 500  # metrics that are sent of the time before a listener came
@@ -193,8 +194,17 @@ async def read_events(
     seen_alarms = {alarm.detail for alarm in run.alarms if alarm.step < tail.step}
     status: Any = None
     while True:
-        run = await run_in_threadpool(services.runs.view, run.id)
-        for record in curves.thinned(await run_in_threadpool(tail.read), MAX_REPLAYED):
+        try:
+            run = await run_in_threadpool(services.runs.view, run.id)
+            records = await run_in_threadpool(tail.read)
+        except UNREADABLE:  # removed
+            return
+        except QueueUnreachable:  # it comes back, or the listener does
+            if services.ending.is_set():
+                return
+            await asyncio.sleep(POLL_S)
+            continue
+        for record in curves.thinned(records, MAX_REPLAYED):
             yield ServerSentEvent(data=record, event="metrics", id=str(int(record["step"])))
         for alarm in run.alarms:
             if alarm.detail not in seen_alarms:

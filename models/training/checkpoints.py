@@ -58,6 +58,6 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a training checkpoint onto the CPU; tensors and plain values only, no code."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise RunFolderError(f"{path} is not a checkpoint that can be read: {error}") from error
     return state

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+MOST = 1e30  # of rates and weights: what float32 still holds
+
 _DOMAIN = re.compile(r"\w[\w .-]{0,63}")
 
 
@@ -74,13 +76,14 @@ class CycleGANChoices(RunChoices):
         float, Field(ge=0, le=1e6, description="passes over the larger domain at the full learning rate")
     ] = 100
     epochs_decay: Annotated[float, Field(ge=0, le=1e6, description="passes more, the rate falling linearly to 0")] = 100
-    lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 2e-4
+    lr: Annotated[float, Field(gt=0, le=MOST, description="Adam's learning rate")] = 2e-4
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.5
     beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's second-moment decay")] = 0.999
-    lambda_a: Annotated[float, Field(ge=0, description="weight of the cycle A → B → A")] = 10.0
-    lambda_b: Annotated[float, Field(ge=0, description="weight of the cycle B → A → B")] = 10.0
+    lambda_a: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle A → B → A")] = 10.0
+    lambda_b: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle B → A → B")] = 10.0
     lambda_identity: Annotated[
-        float, Field(ge=0, description="weight of the identity loss as a share of the cycle's; 0 leaves it out")
+        float,
+        Field(ge=0, le=MOST, description="weight of the identity loss as a share of the cycle's; 0 leaves it out"),
     ] = 0.5
     gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
         "lsgan"
@@ -114,7 +117,9 @@ class StarGANChoices(RunChoices):
     normalize_rgb: Annotated[
         bool, Field(description="normalise what the generator makes colours of; without, a style sets a palette sooner")
     ] = True
-    w_hpf: Annotated[float, Field(ge=0, description="divides the high-pass path's strength; 0: no such path")] = 1
+    w_hpf: Annotated[
+        float, Field(ge=0, le=MOST, description="divides the high-pass path's strength; 0: no such path")
+    ] = 1
     masks: Annotated[
         Literal["landmarks", "ones"],
         Field(description="where the high-pass path acts: on a face's features, everywhere"),
@@ -125,15 +130,15 @@ class StarGANChoices(RunChoices):
     ] = 0
     batch_size: Annotated[int, Field(ge=1, le=1024, description="sources a step, of all processes together")] = 8
     total_iters: Annotated[int, Field(ge=1, le=100_000_000, description="steps")] = 100_000
-    lr: Annotated[float, Field(gt=0, description="Adam's learning rate")] = 1e-4
-    f_lr: Annotated[float, Field(gt=0, description="Adam's learning rate for the mapping network")] = 1e-6
+    lr: Annotated[float, Field(gt=0, le=MOST, description="Adam's learning rate")] = 1e-4
+    f_lr: Annotated[float, Field(gt=0, le=MOST, description="Adam's learning rate for the mapping network")] = 1e-6
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's second-moment decay")] = 0.99
-    weight_decay: Annotated[float, Field(ge=0, description="Adam's L2 penalty on weights")] = 1e-4
-    lambda_reg: Annotated[float, Field(ge=0, description="weight of R1")] = 1.0
-    lambda_sty: Annotated[float, Field(ge=0, description="weight of the style reconstruction loss")] = 1.0
-    lambda_ds: Annotated[float, Field(ge=0, description="weight of the diversity loss at the start")] = 1.0
-    lambda_cyc: Annotated[float, Field(ge=0, description="weight of the cycle loss")] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=MOST, description="Adam's L2 penalty on weights")] = 1e-4
+    lambda_reg: Annotated[float, Field(ge=0, le=MOST, description="weight of R1")] = 1.0
+    lambda_sty: Annotated[float, Field(ge=0, le=MOST, description="weight of the style reconstruction loss")] = 1.0
+    lambda_ds: Annotated[float, Field(ge=0, le=MOST, description="weight of the diversity loss at the start")] = 1.0
+    lambda_cyc: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle loss")] = 1.0
     ds_iter: Annotated[int, Field(ge=1, description="steps over which lambda_ds falls linearly to 0")] = 100_000
     ema_beta: Annotated[
         float, Field(ge=0, lt=1, description="share of the moving averages that a step keeps; less for short runs")

@@ -1,6 +1,7 @@
 """Data sets over HTTP: what is taken, what is refused, and that nothing of the refused stays."""
 
 import io
+import time
 import zipfile
 
 import numpy as np
@@ -12,7 +13,8 @@ from models.archives import Archive, ArchiveError, Limits
 from models.datasets import DatasetStore
 from tests.archives import BAD, GOOD, colored, unpaired, zipped
 from tests.pictures import encoded, landscape
-from tests.processes import api, eventually
+from tests.processes import api, api_process, eventually
+from worker import contract
 from worker.queue import QueueUnreachable
 
 
@@ -171,6 +173,33 @@ def test_an_import_that_was_canceled_at_the_last_moment_makes_no_data_set(client
     state = client.get(answer.headers["Location"]).json()["status"]
     assert state in ("canceled", "succeeded")
     assert client.get("/datasets/pictures").status_code == (404 if state == "canceled" else 200)
+
+
+def test_a_cancellation_is_either_refused_or_keeps_its_word(client, queue):
+    archive = zipped(unpaired())
+    for n in range(12):
+        job = upload(client, archive, name=f"pictures-{n}", wait=0).json()["links"]["self"]
+        time.sleep(0.1 + 0.02 * n)  # an import takes about as long
+        canceled = client.delete(job).status_code == 200
+        eventually(lambda job=job: client.get(job).json()["status"] != "running")
+        eventually(lambda n=n, canceled=canceled: client.get(f"/datasets/pictures-{n}").is_success is not canceled)
+
+
+def test_an_import_whose_server_was_killed_has_failed_and_leaves_nothing(service, settings, monkeypatch):
+    archive = zipped({f"train{domain}/{n}.jpg": colored(n, (600, 600)) for domain in "AB" for n in range(200)})
+    incoming = settings.data_dir / "datasets" / ".incoming"
+    with api_process(settings) as (server, other):
+        job = upload(other, archive, wait=0).json()["links"]["self"]
+        eventually(lambda: list(incoming.glob("*/unpacked")))
+        server.kill()
+    assert service.get(job).json()["status"] == "running"  # for all that is known
+    monkeypatch.setattr(contract, "RECORD_ALIVE_S", 0)
+    state = service.get(job).json()
+    assert (state["status"], state["error"]["title"]) == ("failed", "import failed")
+    assert service.delete(job).status_code == 409
+    assert list(incoming.glob("*"))
+    assert upload(service, zipped(unpaired())).status_code == 201
+    assert list(incoming.glob("*")) == []
 
 
 def test_many_domains_fit_into_a_preview(client):

@@ -75,6 +75,7 @@ def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path,
     other = add_dataset(tmp_path, "others")
     refused = typed("cyclegan", other, "-o", output, "--resume")
     assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
+    assert "of another family, cyclegan" in typed("stargan", pictures, "-o", output, "--resume").stderr
     shutil.copy(pictures / "train/red/0.png", pictures / "train/red/more.png")
     assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume").stderr
     (pictures / "train/red/more.png").unlink()
@@ -121,6 +122,7 @@ def test_killed_it_takes_its_training_along(pictures, tmp_path):
         (["--lr=quick"], "--lr: "),
         (["--device=cuda:99"], "cuda"),
         (["--init-from=nowhere.safetensors"], "nowhere.safetensors"),
+        (["--init-from=/dev/null"], "/dev/null is not a checkpoint"),
     ],
 )
 def test_what_is_refused_leaves_no_run_in_the_way(pictures, tmp_path, arguments, words):
@@ -130,6 +132,14 @@ def test_what_is_refused_leaves_no_run_in_the_way(pictures, tmp_path, arguments,
     assert words in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not output.exists()
+
+
+@pytest.mark.parametrize("output", ["", "file", "file/run", "x" * 300], ids=["none", "a file", "in a file", "too long"])
+def test_what_can_be_no_folder_is_refused(pictures, tmp_path, output):
+    (tmp_path / "file").touch()
+    answer = typed("cyclegan", pictures, "-o", tmp_path / output if output else "", *SMALL)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
 
 
 def test_pictures_that_are_not_there_are_refused(tmp_path):

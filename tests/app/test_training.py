@@ -6,13 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
 
 from tests.archives import GOOD
 from tests.conftest import TINY_STARGAN, add_stargan
 from tests.processes import eventually
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
-from worker.training_queue import TrainerReport
+from worker.training_queue import TrainerReport, rq_training_queue
 
 
 @pytest.fixture
@@ -162,6 +164,18 @@ def test_a_damaged_run_is_in_no_comparisons_way(training, settings):
     assert not damaged.exists()
 
 
+def test_a_comparison_goes_with_its_last_run(training, settings):
+    asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
+    answer = training.post("/training/compare", json=asked)
+    where = answer.headers["Location"]
+    training.post(f"{where}/stop")
+    for run in answer.json()["runs"]:
+        assert training.delete(f"/training/{run['id']}").status_code == 204
+    assert {training.get(f"{where}{call}").status_code for call in ("", "/picture", "/video")} == {404}
+    assert training.get("/training/compare").json() == []
+    assert list((settings.data_dir / "comparisons").iterdir()) == []
+
+
 def test_a_comparison_can_be_tried_dry(training):
     asked = {"family": "cyclegan", "base": cyclegan(), "variants": [{"ngf": 2}, {"ngf": 4}]}
     answer = training.post("/training/compare?dry_run=true", json=asked)
@@ -277,6 +291,25 @@ def test_a_run_goes_on_with_the_pictures_that_it_began_with_alone(training, sett
     training.delete("/datasets/mine")
     upload("trainA and trainB")
     assert training.post(f"{run}/resume").status_code == 202
+
+
+def test_a_run_whose_first_weights_are_gone_is_not_queued_again(training, settings):
+    run = training.post("/training/cyclegan", json=cyclegan(init_from="tiny", ngf=4, n_blocks=1)).headers["Location"]
+    training.post(f"{run}/stop")
+    (settings.weights_dir / "tiny" / "weights.safetensors").unlink()
+    answer = training.post(f"{run}/resume")
+    assert (answer.status_code, "'tiny' that the run was to start from is gone" in answer.text) == (409, True)
+
+
+def test_a_run_whose_trainer_died_too_often_says_so(training, queue, settings):
+    run = training.post("/training/cyclegan", json=cyclegan())
+    where, run_id = run.headers["Location"], run.json()["id"]
+    turns = rq_training_queue(queue.connection)
+    turns.remove(f"{run_id}-1")
+    Job.fetch(f"{run_id}-1", connection=queue.connection, serializer=JSONSerializer).set_status(JobStatus.FAILED)
+    state = training.get(where).json()
+    assert "trainer died 3 times" in state["error"]["detail"]
+    assert training.post(f"{where}/resume").status_code == 202
 
 
 def test_a_run_does_not_go_on_once_an_operator_has_added_a_picture(training, settings):

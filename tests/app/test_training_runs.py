@@ -5,8 +5,10 @@ import json
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,7 +21,9 @@ from tests.conftest import add_model
 from tests.pictures import encoded, landscape
 from tests.processes import api, api_process, environment, eventually, process, running
 from tests.training import ENDLESS, add_dataset, cyclegan, stargan
+from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
+from worker.queue import rq_queue
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +304,65 @@ def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished
     assert service.delete("/models/tiny").status_code == 409
     assert not list((place.data_dir / "versions").glob("*passing*"))
     assert service.post(f"{other}/publish", json={"name": "passing"}).json()["version"] == 1
+
+
+def test_a_model_that_is_removed_while_a_picture_waits_for_it_is_said_to_be(finished, service, place):
+    assert service.post(f"{finished[0]}/publish", json={"name": "brief"}).status_code == 201
+    queue = rq_queue(connect(place.redis_url, patience_s=1))
+    worker = running("app.cli worker")
+    asked = {"files": {"image": encoded(landscape())}, "data": {"model": "brief"}}
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(service.post, "/translate", **asked)
+            eventually(lambda: queue.count)
+            assert service.delete("/models/brief").status_code == 204
+            os.kill(worker, signal.SIGCONT)
+            answer = waiting.result()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert (answer.status_code, "'brief' was taken out of service" in answer.json()["detail"]) == (409, True)
+
+
+def test_listeners_of_a_run_that_is_removed_hear_the_end(service):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(events, service, run)
+        wait(service, run, "running")
+        service.post(f"{run}/stop?force=true")
+        eventually(lambda: service.delete(run).status_code == 204)
+        assert heard.result()[0][0] in ("status", "metrics")
+
+
+def test_a_listener_hears_on_when_redis_was_away(service, place):
+    before, run = (start(service, "cyclegan", cyclegan(**ENDLESS)) for _ in range(2))
+    redis = connect(place.redis_url, patience_s=1).info()["process_id"]
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(events, service, run)
+        time.sleep(1)
+        os.kill(redis, signal.SIGSTOP)
+        time.sleep(8)
+        os.kill(redis, signal.SIGCONT)
+        for one in (run, before):
+            service.post(f"{one}/stop?force=true")
+            wait(service, one, "stopped")
+        assert heard.result()[-1][2]["status"] == "stopped"
+
+
+def test_listeners_that_go_away_are_no_errors(service, caplog):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    eventually(lambda: service.get(run).json()["step"] > 50, within_s=60)
+    host, port = service.base_url.host, service.base_url.port
+    for _ in range(10):
+        listeners = [socket.create_connection((host, port)) for _ in range(20)]
+        for listener in listeners:
+            listener.sendall(f"GET {run}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.1)
+        for listener in listeners:
+            listener.close()
+    service.post(f"{run}/stop?force=true")
+    wait(service, run, "stopped")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_comparison_has_a_table_a_picture_and_a_video(service):

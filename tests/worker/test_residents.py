@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalog import Catalog, UnknownModel
+from models.catalog import Catalog
 from tests.conftest import add_model
 from tests.pictures import landscape
 from worker.contract import Task
 from worker.residents import Residents
-from worker.work import Work
+from worker.work import ModelRemoved, Work
 
 PICTURE = np.asarray(landscape())
 
@@ -57,5 +57,5 @@ def test_weights_that_were_replaced_are_loaded_anew(catalog):
 
 
 def test_an_unknown_model_is_an_error_of_its_own(catalog):
-    with pytest.raises(UnknownModel):
+    with pytest.raises(ModelRemoved, match="'nothing' was taken out of service"):
         residents(catalog).load("nothing")

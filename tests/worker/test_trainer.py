@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
 
 from models.training.options import CycleGANOptions
 from models.training.runs import RunStore
@@ -15,10 +15,10 @@ from models.training.status import LET_GO_S, RunState, RunStatus, held, is_held,
 from tests.processes import ROOT, environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.connection import connect
-from worker.contract import HEARTBEAT_S
+from worker.contract import HEARTBEAT_S, MAX_TRIES
 from worker.embedded_redis import EmbeddedRedis
 from worker.trainer import CONTEXT, Context
-from worker.training_queue import TrainingQueue, rq_training_queue
+from worker.training_queue import TrainingQueue, attempt_id, rq_training_queue
 
 
 @pytest.fixture
@@ -186,7 +186,9 @@ def test_a_redis_that_stays_away_ends_no_training(settings, tmp_path):
         server.stop()
 
 
-def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(run, settings, training_queue, janitor):
+def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(
+    run, settings, queue, training_queue, janitor
+):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: read_status(folder).last_checkpoint, within_s=60)
@@ -194,9 +196,16 @@ def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(run, 
         first.wait()
         eventually(lambda: running(f"models.training {folder}") is None and not is_held(folder))
     left = read_status(folder).last_checkpoint
+    job = attempt_id(run_id, 1)
+    eventually(lambda: tries_left(queue, job) == MAX_TRIES - 2)
     with trainer(settings):
         eventually(lambda: read_status(folder).last_checkpoint > left, within_s=60)
         assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        assert tries_left(queue, job) == MAX_TRIES - 1  # since it had come further
+
+
+def tries_left(queue, job_id):
+    return int(queue.connection.hget(Job.key_for(job_id), "retries_left"))
 
 
 def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, training_queue, store):
@@ -204,7 +213,7 @@ def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, trai
     store.folder(run_id).request_stop()
     with trainer(settings):
         eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED, within_s=60)
-    assert read_status(folder).status is RunState.QUEUED
+    assert read_status(folder).status is RunState.STOPPED
     assert step(folder) == 0
 
 
