@@ -18,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from app import images, video
 from app.errors import BadRequest, Conflict, NotFound, NotReady, sentence
-from app.runs import UNREADABLE, Prepared, Runs
+from app.preparation import Prepared
+from app.runs import UNREADABLE, Runs
 from app.training_schemas import (
     MAX_COMPARED,
     ComparedForecast,

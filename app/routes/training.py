@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from app import curves
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import BadRequest, Conflict, NotFound, NotReady
+from app.preparation import Request
 from app.routes import answers
 from app.routes.fields import DryRun
-from app.runs import UNREADABLE, Request
+from app.runs import UNREADABLE
 from app.training_schemas import (
     CycleGANRequest,
     Forecast,
