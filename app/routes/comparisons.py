@@ -9,7 +9,7 @@ from app import images
 from app.deps import ServicesDep
 from app.negotiation import JSON, accepted_type
 from app.routes import answers
-from app.routes.fields import DryRun
+from app.routes.fields import MannerQuery
 from app.training_schemas import Comparison, ComparisonForecast, ComparisonState
 
 router = APIRouter(prefix="/training/compare", tags=["training"])
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/training/compare", tags=["training"])
         **answers.problems(404, 422, 503),
     },
 )
-def compare(services: ServicesDep, comparison: Comparison, dry_run: DryRun = False) -> Response:
+def compare(services: ServicesDep, comparison: Comparison, manner: MannerQuery) -> Response:
     """One base and a list or a grid of options: a run for each, made one after the other.
 
     For instance StarGAN v2 under four settings of Adam:
@@ -35,7 +35,7 @@ def compare(services: ServicesDep, comparison: Comparison, dry_run: DryRun = Fal
          "variants": [{"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
                       {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4}]}
     """
-    if dry_run:
+    if manner.dry_run:
         return JSONResponse(services.comparisons.forecast(comparison).model_dump(mode="json"))
     state = services.comparisons.view(services.comparisons.start(comparison))
     headers = {"Location": state.links["self"]}

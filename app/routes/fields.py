@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import File, Form, Query, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import images
 from app.errors import BadRequest
@@ -20,8 +21,18 @@ Resolution = Annotated[
     ),
 ]
 FitField = Annotated[Fit, Form(description="`keep` the aspect, stretch to a `square`, or `crop` the middle square")]
-DryRun = Annotated[bool, Query(description="only say what would be made: options, sizes, memory, time")]
 Wait = Annotated[float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: do not wait")]
+
+
+class Manner(BaseModel):
+    """How a run is asked for. A misspelt ``dry_run`` must start nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Annotated[bool, Field(description="only say what would be made: options, sizes, memory, time")] = False
+
+
+MannerQuery = Annotated[Manner, Query()]
 
 
 def resolution(value: str) -> images.Resolution:

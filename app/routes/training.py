@@ -17,7 +17,7 @@ from app.deps import RunDep, Services, ServicesDep
 from app.errors import BadRequest, Conflict, NotFound, NotReady
 from app.preparation import Request
 from app.routes import answers
-from app.routes.fields import DryRun
+from app.routes.fields import MannerQuery
 from app.runs import UNREADABLE
 from app.training_schemas import (
     CycleGANRequest,
@@ -52,9 +52,9 @@ STARTED: answers.Responses = {
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_cyclegan(services: ServicesDep, request: CycleGANRequest, dry_run: DryRun = False) -> Response:
+def train_cyclegan(services: ServicesDep, request: CycleGANRequest, manner: MannerQuery) -> Response:
     """Two domains of unpaired pictures, a generator for each direction. Every default is the paper's."""
-    return _start(services, request, dry_run)
+    return _start(services, request, dry_run=manner.dry_run)
 
 
 @router.post(
@@ -64,15 +64,15 @@ def train_cyclegan(services: ServicesDep, request: CycleGANRequest, dry_run: Dry
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_stargan(services: ServicesDep, request: StarGANRequest, dry_run: DryRun = False) -> Response:
+def train_stargan(services: ServicesDep, request: StarGANRequest, manner: MannerQuery) -> Response:
     """Two domains or more, one generator for all. Every default is the paper's for faces.
 
     `w_hpf` above 0 keeps the source's edges: of a face's features (`masks=landmarks`), or everywhere (`masks=ones`).
     """
-    return _start(services, request, dry_run)
+    return _start(services, request, dry_run=manner.dry_run)
 
 
-def _start(services: Services, request: Request, dry_run: bool) -> Response:
+def _start(services: Services, request: Request, *, dry_run: bool) -> Response:
     prepared = services.runs.prepare(request)
     if dry_run:
         return JSONResponse(prepared.forecast.model_dump(mode="json"), status_code=200)

@@ -105,6 +105,17 @@ def test_a_dry_run_tells_what_the_run_would_be(training, settings):
     assert not (settings.data_dir / "runs").exists()
 
 
+def test_a_misspelt_dry_run_starts_nothing(training):
+    for call, body in (
+        ("cyclegan", cyclegan()),
+        ("stargan", stargan()),
+        ("compare", {"family": "cyclegan", "base": {}}),
+    ):
+        answer = training.post(f"/training/{call}?dryrun=true", json=body)
+        assert (answer.status_code, "dryrun" in answer.json()["detail"]) == (422, True)
+    assert training.get("/training").json() == []
+
+
 def test_a_dry_run_warns_of_pictures_that_are_smaller_than_their_size_in_training(training):
     files = {"archive": ("a.zip", GOOD["trainA and trainB"])}
     training.post("/datasets", files=files, data={"name": "small"}).raise_for_status()
