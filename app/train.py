@@ -65,7 +65,7 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
     except OSError as error:
         print(f"doppel: {output} cannot be the folder of a run: {error.strerror}", file=sys.stderr)
         return 2
-    status = _watch(command(output))
+    status = _watch(run)
     if status and not resume and not run.metrics_file.exists():
         # Nothing was trained: the command can be given again, mended.
         if status == -signal.SIGTERM:  # an error says itself what was wrong
@@ -113,25 +113,32 @@ def _write_options(
     run.options_file.write_text(options.model_dump_json(indent=1))
 
 
-def _watch(training: list[str]) -> int:
-    """Run the training to its end. What asks this process to end asks the training, which saves a checkpoint first."""
+def _watch(run: RunFolder) -> int:
+    """Train to the run's end. What asks this process to end asks the training, which saves a checkpoint first."""
     process: subprocess.Popen[bytes] | None = None
+    several = run.options().gpus > 1
     asked = False
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
-        asked = True
-        if process is not None:
+        if several and not asked:
+            run.request_stop()  # a torchrun that gets a signal ends with a traceback, whatever its processes do
+        elif process is not None:
             process.terminate()
+        asked = True
 
     signal.signal(signal.SIGINT, pass_on)
     signal.signal(signal.SIGTERM, pass_on)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, pass_on)
-    process = subprocess.Popen(bound(training), preexec_fn=_hear_no_interrupt)  # noqa: PLW1509, there are no threads
-    if asked:
+    training = bound(command(run.path))
+    process = subprocess.Popen(training, preexec_fn=_hear_no_interrupt)  # noqa: PLW1509, there are no threads
+    if asked and not several:
         process.terminate()
-    return process.wait()
+    status = process.wait()
+    if asked:
+        run.forget_stop()
+    return status
 
 
 def _hear_no_interrupt() -> None:

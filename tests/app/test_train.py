@@ -84,6 +84,19 @@ def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path,
     assert read_status(output).step == status.step + 1
 
 
+def test_several_processes_end_in_good_order(pictures, tmp_path):
+    output = tmp_path / "run"
+    run = RunFolder(output)
+    several = [*SMALL, "--gpus=2", "--batch-size=2", "--epochs=100000", "--save-every=100000"]
+    with process(*command("cyclegan", pictures, "-o", output, *several)) as training:
+        eventually(run.metrics_file.exists, within_s=60)
+        training.send_signal(signal.SIGINT)
+        assert training.wait(timeout=60) == 0
+    status = read_status(output)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+    assert not run.stop_requested
+
+
 def test_under_nohup_it_outlives_its_terminal(pictures, tmp_path):
     output = tmp_path / "run"
     run = RunFolder(output)
