@@ -99,10 +99,11 @@ class Comparisons:
         self._runs.require_trainer()
         comparison_id = uuid4().hex[:12]
         record = Record(family=asked.family, created_at=now(), runs=[])
+        pictures = {dataset: self._runs.pictures(dataset) for dataset in {ready.dataset for _, ready in prepared}}
         queued = 0
         try:
             for own, ready in prepared:
-                run_id = self._runs.create(ready, comparison=comparison_id)
+                run_id = self._runs.create(ready, pictures=pictures[ready.dataset], comparison=comparison_id)
                 record.runs.append(Member(id=run_id, label=label_of(own), options=own))
             self._write(comparison_id, record)
             for member in record.runs:
@@ -140,11 +141,16 @@ class Comparisons:
             try:
                 if self._folders(path.stem)[1]:
                     found.append(self.view(path.stem))
-                else:
-                    path.unlink(missing_ok=True)  # its runs were removed one by one
             except (NotFound, *UNREADABLE) as error:
                 log.warning("comparison %s is left out of the list: %s", path.stem, error)
         return sorted(found, key=lambda comparison: comparison.created_at, reverse=True)
+
+    def sweep(self) -> None:
+        """Forget the comparisons whose runs were removed one by one."""
+        for path in self._root.glob("*.json") if self._runs.store.root.is_dir() else ():
+            with contextlib.suppress(NotFound, ValidationError, FileNotFoundError):  # another process sweeps too
+                if not self._folders(path.stem)[1]:
+                    path.unlink()
 
     def stop(self, comparison_id: str) -> None:
         """Have every run of it stop that has not ended.

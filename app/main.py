@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         imports.sweep()
         services.versions.sweep()
         services.runs.store.sweep()
+        services.comparisons.sweep()
         stop = threading.Event()
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")

@@ -56,7 +56,7 @@ class Runs:
             Unavailable: no trainer runs.
         """
         self.require_trainer()
-        run_id = self.create(prepared)
+        run_id = self.create(prepared, pictures=self.pictures(prepared.dataset))
         try:
             self.submit(run_id)
         except QueueError:
@@ -68,14 +68,20 @@ class Runs:
         """Queue the first attempt at a run that was created."""
         self._queue.submit(run_id, 1)
 
-    def create(self, prepared: Prepared, *, comparison: str | None = None) -> str:
+    def pictures(self, dataset: str) -> str:
+        """The fingerprint of a data set's pictures, each of which is looked at.
+
+        Raises:
+            UnknownDataset: it was removed.
+        """
+        try:
+            return fingerprint(self._datasets.path(dataset))
+        except FileNotFoundError:
+            raise UnknownDataset(dataset, self._datasets.names()) from None
+
+    def create(self, prepared: Prepared, *, pictures: str, comparison: str | None = None) -> str:
         """Make a new run's folder; its id."""
         moment = now()
-        dataset = self._datasets.path(prepared.dataset)
-        try:
-            pictures = fingerprint(dataset)
-        except FileNotFoundError:
-            raise UnknownDataset(prepared.dataset, self._datasets.names()) from None
         status = RunStatus(
             dataset=prepared.dataset,
             dataset_fingerprint=pictures,
@@ -88,7 +94,7 @@ class Runs:
             attempts=1,
         )
         run_id = self.store.create(prepared.options, status)
-        if not dataset.is_dir():  # removed since it was looked at
+        if not self._datasets.path(prepared.dataset).is_dir():  # removed since it was looked at
             self.store.remove(run_id)
             raise UnknownDataset(prepared.dataset, self._datasets.names())
         return run_id
@@ -221,7 +227,7 @@ class Runs:
             return status  # whoever wrote it may be about to queue it
         # It may have ended between the two looks.
         latest = read_status(folder.path) or status
-        if latest.status.ended or is_held(folder.path):
+        if latest.status.ended or latest.attempts != status.attempts or is_held(folder.path):
             return latest
         # Nobody is left to write the end; it is told anew at each look.
         stopped = folder.stop_requested or latest.status is RunState.QUEUED

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import pydantic
 
-from models.process import bound
 from models.training.launch import command
 from models.training.options import CycleGANOptions, StarGANOptions
 from models.training.run_folder import RunFolder
@@ -121,18 +120,26 @@ def _watch(run: RunFolder) -> int:
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if several and not asked:
-            run.request_stop()  # a torchrun that gets a signal ends with a traceback, whatever its processes do
-        elif process is not None:
+        gently, asked = several and not asked, True
+        try:
+            if gently:
+                run.request_stop()  # a torchrun that gets a signal ends with a traceback, whatever its processes do
+        except OSError:
+            gently = False
+        if process is not None and not gently:
             process.terminate()
-        asked = True
 
     signal.signal(signal.SIGINT, pass_on)
     signal.signal(signal.SIGTERM, pass_on)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, pass_on)
-    training = bound(command(run.path))
-    process = subprocess.Popen(training, preexec_fn=_hear_no_interrupt)  # noqa: PLW1509, there are no threads
+    run.forget_stop()  # of a process that was killed before it could
+    # Torchrun hears what a terminal tells all of its processes, unless it is in a session of its own.
+    process = subprocess.Popen(
+        command(run.path),
+        preexec_fn=_hear_no_interrupt,  # noqa: PLW1509, there are no threads
+        start_new_session=several,
+    )
     if asked and not several:
         process.terminate()
     status = process.wait()

@@ -157,8 +157,12 @@ def fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
-def contact_sheet(root: Path) -> Image.Image:
-    """A row of thumbnails for each domain, of evenly chosen pictures to train with."""
+def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> Image.Image:
+    """A row of thumbnails for each domain, of evenly chosen pictures to train with.
+
+    Args:
+        on_picture: called before each, since large ones take a while.
+    """
     rows = []
     for folder in list(domain_folders(root).values())[:SHOWN_DOMAINS]:
         pictures = list_pictures(folder)
@@ -166,6 +170,7 @@ def contact_sheet(root: Path) -> Image.Image:
     sheet = Image.new("RGB", (SHOWN * THUMBNAIL_PX, len(rows) * THUMBNAIL_PX), "white")
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
+            on_picture()
             try:
                 with Image.open(path) as image:
                     image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))

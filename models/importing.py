@@ -40,6 +40,7 @@ MEMORY_BYTES = 4 << 30  # of the process of an import, whatever an archive holds
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others have readers that strangers should not reach
 SAY_EVERY_S = 0.2
 KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+ALMOST = 0.999  # of the work, when all pictures are taken
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
@@ -111,7 +112,8 @@ def import_archive(
             )
     info = _summary(name, archive.layout, findings)
     (root / INFO_FILE).write_text(info.model_dump_json(indent=1))
-    contact_sheet(root).save(root / PREVIEW_FILE, quality=90)
+    sheet = contact_sheet(root, on_picture=lambda: on_progress(ALMOST))
+    sheet.save(root / PREVIEW_FILE, quality=90)
     if not wanted():
         return None
     target = store.path(name)

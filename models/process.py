@@ -9,7 +9,8 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
-_WHOEVER = 0  # instead of a process's number: the one that starts the command
+_STARTER = 0  # instead of a process's number: the program that starts the command, itself run as this one
+_PROGRAM = "DOPPEL_BOUND_PROCESS"  # environment variable: the number of the process that such a program is
 
 
 def bound(command: list[str]) -> list[str]:
@@ -21,8 +22,8 @@ def bound(command: list[str]) -> list[str]:
 
 
 def bound_to_its_starter(command: list[str]) -> list[str]:
-    """As :func:`bound`, for a command that another program starts than the one that calls this."""
-    return _bound(_WHOEVER, command)
+    """As :func:`bound`, for a command that is started by a program which is itself run as :func:`bound` says."""
+    return _bound(_STARTER, command)
 
 
 def _bound(parent: int, command: list[str]) -> list[str]:
@@ -42,7 +43,8 @@ def die_with_parent(parent: int) -> None:
 
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    die_with_parent(os.getppid() if parent == _WHOEVER else parent)
+    die_with_parent(int(os.environ[_PROGRAM]) if parent == _STARTER else parent)
+    os.environ[_PROGRAM] = str(os.getpid())  # which it keeps
     os.execvp(command[0], command)
 
 

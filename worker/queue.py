@@ -50,6 +50,10 @@ IMPORT_DIED = Failure(
     title="import failed",
     detail="The server ended while it read the archive, and nothing of it was kept. Send it again.",
 )
+IMPORT_DIED_LATE = Failure(
+    title="import failed",
+    detail="The server ended just as the data set was ready; GET /datasets tells whether it is there.",
+)
 WORKER_DIED = Failure(
     title="worker died",
     detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
@@ -165,7 +169,8 @@ class InferenceQueue:
             error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
         finished_at = job.ended_at if status.ended else None
         if status is Status.RUNNING and meta.kind == "dataset" and _is_silent(job):
-            status, error, finished_at = Status.FAILED, IMPORT_DIED, job.last_heartbeat
+            status, finished_at = Status.FAILED, job.last_heartbeat
+            error = IMPORT_DIED_LATE if meta.final else IMPORT_DIED
         return JobState(
             id=job.id,
             kind=meta.kind,

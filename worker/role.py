@@ -19,6 +19,7 @@ from worker.connection import connect
 from worker.inference import InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.residents import Residents
+from worker.work import TaskError
 
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
@@ -47,7 +48,7 @@ def run_worker(
     for name in preload:
         try:
             residents.load(catalog.resolve(name).name)
-        except (CatalogError, CheckpointError) as error:
+        except (CatalogError, CheckpointError, TaskError) as error:
             log.warning("%s is not preloaded: %s", name, error)
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.

@@ -179,19 +179,20 @@ def train(run: str, attempt: int) -> None:
 
     Raises:
         QueueError: Redis stays away, so that it could not be put there; once it is back, RQ tries this attempt again.
+        HandedBack: SIGTERM came before it could begin; RQ tries this attempt again, and no try is used up.
     """
     context = Context.read()
     store = RunStore(context.data_dir)
-    told_to_end = False
+    ending = _Ending()
     try:
         folder = store.folder(run)
         reason, stopped = "", True  # while it waited
-        if _its_turn(folder, attempt):
+        if _its_turn(folder, attempt, ending):
             _renew_tries(folder)
-            code, told_to_end = _trained(context, folder)
+            code = _trained(context, folder, ending)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
             reason = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
-            stopped = told_to_end or code == 0  # by a person who told the training, and not this process
+            stopped = ending.is_due or code == 0  # by a person who told the training, and not this process
     except UnknownRun:
         return  # removed while it waited
     except (RunFolderError, OSError) as error:
@@ -201,13 +202,37 @@ def train(run: str, attempt: int) -> None:
         status = read_status(folder.path)
         if status is None or not _is_open(folder, attempt):
             return  # as it should be; or resumed already
-        if told_to_end and not folder.stop_requested:
+        if ending.is_due and not folder.stop_requested:
             _go_on_later(context, run, folder.path, status)
         else:
             _conclude(folder.path, status, None if stopped else reason)
 
 
-def _its_turn(folder: RunFolder, attempt: int) -> bool:
+class HandedBack(Exception):
+    """The attempt was not begun."""
+
+
+class _Ending:
+    """Whether SIGTERM came, which is passed on to the training."""
+
+    def __init__(self) -> None:
+        self.is_due = False
+        self._training: subprocess.Popen[Any] | None = None
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def of(self, training: subprocess.Popen[Any]) -> None:
+        """It ends this one too, if it has not come already."""
+        self._training = training
+        if self.is_due:
+            training.terminate()
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        self.is_due = True
+        if self._training is not None:
+            self._training.terminate()
+
+
+def _its_turn(folder: RunFolder, attempt: int, ending: _Ending) -> bool:
     """Whether the attempt is to be made, once nobody trains in the folder any more.
 
     A trainer that was killed may leave a training behind that takes a while to be gone, with all its memory.
@@ -215,6 +240,10 @@ def _its_turn(folder: RunFolder, attempt: int) -> bool:
     while _is_open(folder, attempt):
         if let_go(folder.path):
             return _is_open(folder, attempt) and not folder.stop_requested
+        if ending.is_due:
+            if (job := get_current_job()) is not None:
+                _leave_tries(job, (job.retries_left or 0) + 1)
+            raise HandedBack(f"{folder.path} is not free yet")
     return False
 
 
@@ -229,42 +258,30 @@ def _renew_tries(folder: RunFolder) -> None:
     job = get_current_job()
     status = read_status(folder.path)
     reached = status.last_checkpoint if status else None
-    if job is None or reached is None or reached <= job.meta.get("reached", 0):
-        return
-    job.meta["reached"] = reached
-    job.save_meta()  # type: ignore[no-untyped-call]
-    job.connection.hset(job.key, "retries_left", contract.MAX_TRIES - 1)
+    if job is not None and reached is not None and reached > job.meta.get("reached", 0):
+        job.meta["reached"] = reached
+        _leave_tries(job, contract.MAX_TRIES - 1)
 
 
-def _trained(context: Context, folder: RunFolder) -> tuple[int, bool]:
-    """Train until the run's process ends and nobody is in its folder.
+def _leave_tries(job: Job, count: int) -> None:
+    job.retries_left = count  # RQ goes by this object, the janitor by what Redis has
+    job.connection.hset(job.key, mapping={"meta": job.serializer.dumps(job.meta), "retries_left": str(count)})
 
-    Returns:
-        Its exit status, and whether SIGTERM came meanwhile, which is passed on to it.
-    """
-    process: subprocess.Popen[Any] | None = None
-    told_to_end = False
 
-    def pass_on(signum: int, frame: FrameType | None) -> None:
-        nonlocal told_to_end
-        told_to_end = True
-        if process is not None:
-            process.terminate()
-
-    signal.signal(signal.SIGTERM, pass_on)
+def _trained(context: Context, folder: RunFolder, ending: _Ending) -> int:
+    """Train until the run's process ends and nobody is in its folder; its exit status."""
     os.nice(NICENESS)
     place = ["--device", context.device] if context.device != "auto" else []
     place += ["--reserved-mb", str(context.reserved_mb), "--goes-on"]
     # Threads that wait for one another on a busy core cost more than they bring, to others and to the training.
     env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
     with folder.log_file.open("ab") as output:
-        process = subprocess.Popen(bound(command(folder.path, *place)), env=env, stdout=output, stderr=output)
-        if told_to_end:
-            process.terminate()
-        code = process.wait()
+        training = subprocess.Popen(command(folder.path, *place), env=env, stdout=output, stderr=output)
+        ending.of(training)
+        code = training.wait()
     while not let_go(folder.path):
         log.warning("the training in %s has ended, but for processes that it started", folder.path)
-    return code, told_to_end
+    return code
 
 
 def _conclude(folder: Path, status: RunStatus, error: str | None) -> None:

@@ -41,10 +41,12 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
         part.unlink(missing_ok=True)
         if not target.exists():
             shutil.rmtree(exported, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise
         # torch and safetensors have errors of their own for a write that failed
-        raise OSError(errno.ENOSPC, f"a checkpoint could not be written: {error}") from error
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        if isinstance(error, SafetensorError):
+            raise OSError(errno.ENOSPC, f"a checkpoint could not be written: {error}") from error
+        raise
     return target
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import resource
 import signal
@@ -350,6 +351,7 @@ def test_a_listener_hears_on_when_redis_was_away(service, place):
 
 
 def test_listeners_that_go_away_are_no_errors(service, caplog):
+    logging.getLogger("uvicorn.error").addHandler(caplog.handler)
     run = start(service, "cyclegan", cyclegan(**ENDLESS))
     eventually(lambda: service.get(run).json()["step"] > 50, within_s=60)
     host, port = service.base_url.host, service.base_url.port
@@ -362,6 +364,7 @@ def test_listeners_that_go_away_are_no_errors(service, caplog):
             listener.close()
     service.post(f"{run}/stop?force=true")
     wait(service, run, "stopped")
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -12,7 +12,7 @@ from rq.job import Job, JobStatus
 from models.training.options import CycleGANOptions
 from models.training.runs import RunStore
 from models.training.status import LET_GO_S, RunState, RunStatus, held, is_held, now, read_status
-from tests.processes import ROOT, environment, eventually, process, running
+from tests.processes import ROOT, children, environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.connection import connect
 from worker.contract import HEARTBEAT_S, MAX_TRIES
@@ -38,6 +38,12 @@ def run(store, settings, training_queue):
     run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
     training_queue.submit(run_id, 1)
     return run_id, store.folder(run_id).path
+
+
+def hears_sigterm(process_id):
+    with open(f"/proc/{process_id}/status") as lines:
+        caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 def trainer(settings):
@@ -109,6 +115,19 @@ def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settin
             time.sleep(LET_GO_S + 1)
             assert training_queue.status(run_id, 1) is JobStatus.STARTED
         eventually(lambda: step(folder) > 0, within_s=60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells what a process listens to")
+def test_told_to_end_while_a_run_waits_it_hands_the_run_back_at_no_cost(run, settings, queue, training_queue):
+    run_id, folder = run
+    with held(folder), trainer(settings) as first:
+        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.STARTED, within_s=60)
+        eventually(lambda: any(map(hears_sigterm, children(first.pid))), within_s=60)
+        first.terminate()
+        assert first.wait(timeout=30) == 0
+    assert training_queue.status(run_id, 1) is JobStatus.QUEUED
+    assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
+    assert read_status(folder).status is RunState.QUEUED
 
 
 def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
