@@ -114,6 +114,7 @@ def _write_options(
 
 def _watch(run: RunFolder) -> int:
     """Train to the run's end. What asks this process to end asks the training, which saves a checkpoint first."""
+    run.forget_stop()  # of a process that was killed before it could
     process: subprocess.Popen[bytes] | None = None
     several = run.options().gpus > 1
     asked = False
@@ -133,7 +134,6 @@ def _watch(run: RunFolder) -> int:
     signal.signal(signal.SIGTERM, pass_on)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, pass_on)
-    run.forget_stop()  # of a process that was killed before it could
     # Torchrun hears what a terminal tells all of its processes, unless it is in a session of its own.
     process = subprocess.Popen(
         command(run.path),
