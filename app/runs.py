@@ -152,8 +152,8 @@ class Runs:
         if status.status is RunState.SUCCEEDED:
             raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
         try:
-            found = fingerprint(self._datasets.path(self._datasets.get(status.dataset).name))
-        except (UnknownDataset, DatasetError, FileNotFoundError):
+            found = self.pictures(self._datasets.get(status.dataset).name)
+        except (UnknownDataset, DatasetError):
             raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.") from None
         if status.dataset_fingerprint not in (None, found):
             raise Conflict(

@@ -109,18 +109,12 @@ class TrainWorker(ReportingWorker, SpawnWorker):
             pid=os.getpid(),
             host=socket.gethostname(),
             memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-            gpu_memory_mb=self._gpu_memory_mb,
+            gpu_memory_mb=gpu_memory_mb(self._device),
             cores=os.cpu_count() or 1,
             reserved_mb=self._reserved_mb,
             seen_at=time.time(),
         )
         self.connection.hset(contract.TRAINERS, self.name, report.model_dump_json())
-
-    @functools.cached_property
-    def _gpu_memory_mb(self) -> list[int]:
-        if self._device == "cpu" or shutil.which("nvidia-smi") is None:
-            return []
-        return _gpu_memory_mb(self._device)
 
 
 def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
@@ -130,7 +124,7 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
         subprocess.CalledProcessError: ``device`` names one that is not there; why was said in standard error.
     """
     if device not in ("auto", "cpu"):
-        _gpu_memory_mb(device)
+        gpu_memory_mb(device)
     context = Context(
         pid=os.getpid(),
         redis_url=redis_url,
@@ -155,12 +149,15 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
     ).work(logging_level="WARNING")
 
 
-def _gpu_memory_mb(device: str) -> list[int]:
-    """Memory of each GPU that a run could have; asked of a process, since this one loads no torch.
+@functools.cache
+def gpu_memory_mb(device: str) -> list[int]:
+    """Memory of each GPU that a run could have, in MiB; asked of a process, once, since this one loads no torch.
 
     Raises:
         subprocess.CalledProcessError: there is no such device, or not yet.
     """
+    if device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None):
+        return []
     command = bound([sys.executable, "-m", "models.device", device])
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=GPU_ANSWER_S)
     return [int(line) for line in answer.stdout.split()]
