@@ -4,11 +4,12 @@
 ``train/<domain>/ ... [val/<domain>/ or test/...]`` two domains or more, by name
 """
 
+import contextlib
 import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -201,7 +202,13 @@ class DatasetStore:
         """Of all folders that look like a data set, in alphabetical order."""
         if not self.root.is_dir():
             return []
-        return sorted(path.name for path in self.root.iterdir() if valid_name(path.name) and domain_folders(path))
+        return sorted(path.name for path in self.root.iterdir() if valid_name(path.name) and self._has_layout(path))
+
+    @staticmethod
+    def _has_layout(path: Path) -> bool:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            return bool(domain_folders(path))
+        return False
 
     def all(self) -> list[DatasetInfo]:
         """Every data set that can be used."""
@@ -219,7 +226,7 @@ class DatasetStore:
 
         Raises:
             UnknownDataset: there is none of this name.
-            DatasetError: an operator's folder cannot be used.
+            DatasetError: an operator's folder cannot be used, or not now.
         """
         path = self.path(name)
         if not valid_name(name) or not path.is_dir():
@@ -227,14 +234,27 @@ class DatasetStore:
         try:
             info = DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
         except (OSError, ValidationError):
-            return describe(path)
+            with self._looking_at(name):
+                return describe(path)
         return info.model_copy(update={"name": name})  # an operator may have renamed the folder
 
-    def preview(self, name: str) -> Path | Image.Image:
-        """The stored contact sheet, or a fresh one of an operator's folder."""
+    @contextlib.contextmanager
+    def _looking_at(self, name: str) -> Iterator[None]:
+        """Say what it means that a file is gone that was there a moment ago."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not self.path(name).is_dir():
+                raise UnknownDataset(name, self.names()) from error
+            raise DatasetError(f"pictures of {name} vanished while they were looked at; ask again") from error
+
+    def preview(self, name: str) -> bytes | Image.Image:
+        """The stored contact sheet (JPEG), or a fresh one of an operator's folder; raises as :meth:`get` does."""
         self.get(name)
-        stored = self.path(name) / PREVIEW_FILE
-        return stored if stored.is_file() else contact_sheet(self.path(name))
+        with contextlib.suppress(FileNotFoundError):
+            return (self.path(name) / PREVIEW_FILE).read_bytes()
+        with self._looking_at(name):
+            return contact_sheet(self.path(name))
 
     def remove(self, name: str, *, users: Callable[[], list[str]]) -> None:
         """Take a data set away; it vanishes at once, whole.

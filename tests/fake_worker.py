@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import redis
 
 from worker.connection import connect
 from worker.inference import InferenceWorker
@@ -19,8 +20,8 @@ from worker.work import Work
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
-SLOW = (0, 0, 255)  # takes SLOW_S longer
-SLOW_S = 1.0
+HELD = (0, 0, 255)  # is not done before there is the key GO in Redis
+GO = "fake:go"
 
 
 def first_pixel(color: tuple[int, int, int], height: int = 32, width: int = 32) -> Picture:
@@ -33,7 +34,8 @@ def first_pixel(color: tuple[int, int, int], height: int = 32, width: int = 32) 
 class FakeModel:
     """Takes ``fixed_ms`` a batch and ``each_ms`` a picture."""
 
-    def __init__(self, fixed_ms: float, each_ms: float) -> None:
+    def __init__(self, connection: redis.Redis, fixed_ms: float, each_ms: float) -> None:
+        self.connection = connection
         self.fixed_ms = fixed_ms
         self.each_ms = each_ms
 
@@ -46,8 +48,8 @@ class FakeModel:
                 os.kill(os.getpid(), signal.SIGKILL)
             if color == RAISES:
                 raise RuntimeError("this picture always fails")
-            if color == SLOW:
-                time.sleep(SLOW_S)
+            while color == HELD and not self.connection.exists(GO):
+                time.sleep(0.01)
         return [255 - picture for picture in pictures]
 
     def stream(self, work: Work) -> Iterator[list[Picture]]:
@@ -65,9 +67,10 @@ def main() -> None:
     parser.add_argument("--batch-wait-ms", type=float, default=5)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    model = FakeModel(arguments.fixed_ms, arguments.each_ms)
+    connection = connect(arguments.redis_url, patience_s=30)
+    model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms)
     InferenceWorker(
-        connect(arguments.redis_url, patience_s=30),
+        connection,
         model,
         model.stream,
         device="none",

@@ -24,7 +24,7 @@ from worker.queue import InferenceQueue
 ROOT = Path(__file__).parent.parent
 
 
-def eventually(true: Callable[[], object], *, within_s: float = 20.0, every_s: float = 0.02) -> None:
+def eventually(true: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.02) -> None:
     """Wait until ``true()`` is, or fail."""
     deadline = time.monotonic() + within_s
     while not true():
@@ -86,10 +86,10 @@ def process(*command: str, env: dict[str, str] | None = None) -> Iterator[subpro
 
 @contextmanager
 def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process with the fake model, once it is at work."""
+    """A worker process with the fake model, once it is at work, or dead of what it found to do."""
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
         queue = InferenceQueue(connect(redis_url, patience_s=1), limit=1000)
-        eventually(lambda: child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
+        eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
         yield child
 
 
@@ -100,12 +100,14 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    eventually(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-        yield client
-    server.should_exit = True
-    thread.join(timeout=10)
+    try:
+        eventually(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(timeout=60)
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def api_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], h
     port = str(free_port())
     with (
         process(sys.executable, "-m", "app.cli", "api", env=environment(settings) | {"DOPPEL_PORT": port}) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client,
     ):
         eventually(lambda: ready(client))
         yield server, client
@@ -134,6 +136,8 @@ def file_server(folder: Path) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -63,7 +63,7 @@ def test_ctrl_c_stops_every_role(served):
     pids = list(children(supervisor.pid))
     assert len(pids) == 4
     supervisor.send_signal(signal.SIGINT)
-    assert supervisor.wait(timeout=40) == 0
+    assert supervisor.wait(timeout=120) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 

@@ -52,7 +52,7 @@ class ReportingWorker(BaseWorker):
     def register_death(self) -> None:
         self._over.set()
         if self._heart.ident is not None:
-            self._heart.join(timeout=HEARTBEAT_S)  # or a last beat would report the dead alive
+            self._heart.join(timeout=5 * HEARTBEAT_S)  # or a last beat would report the dead alive
         super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(self.reports, self.name)
 

@@ -5,6 +5,7 @@ It overrides the one method that RQ 3.0 asks to be overridden, ``execute_job``, 
 """
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -122,29 +123,34 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return jobs
 
     def _start(self, jobs: list[Job]) -> list[Running]:
-        """Mark the jobs as running, all in one round trip; those canceled or ended meanwhile are dropped."""
-        queue = self.queues[0]
-        with self.connection.pipeline(transaction=False) as pipe:
+        """Mark the jobs as running, all in one transaction; those canceled or ended meanwhile are dropped."""
+        mark: Any = functools.partial(self._mark, jobs)  # whose result redis-py's types do not foresee
+        keys = [job.key for job in jobs]
+        batch = cast(list[Running], self.connection.transaction(mark, *keys, value_from_callable=True))
+        self.executions.update((running.execution.id, running.execution) for running in batch)
+        return batch
+
+    def _mark(self, jobs: list[Job], pipe: Pipeline) -> list[Running]:
+        """The writes of a start, begun anew by redis-py if one of the jobs changes meanwhile."""
+        with self.connection.pipeline(transaction=False) as asking:  # one round trip; ``pipe`` takes one a question
             for job in jobs:
-                pipe.hget(job.key, "status")
-                pipe.get(input_key(job.id))
-            replies = pipe.execute()
+                asking.hget(job.key, "status")
+                asking.get(input_key(job.id))
+            replies = asking.execute()
         batch = []
-        with self.connection.pipeline() as pipe:
-            for job, status, data in zip(jobs, replies[::2], replies[1::2], strict=True):
-                pipe.lrem(queue.intermediate_queue_key, 1, job.id)
-                if status != b"queued":
-                    continue
-                execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
-                self.executions[execution.id] = execution
-                job.heartbeat(now(), LEASE_S, pipeline=pipe)
-                job.prepare_for_execution(self.name, pipeline=pipe)
-                pipe.persist(job.key)
-                running = Running.of(job, execution, data)
-                pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
-                batch.append(running)
-            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
-            pipe.execute()
+        pipe.multi()
+        for job, status, data in zip(jobs, replies[::2], replies[1::2], strict=True):
+            pipe.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
+            if status != b"queued":
+                continue
+            execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
+            job.heartbeat(now(), LEASE_S, pipeline=pipe)
+            job.prepare_for_execution(self.name, pipeline=pipe)
+            pipe.persist(job.key)
+            running = Running.of(job, execution, data)
+            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
+            batch.append(running)
+        self.set_state(WorkerStatus.BUSY, pipeline=pipe)
         return batch
 
     def _perform(self, batch: list[Running]) -> None:
@@ -198,14 +204,17 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _hand_back(self, running: Running) -> None:
         """Put a long job back at the head of the queue, for another worker to begin anew; no try is used up."""
+        self.connection.transaction(lambda pipe: self._requeue(running, pipe), running.job.key)
+
+    def _requeue(self, running: Running, pipe: Pipeline) -> None:
         job = running.job
-        running.handed_back = True
-        with self.connection.pipeline() as pipe:
+        running.handed_back = pipe.hget(job.key, "status") == b"started"  # else canceled, and ended as such
+        pipe.multi()
+        if running.handed_back:
             job.set_status(JobStatus.QUEUED, pipeline=pipe)
             self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
             pipe.lpush(self.queues[0].key, job.id)
             pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
-            pipe.execute()
 
     def _tell_progress(self, running: Running) -> bool:
         """Note how far a long job is; False if it was canceled meanwhile."""
@@ -235,42 +244,42 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         RQ's own ending takes five round trips a job, each waiting for the disk; and a worker that dies in the middle
         would leave jobs that are done in part.
         """
-        with self.connection.pipeline(transaction=False) as pipe:
-            for running in batch:
-                pipe.hget(running.job.key, "status")
-            # Canceled meanwhile, or given up as this worker's if it was silent for too long: not ours to end.
-            ours = [
-                status == b"started" and running.outcome is not None
-                for running, status in zip(batch, pipe.execute(), strict=True)
-            ]
-        ending = list(zip(batch, ours, strict=True))
         try:
-            self._write(ending)
+            self._write(batch)
         except OutOfMemoryError:
             # Without its input a job takes less; and the message of a failure takes next to nothing.
             self.connection.delete(*(input_key(running.job.id) for running in batch))
-            for running, own in ending:
-                self._write_in_full_memory(running, own)
+            for running in batch:
+                self._write_in_full_memory(running)
 
-    def _write_in_full_memory(self, running: Running, ours: bool) -> None:
+    def _write_in_full_memory(self, running: Running) -> None:
         """End one job where there may be no room for its result, or, for a moment, for anything."""
         for wait_s in FULL_MEMORY_WAITS_S:
             try:
-                return self._write([(running, ours)])
+                return self._write([running])
             except OutOfMemoryError:
                 running.outcome = TaskError("The memory for pictures is full: there was no room for the result.")
                 time.sleep(wait_s)
-        return self._write([(running, ours)])
+        return self._write([running])
 
-    def _write(self, ending: list[tuple[Running, bool]]) -> None:
-        with self.connection.pipeline() as pipe:
-            for running, ours in ending:
-                pipe.delete(input_key(running.job.id))
-                pipe.hdel(contract.CLAIMS, running.job.id)
-                if ours:
-                    self._end(running, pipe)
-                self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
-            pipe.execute()
+    def _write(self, batch: list[Running]) -> None:
+        keys = [running.job.key for running in batch]
+        self.connection.transaction(lambda pipe: self._end_all(batch, pipe), *keys)
+
+    def _end_all(self, batch: list[Running], pipe: Pipeline) -> None:
+        """The writes of an ending, begun anew by redis-py if one of the jobs changes meanwhile."""
+        with self.connection.pipeline(transaction=False) as asking:
+            for running in batch:
+                asking.hget(running.job.key, "status")
+            found = asking.execute()
+        pipe.multi()
+        for running, status in zip(batch, found, strict=True):
+            pipe.delete(input_key(running.job.id))
+            pipe.hdel(contract.CLAIMS, running.job.id)
+            # Canceled meanwhile, or given up as this worker's if it was silent for too long: not ours to end.
+            if status == b"started" and running.outcome is not None:
+                self._end(running, pipe)
+            self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
 
     def _end(self, running: Running, pipe: Pipeline) -> None:
         job, outcome = running.job, running.outcome

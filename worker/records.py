@@ -40,7 +40,9 @@ class Record:
             if self._connection.hget(self._job.key, "status") != JobStatus.STARTED.value.encode():
                 return False
             self._meta.done = round(share, 3)
-            self._save(Status.RUNNING)
+            with self._connection.pipeline() as pipe:
+                self._save(Status.RUNNING, pipe)
+                pipe.execute()
             return True
 
     def commit(self) -> bool:
@@ -64,21 +66,23 @@ class Record:
 
     def _end(self, rq_status: JobStatus, status: Status) -> None:
         with translating_errors():
-            if self._connection.hget(self._job.key, "status") == JobStatus.CANCELED.value.encode():
-                return
+            self._connection.transaction(lambda pipe: self._end_unless_canceled(rq_status, status, pipe), self._job.key)
+
+    def _end_unless_canceled(self, rq_status: JobStatus, status: Status, pipe: Pipeline) -> None:
+        canceled = pipe.hget(self._job.key, "status") == JobStatus.CANCELED.value.encode()
+        pipe.multi()
+        if not canceled:
             self._job.ended_at = now()
-            self._job.set_status(rq_status)
-            self._job.save(include_meta=False, include_result=False)
-            self._save(status)
+            self._job.set_status(rq_status, pipeline=pipe)
+            self._job.save(pipeline=pipe, include_meta=False, include_result=False)
+            self._save(status, pipe)
 
     def _packed_meta(self) -> bytes:
         packed: bytes = self._job.serializer.dumps(self._meta.model_dump(exclude_none=True))
         return packed
 
-    def _save(self, status: Status) -> None:
+    def _save(self, status: Status, pipe: Pipeline) -> None:
         event = JobEvent(id=self.id, status=status, error=self._meta.error)
-        with self._connection.pipeline() as pipe:
-            pipe.hset(self._job.key, mapping={"meta": self._packed_meta(), "last_heartbeat": utcformat(now())})
-            pipe.expire(self._job.key, RECORD_TTL_S)
-            pipe.publish(contract.EVENTS, event.model_dump_json())
-            pipe.execute()
+        pipe.hset(self._job.key, mapping={"meta": self._packed_meta(), "last_heartbeat": utcformat(now())})
+        pipe.expire(self._job.key, RECORD_TTL_S)
+        pipe.publish(contract.EVENTS, event.model_dump_json())

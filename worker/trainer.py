@@ -73,6 +73,27 @@ class TrainWorker(ReportingWorker, SpawnWorker):
         self._device = device
         self._reserved_mb = reserved_mb
 
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Start the run's process, deaf to SIGTERM until it obeys (``_Ending``); tell it of one that came before."""
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().fork_work_horse(job, queue)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        if self._stop_requested:
+            self._end_horse()
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the run's process and those it started; where there is none, RQ's own would kill this one's group."""
+        if pid := self.horse_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, sig)
+
+    def _end_horse(self) -> None:
+        if pid := self.horse_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         die_with_parent(Context.read().pid)
@@ -87,9 +108,7 @@ class TrainWorker(ReportingWorker, SpawnWorker):
     def handle_warm_shutdown_request(self) -> None:
         """Have the run in hand save a checkpoint and go back to the queue, rather than wait days for its end."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        if self.horse_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.horse_pid, signal.SIGTERM)
+        self._end_horse()
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         # JSON keeps pickles out, but a job still names a function: none but ours is ever called.
@@ -216,6 +235,7 @@ class _Ending:
         self.is_due = False
         self._training: subprocess.Popen[Any] | None = None
         signal.signal(signal.SIGTERM, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # one that came while this process started
 
     def of(self, training: subprocess.Popen[Any]) -> None:
         """It ends this one too, if it has not come already."""
@@ -224,8 +244,8 @@ class _Ending:
             training.terminate()
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
-        self.is_due = True
-        if self._training is not None:
+        known, self.is_due = self.is_due, True
+        if self._training is not None and not known:
             self._training.terminate()
 
 

@@ -1,7 +1,6 @@
 """POST and GET /datasets, one of them, its preview; DELETE."""
 
 import io
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
@@ -110,8 +109,8 @@ def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
 )
 def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
     found = services.datasets.preview(dataset.name)
-    if isinstance(found, Path):
-        return Response(found.read_bytes(), media_type="image/jpeg")
+    if isinstance(found, bytes):
+        return Response(found, media_type="image/jpeg")
     file = io.BytesIO()
     found.save(file, "JPEG", quality=90)
     return Response(file.getvalue(), media_type="image/jpeg")

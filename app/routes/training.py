@@ -155,7 +155,10 @@ def read_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"])
         there = f"there are: {', '.join(map(str, run.samples))}" if run.samples else "there is none yet"
         raise NotFound(f"There is no such sample picture; {there}.")
     path = services.runs.store.folder(run.id).sample_path(run.samples[-1] if step == "last" else step)
-    return Response(path.read_bytes(), media_type="image/png")
+    try:
+        return Response(path.read_bytes(), media_type="image/png")
+    except FileNotFoundError as error:
+        raise NotFound("The picture is gone: the run was removed, or goes on from an earlier checkpoint.") from error
 
 
 @router.get("/{id}/log", summary="A run's log", response_class=PlainTextResponse, responses=answers.problems(404))

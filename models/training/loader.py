@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from models.datasets import DatasetError
 from models.process import die_with_parent
@@ -25,6 +25,29 @@ def default_processes(device: torch.device) -> int:
     return max(1, min(PROCESSES, (os.cpu_count() or 1) // distributed.world_size()))
 
 
+class _Answers(Dataset[Any]):
+    """A data set's items, each of them or what is wrong with it.
+
+    An exception that came out of a reading process would keep all of those from ending: the one that torch raises here
+    in its stead is part of a reference cycle, and so are they.
+    """
+
+    def __init__(self, pictures: Dataset[Any]) -> None:
+        self._pictures = pictures
+
+    def __getitem__(self, n: int) -> Any:
+        try:
+            return self._pictures[n]
+        except DatasetError as error:
+            return DatasetError(str(error))
+
+    @staticmethod
+    def collate(answers: list[Any]) -> Any:
+        """A batch, or what is wrong with it."""
+        wrong = [answer for answer in answers if isinstance(answer, DatasetError)]
+        return wrong[0] if wrong else default_collate(answers)
+
+
 def batches(
     pictures: Dataset[Any], batch_size: int, first_step: int, last_step: int, *, processes: int
 ) -> Generator[Any]:
@@ -38,12 +61,16 @@ def batches(
     """
     shares = distributed.Shares(batch_size, first_step, last_step)
     begin = functools.partial(_begin, os.getpid())
-    loader = DataLoader(pictures, batch_sampler=shares, num_workers=processes, worker_init_fn=begin)
-    try:
-        yield from loader
-    except DatasetError as error:
-        # From another process comes a whole traceback as the message, whose last line is what this one would have said.
-        raise DatasetError(str(error).strip().rsplit("DatasetError: ", 1)[-1]) from error
+    for batch in DataLoader(
+        _Answers(pictures),
+        batch_sampler=shares,
+        num_workers=processes,
+        collate_fn=_Answers.collate,
+        worker_init_fn=begin,
+    ):
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch
 
 
 def _begin(training: int, number: int) -> None:

@@ -10,6 +10,7 @@ exports/000500/        the same step's generators alone, ready to be published: 
 events.out.tfevents.*  the metrics for TensorBoard
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -48,7 +49,12 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""
-        return sorted((self.path / "checkpoints").glob("*.pt"), key=lambda path: int(path.stem))
+        return self._by_step("checkpoints", "*.pt")
+
+    def _by_step(self, folder: str, pattern: str) -> list[Path]:
+        with contextlib.suppress(FileNotFoundError):  # of a run that is removed meanwhile
+            return sorted((self.path / folder).glob(pattern), key=lambda path: int(path.stem))
+        return []
 
     def checkpoint_path(self, step: int) -> Path:
         return self.path / "checkpoints" / f"{step:06d}.pt"
@@ -66,7 +72,7 @@ class RunFolder:
 
     def samples(self) -> list[int]:
         """Steps that there are sample pictures of, in their order."""
-        return sorted(int(path.stem) for path in (self.path / "samples").glob("*.png"))
+        return [int(path.stem) for path in self._by_step("samples", "*.png")]
 
     def sample_path(self, step: int) -> Path:
         return self.path / "samples" / f"{step:06d}.png"

@@ -1,6 +1,8 @@
 """Data sets over HTTP: what is taken, what is refused, and that nothing of the refused stays."""
 
+import contextlib
 import io
+import threading
 import time
 import zipfile
 
@@ -10,10 +12,11 @@ from PIL import Image
 
 from models import removal
 from models.archives import Archive, ArchiveError, Limits
-from models.datasets import DatasetStore
+from models.datasets import DatasetError, DatasetStore, UnknownDataset
 from tests.archives import BAD, GOOD, colored, unpaired, zipped
 from tests.pictures import encoded, landscape
 from tests.processes import api, api_process, eventually
+from tests.training import add_dataset
 from worker import contract
 from worker.queue import QueueUnreachable
 
@@ -35,6 +38,13 @@ def test_a_known_layout_is_taken(client, layout):
     assert preview.height == 128 * len(found["domains"])
 
 
+def left(root):
+    """What is left of an upload, as long as it is taken away bit by bit."""
+    with contextlib.suppress(FileNotFoundError):
+        return [path for path in root.rglob("*") if path.name != ".incoming"]
+    return root
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what):
     archive, words = BAD[what]
@@ -43,8 +53,7 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what):
     assert answer.headers["content-type"] == "application/problem+json"
     assert words in answer.json()["detail"]
     assert client.get("/datasets").json() == []
-    left = settings.data_dir / "datasets"
-    eventually(lambda: not [path for path in left.rglob("*") if path.name != ".incoming"])
+    eventually(lambda: not left(settings.data_dir / "datasets"))
 
 
 def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
@@ -170,7 +179,9 @@ def test_an_import_can_be_canceled(client, settings):
 def test_an_import_that_was_canceled_at_the_last_moment_makes_no_data_set(client, queue):
     answer = upload(client, GOOD["named domains"], wait=0)
     queue.cancel(answer.json()["id"])  # a data set of nine small pictures is ready within a moment
-    state = client.get(answer.headers["Location"]).json()["status"]
+    job = answer.headers["Location"]
+    eventually(lambda: client.get(job).json()["status"] != "running")
+    state = client.get(job).json()["status"]
     assert state in ("canceled", "succeeded")
     assert client.get("/datasets/pictures").status_code == (404 if state == "canceled" else 200)
 
@@ -276,3 +287,24 @@ def test_archives_may_be_larger_than_pictures_but_not_by_any_length(settings):
         answer = upload(client, archive + bytes(3 << 20), name="larger")
         assert answer.status_code == 413
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_data_set_that_comes_and_goes_is_no_error(tmp_path):
+    store = DatasetStore(tmp_path)
+    place = add_dataset(tmp_path, "passing")
+    over = threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            place.rename(tmp_path / "away").rename(place)
+
+    mover = threading.Thread(target=come_and_go)
+    mover.start()
+    try:
+        for _ in range(2000):
+            assert {info.name for info in store.all()} <= {"passing"}
+            with contextlib.suppress(UnknownDataset, DatasetError):
+                store.preview("passing")
+    finally:
+        over.set()
+        mover.join()

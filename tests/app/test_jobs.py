@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.app.test_translate import PHOTO, picture, upload
-from tests.fake_worker import SLOW
+from tests.fake_worker import GO, HELD
 from tests.processes import eventually
 
 
@@ -19,8 +19,9 @@ def events(client, url):
     """The jobs that a job's event stream shows, to its end."""
     with client.stream("GET", url) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                yield json.loads(line.removeprefix("data: "))
 
 
 def test_a_job_can_be_read(client):
@@ -53,9 +54,13 @@ def test_a_picture_that_expired_is_gone(service, queue):
     assert service.get(job["links"]["image"]).status_code == 410
 
 
-def test_events_tell_a_job_from_queue_to_end(service):
-    job = start(service, picture(SLOW))
-    told = events(service, job["links"]["events"])
+def test_events_tell_a_job_from_queue_to_end(service, queue):
+    job = start(service, picture(HELD))
+    told = []
+    for entry in events(service, job["links"]["events"]):
+        told.append(entry)
+        if entry["status"] == "running":
+            queue.connection.set(GO, 1)
     assert [entry["status"] for entry in told][-2:] == ["running", "succeeded"]
     assert {entry["id"] for entry in told} == {job["id"]}
 
@@ -75,10 +80,11 @@ def test_a_queued_job_can_be_canceled_and_canceled_again(client):
     assert client.get(job["links"]["image"]).status_code == 409
 
 
-def test_a_running_job_can_be_canceled(service):
-    job = start(service, picture(SLOW))
+def test_a_running_job_can_be_canceled(service, queue):
+    job = start(service, picture(HELD))
     eventually(lambda: service.get(job["links"]["self"]).json()["status"] == "running")
     assert service.delete(job["links"]["self"]).json()["status"] == "canceled"
+    queue.connection.set(GO, 1)
     other = service.post("/translate", files=upload(), data={"model": "tiny"})
     assert other.status_code == 200
     assert service.get(job["links"]["self"]).json()["status"] == "canceled"

@@ -43,7 +43,7 @@ def service(redis_server, tmp_path_factory):
             env=environment(settings) | {"DOPPEL_PRELOAD": "stargan-monet-lite"},
         ),
     ):
-        eventually(lambda: ready(client), within_s=60)
+        eventually(lambda: ready(client))
         yield client
 
 
@@ -311,7 +311,7 @@ def test_a_video_comes_as_an_animated_webp_too(service):
 
 
 def test_a_video_that_is_not_waited_for_tells_its_progress_and_is_kept(service):
-    job = service.post("/stargan/video", **several(1, frames="60", wait="0")).json()
+    job = service.post("/stargan/video", **several(4, frames="60", wait="0")).json()
     assert job["kind"] == "video"
     progress = []
     with service.stream("GET", job["links"]["events"]) as events:

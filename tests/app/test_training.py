@@ -1,4 +1,4 @@
-"""What is asked of training over HTTP and refused; the runs themselves are in test_training_runs.py."""
+"""What is asked of training over HTTP and refused; the runs themselves are in training/."""
 
 import json
 import shutil

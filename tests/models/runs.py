@@ -1,15 +1,14 @@
 """Training runs as processes: written, started, killed, compared."""
 
 import hashlib
-import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from models.training.checkpoints import load_state
 from models.training.options import Options
 from models.training.run_folder import RunFolder
+from tests.processes import eventually
 
 
 def write_run(path: Path, options: Options) -> RunFolder:
@@ -26,15 +25,16 @@ def train(run: RunFolder) -> subprocess.CompletedProcess[str]:
 def kill_after(run: RunFolder, steps_done: int) -> None:
     """Train, and kill -9 the process once it has done so many steps."""
     killed = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
-    while not run.metrics_file.exists() or len(run.metrics_file.read_bytes().splitlines()) < steps_done:
-        time.sleep(0.005)
-    killed.kill()
+    try:
+        eventually(lambda: len(steps(run)) >= steps_done, every_s=0.005)
+    finally:
+        killed.kill()
     killed.wait()
 
 
 def steps(run: RunFolder) -> list[int]:
     """The steps that the metrics tell of."""
-    return [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()]
+    return [int(record["step"]) for record in run.metrics()]
 
 
 def fingerprint(run: RunFolder) -> str:

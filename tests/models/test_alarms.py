@@ -123,7 +123,7 @@ def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
         "for step in range(10_000): board.plot(step, {'G_A': 0.5})"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
     )
     assert "OSError: [Errno 27]" in answer.stderr
 

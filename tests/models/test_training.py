@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -84,10 +83,9 @@ def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finishe
 def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_path, dataset):
     run = make_run(tmp_path / "stopped", dataset, save_every=1000)
     stopped = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
-    while not run.metrics_file.exists():
-        time.sleep(0.005)
+    eventually(lambda: (status := read_status(run.path)) and status.total_steps, every_s=0.005)
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait(timeout=60) == 0
+    assert stopped.wait(timeout=120) == 0
     assert len(run.checkpoints()) == 1
     assert steps(run)[-1] == load_state(run.checkpoints()[0])["step"]
     assert train(run).returncode == 0
@@ -106,9 +104,9 @@ def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path,
 def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(tmp_path, dataset):
     run = make_run(tmp_path / "run", dataset, loader_processes=2, **ENDLESS)
     training = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], start_new_session=True)
-    eventually(lambda: run.metrics_file.exists() and len(steps(run)) > 3, within_s=60)
+    eventually(lambda: len(steps(run)) > 3)
     os.killpg(training.pid, signal.SIGTERM)
-    assert training.wait(timeout=60) == 0
+    assert training.wait(timeout=120) == 0
     status = read_status(run.path)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
 

@@ -4,18 +4,17 @@ import time
 
 import pytest
 
-from tests.fake_worker import KILLS, SLOW, first_pixel
+from tests.fake_worker import GO, HELD, KILLS, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
 from worker.connection import connect
-from worker.contract import LEASE_S, Status, Task
+from worker.contract import Status, Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference import worker_name
 from worker.janitor import Janitor
 from worker.queue import WORKER_DIED, InferenceQueue, QueueFull
 
 GREY = (128, 128, 128)
-RECOVERY_S = 10
 
 
 def submit(queue, color=GREY):
@@ -32,17 +31,18 @@ def all_ended(queue, jobs):
 
 
 def test_jobs_of_a_killed_worker_are_done_by_the_next_one(queue, redis_url, janitor):
-    jobs = [submit(queue, SLOW)] + [submit(queue) for _ in range(3)]
+    jobs = [submit(queue, HELD)] + [submit(queue) for _ in range(3)]
     with fake_worker(redis_url) as worker:
         eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 4)
         worker.kill()
+    queue.connection.set(GO, 1)
     with fake_worker(redis_url):
-        eventually(lambda: all_ended(queue, jobs), within_s=LEASE_S + RECOVERY_S)
+        eventually(lambda: all_ended(queue, jobs))
     assert statuses(queue, jobs) == [Status.SUCCEEDED] * 4
 
 
 def test_jobs_of_a_worker_known_to_be_dead_are_queued_again_at_once(queue, redis_url):
-    jobs = [submit(queue, SLOW), submit(queue)]
+    jobs = [submit(queue, HELD), submit(queue)]
     with fake_worker(redis_url) as worker:
         eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)
         worker.kill()
@@ -52,7 +52,7 @@ def test_jobs_of_a_worker_known_to_be_dead_are_queued_again_at_once(queue, redis
 
 
 def test_a_job_that_outlived_a_worker_can_be_canceled_while_it_runs_again(queue, redis_url):
-    job = submit(queue, SLOW)
+    job = submit(queue, HELD)
     with fake_worker(redis_url) as worker:
         eventually(lambda: statuses(queue, [job]) == [Status.RUNNING])
         worker.kill()
@@ -61,6 +61,7 @@ def test_a_job_that_outlived_a_worker_can_be_canceled_while_it_runs_again(queue,
     with fake_worker(redis_url):
         eventually(lambda: statuses(queue, [job]) == [Status.RUNNING])
         assert queue.cancel(job).status is Status.CANCELED
+        queue.connection.set(GO, 1)
         later = submit(queue)
         eventually(lambda: all_ended(queue, [later]))
     assert statuses(queue, [job]) == [Status.CANCELED]
@@ -70,7 +71,7 @@ def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue,
     jobs = [submit(queue), submit(queue, KILLS), submit(queue)]
     for _ in range(3):
         with fake_worker(redis_url) as worker:
-            worker.wait(timeout=20)
+            worker.wait(timeout=120)
         janitor.recover(worker_name(worker.pid))
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, jobs))
@@ -85,7 +86,7 @@ def test_a_job_taken_from_the_queue_by_a_worker_that_died_before_starting_it_is_
     rq_key = "rq:queue:doppel-inference"
     queue.connection.lmove(rq_key, f"{rq_key}:intermediate")
     with fake_worker(redis_url):
-        eventually(lambda: all_ended(queue, [job]), within_s=RECOVERY_S)
+        eventually(lambda: all_ended(queue, [job]))
     assert queue.state(job).status is Status.SUCCEEDED
 
 
@@ -102,7 +103,7 @@ def test_a_restart_of_redis_loses_no_accepted_job(tmp_path):
                 server.process.wait()
                 server.start()
         janitor = Janitor(connect(server.url, patience_s=1))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not all_ended(queue, jobs) and time.monotonic() < deadline:
             janitor.sweep()
             time.sleep(0.2)

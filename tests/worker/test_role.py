@@ -9,7 +9,7 @@ import torch
 from models.catalog import Catalog
 from models.cyclegan import ResnetGenerator
 from tests.conftest import TINY
-from tests.fake_worker import SLOW, first_pixel
+from tests.fake_worker import HELD, first_pixel
 from tests.processes import environment, eventually, fake_worker, file_server, process
 from worker.contract import Status, Task
 
@@ -35,7 +35,7 @@ def worker(settings, mirror):
 def test_a_worker_takes_the_place_of_a_dead_one_of_its_name(queue, redis_url, settings):
     """As in a container that is started again, where host and process number are the same."""
     with fake_worker(redis_url) as dead:
-        job = queue.submit(Task(model="tiny", height=32, width=32), first_pixel(SLOW), decode_ms=1)
+        job = queue.submit(Task(model="tiny", height=32, width=32), first_pixel(HELD), decode_ms=1)
         eventually(lambda: queue.state(job).status is Status.RUNNING)
         dead.kill()
         dead.wait()
@@ -43,7 +43,7 @@ def test_a_worker_takes_the_place_of_a_dead_one_of_its_name(queue, redis_url, se
         f"import os; os.getpid = lambda: {dead.pid}\nimport sys; from app.cli import main; sys.exit(main(['worker']))"
     )
     with process(sys.executable, "-c", code, env=environment(settings)):
-        eventually(lambda: queue.state(job).status.ended, within_s=60)
+        eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED
 
 
@@ -56,7 +56,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line(settings):
 
 
 def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, settings):
-    eventually(lambda: queue.workers(seen_within_s=60), within_s=60)
+    eventually(lambda: queue.workers(seen_within_s=60))
     report = queue.workers(seen_within_s=60)[0]
     assert (report.pid, report.device, report.loaded) == (worker.pid, "cpu", ["tiny"])
 
@@ -70,7 +70,7 @@ def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, 
 
     queue.want("missing")
     catalog = Catalog(settings.weights_dir, settings.data_dir)
-    eventually(lambda: catalog.get("missing").availability == "ready", within_s=60)
+    eventually(lambda: catalog.get("missing").availability == "ready")
     job = queue.submit(Task(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
     eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED, queue.state(job).error

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import rq
-from rq import SimpleWorker
+from rq import SimpleWorker, SpawnWorker
 from rq.executions import Execution
 from rq.job import Job
 
@@ -31,6 +31,12 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert parameters(SimpleWorker.maintain_heartbeats) == ["self", "job", "execution"]
     assert parameters(Execution.create)[:4] == ["job", "ttl", "pipeline", "worker_name"]
     assert isinstance(SimpleWorker.dequeue_timeout, property)
+
+
+def test_what_the_trainer_overrides_is_there():
+    assert parameters(SpawnWorker.fork_work_horse) == ["self", "job", "queue"]
+    assert parameters(SpawnWorker.kill_horse) == ["self", "sig"]
+    assert isinstance(SpawnWorker.horse_pid, property)
 
 
 @pytest.mark.parametrize("kind", [InferenceWorker, TrainWorker])

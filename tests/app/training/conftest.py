@@ -1,0 +1,61 @@
+"""A whole service with a real trainer and a real worker, one for all tests here, and a run that was watched."""
+
+import sys
+
+import pytest
+
+from app.settings import Settings
+from tests.app.training.client import events, start
+from tests.conftest import add_model
+from tests.processes import api, environment, eventually, process
+from tests.training import add_dataset, cyclegan, stargan
+from worker.embedded_redis import EmbeddedRedis
+
+
+@pytest.fixture(scope="package")
+def place(tmp_path_factory):
+    """Settings of a service with a Redis of its own."""
+    root = tmp_path_factory.mktemp("service")
+    add_model(root / "weights", "tiny", ready=True)
+    add_dataset(root / "var")
+    server = EmbeddedRedis(root / "redis")
+    server.start()
+    settings = Settings(
+        redis_url=server.url,
+        weights_dir=root / "weights",
+        data_dir=root / "var",
+        device="cpu",
+        offline=True,
+        preload=[],
+    )
+    yield settings
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def service(place):
+    """A client of it."""
+    with (
+        process(sys.executable, "-m", "app.cli", "trainer", env=environment(place)),
+        process(sys.executable, "-m", "app.cli", "worker", env=environment(place)),
+        api(place) as client,
+    ):
+        eventually(lambda: client.get("/readyz").is_success)
+        eventually(lambda: client.post("/training/stargan", json=stargan(total_iters=1)).status_code == 202)
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on(service):
+    """Have a test that fails leave the trainer to the next."""
+    yield
+    for run in service.get("/training").json():
+        if run["status"] in ("queued", "running"):
+            service.post(f"{run['links']['self']}/stop?force=true")
+
+
+@pytest.fixture(scope="package")
+def finished(service):
+    """A CycleGAN run that was watched to its end, and the events of it."""
+    run = start(service, "cyclegan", cyclegan())
+    return run, events(service, run)

@@ -1,0 +1,153 @@
+"""Runs: what is told of them, stopped, killed, resumed, and what goes on beside them."""
+
+import json
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from tests.app.training.client import picture, start, wait
+from tests.pictures import encoded, landscape
+from tests.processes import api_process, eventually, running
+from tests.training import ENDLESS, cyclegan, stargan
+
+
+def test_a_run_tells_where_it_stands(finished, service):
+    run = service.get(finished[0]).json()
+    assert (run["kind"], run["status"], run["step"], run["total_steps"], run["progress"]) == (
+        "training",
+        "succeeded",
+        18,
+        18,
+        1.0,
+    )
+    assert {"G_A", "cycle_B", "D_A"} <= run["losses"].keys()
+    assert run["smoothed"].keys() == run["losses"].keys()
+    assert run["learning_rate"] == pytest.approx(2e-4)
+    assert run["images_per_s"] > 0
+    assert (run["last_checkpoint"], run["best_checkpoint"]) == (18, 18)
+    assert run["quality"][-1]["figures"]["cycle error"] > 0
+    assert "FID" in run["quality"][-1]["not_available"]
+    assert run["domains"] == ["blue", "red"]
+    assert run["options"]["lambda_a"] == 10
+    assert "/" not in json.dumps(run["options"])
+
+
+def test_time_is_told_by_a_run_that_was_like_it(finished, service):
+    told = [
+        service.post("/training/cyclegan?dry_run=true", json=cyclegan(**options)).json()["estimated_by"]
+        for options in ({}, {"ngf": 64, "n_blocks": 9}, {"precision": "bf16"})
+    ]
+    by_a_run_alike = [re.fullmatch(r"the pace of run (\w+)", one) for one in told]
+    assert service.get(f"/training/{by_a_run_alike[0][1]}").json()["family"] == "cyclegan"
+    assert by_a_run_alike[1:] == [None, None]
+
+
+def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
+    run = finished[0]
+    assert [record["step"] for record in service.get(f"{run}/metrics").json()] == list(range(1, 19))
+    assert len(service.get(f"{run}/metrics?points=4").json()) <= 4
+    table = service.get(f"{run}/metrics?format=csv&after_step=16")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.text.splitlines()[0].startswith("step,seconds,G_A")
+    assert len(table.text.splitlines()) == 3
+    assert picture(service.get(f"{run}/curves.png")).size == (1000, 700)
+    samples = service.get(f"{run}/samples").json()
+    assert picture(service.get(samples[-1]["image"])).size == picture(service.get(f"{run}/samples/last")).size
+    eventually(lambda: "the run has succeeded" in service.get(f"{run}/log").text)
+
+
+def test_tensorboard_finds_the_run(finished, place):
+    folder = place.data_dir / "runs" / finished[0].split("/")[-1]
+    points = [event for file in sorted(folder.glob("events.out.tfevents.*")) for event in events_in(file)]
+    assert [event.step for event in points if any(v.tag == "G_A" for v in event.summary.value)] == list(range(1, 19))
+    assert "held_out/cycle_error" in {value.tag for event in points for value in event.summary.value}
+
+
+def events_in(file):
+    """Records of TensorBoard's format: a length, its checksum, so many bytes, their checksum."""
+    data = file.read_bytes()
+    while data:
+        (length,) = struct.unpack_from("<Q", data)
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+
+
+def test_a_stopped_run_is_resumed_to_its_end(service):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    eventually(lambda: service.get(run).json()["step"] > 3)
+    assert service.post(f"{run}/resume").status_code == 409
+    assert service.delete(run).status_code == 409
+    assert not service.get(run).json()["stopping"]
+    told = service.post(f"{run}/stop").json()
+    assert told["stopping"] or told["status"] == "stopped"
+    stopped = wait(service, run, "stopped")
+    assert stopped["last_checkpoint"] == stopped["step"]
+    assert not stopped["stopping"]
+    assert service.post(f"{run}/resume").json()["status"] == "queued"
+    eventually(lambda: service.get(run).json()["step"] > stopped["step"])
+    service.post(f"{run}/stop", params={"force": True})
+    wait(service, run, "stopped")
+    assert service.delete(run).status_code == 204
+
+
+def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(service, place):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    eventually(lambda: service.get(run).json()["last_checkpoint"])
+    folder = place.data_dir / "runs" / run.split("/")[-1]
+    os.kill(running(f"models.training {folder}"), signal.SIGKILL)
+    failed = wait(service, run, "failed")
+    assert "killed by signal 9" in failed["error"]["detail"]
+    service.post(f"{run}/resume")
+    eventually(lambda: service.get(run).json()["step"] > failed["step"])
+    service.post(f"{run}/stop")
+    wait(service, run, "stopped")
+
+
+def test_translations_are_answered_while_a_run_trains(service):
+    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    eventually(lambda: service.get(run).json()["step"] > 3)
+    answer = service.post("/translate", files={"image": encoded(landscape())}, data={"model": "tiny"})
+    assert answer.status_code == 200
+    assert service.get(run).json()["status"] == "running"
+    service.post(f"{run}/stop")
+    wait(service, run, "stopped")
+
+
+def left(root):
+    """All files and folders but locks."""
+    return {path for path in root.rglob("*") if ".locks" not in path.parts and path.suffix != ".lock"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_half_done(service, place, finished):
+    stopped = start(service, "stargan", stargan(total_iters=10_000))
+    service.post(f"{stopped}/stop")
+    wait(service, stopped, "stopped")
+    before = service.get(stopped).json()
+    (place.data_dir / "comparisons").mkdir(exist_ok=True)
+    (place.data_dir / "tmp").mkdir(exist_ok=True)
+    (place.data_dir / "versions").mkdir(exist_ok=True)
+    there = left(place.data_dir)
+    with api_process(place) as (server, client):
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        comparison = {"family": "stargan_v2", "base": stargan(), "variants": [{"beta1": 0}, {"beta1": 0.5}]}
+        for path, body in (
+            ("/training/cyclegan", cyclegan()),
+            ("/training/compare", comparison),
+            (f"{finished[0]}/publish", {"name": "unfinished"}),
+            (f"{stopped}/resume", None),
+        ):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "600"), answer.text
+            assert "disk takes no more" in answer.json()["detail"]
+        upload = {"files": {"archive": ("a.zip", os.urandom(3 << 20))}, "data": {"name": "large"}}
+        assert client.post("/datasets", **upload).status_code == 503
+    assert left(place.data_dir) == there
+    assert service.get(stopped).json() == before
+    assert service.get("/models/unfinished").status_code == 404
