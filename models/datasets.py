@@ -163,11 +163,16 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
 
     Args:
         on_picture: called before each, since large ones take a while.
+
+    Raises:
+        DatasetError: the layout is not known.
     """
     rows = []
     for folder in list(domain_folders(root).values())[:SHOWN_DOMAINS]:
         pictures = list_pictures(folder)
         rows.append(pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN])
+    if not rows:
+        raise DatasetError(f"{root.name} holds no domains")
     sheet = Image.new("RGB", (SHOWN * THUMBNAIL_PX, len(rows) * THUMBNAIL_PX), "white")
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
@@ -240,12 +245,14 @@ class DatasetStore:
 
     @contextlib.contextmanager
     def _looking_at(self, name: str) -> Iterator[None]:
-        """Say what it means that a file is gone that was there a moment ago."""
+        """Say what it means that something is gone that was there a moment ago; raises as :meth:`get` does."""
         try:
             yield
-        except FileNotFoundError as error:
+        except (FileNotFoundError, DatasetError) as error:
             if not self.path(name).is_dir():
                 raise UnknownDataset(name, self.names()) from error
+            if isinstance(error, DatasetError):
+                raise
             raise DatasetError(f"pictures of {name} vanished while they were looked at; ask again") from error
 
     def preview(self, name: str) -> bytes | Image.Image:

@@ -5,7 +5,6 @@ It overrides the one method that RQ 3.0 asks to be overridden, ``execute_job``, 
 """
 
 import contextlib
-import functools
 import logging
 import os
 import socket
@@ -29,7 +28,7 @@ from worker.batch import Mates
 from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
 from worker.heart import ReportingWorker
 from worker.pictures import Picture, input_key, output_key, pack
-from worker.queue import JOB_TIMEOUT_S, RECORD_TTL_S, rq_queue
+from worker.queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, claim_end, rq_queue
 from worker.work import Outcome, Perform, Running, Stream, TaskError, Work, failure_of, task_of
 
 FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees what large answers took with some delay
@@ -101,7 +100,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._running = [*passed, *batch]
         try:
             self._perform(batch)
-            self._finish([running for running in batch if not running.handed_back])
+            self._finish([running for running in batch if not running.queued])
         finally:
             self._running = passed
 
@@ -123,34 +122,30 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return jobs
 
     def _start(self, jobs: list[Job]) -> list[Running]:
-        """Mark the jobs as running, all in one transaction; those canceled or ended meanwhile are dropped."""
-        mark: Any = functools.partial(self._mark, jobs)  # whose result redis-py's types do not foresee
-        keys = [job.key for job in jobs]
-        batch = cast(list[Running], self.connection.transaction(mark, *keys, value_from_callable=True))
-        self.executions.update((running.execution.id, running.execution) for running in batch)
-        return batch
-
-    def _mark(self, jobs: list[Job], pipe: Pipeline) -> list[Running]:
-        """The writes of a start, begun anew by redis-py if one of the jobs changes meanwhile."""
-        with self.connection.pipeline(transaction=False) as asking:  # one round trip; ``pipe`` takes one a question
+        """Mark the jobs as running, all in one round trip; those canceled or ended meanwhile are dropped."""
+        queue = self.queues[0]
+        with self.connection.pipeline(transaction=False) as pipe:
             for job in jobs:
-                asking.hget(job.key, "status")
-                asking.get(input_key(job.id))
-            replies = asking.execute()
+                pipe.hget(job.key, "status")
+                pipe.get(input_key(job.id))
+            replies = pipe.execute()
         batch = []
-        pipe.multi()
-        for job, status, data in zip(jobs, replies[::2], replies[1::2], strict=True):
-            pipe.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
-            if status != b"queued":
-                continue
-            execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
-            job.heartbeat(now(), LEASE_S, pipeline=pipe)
-            job.prepare_for_execution(self.name, pipeline=pipe)
-            pipe.persist(job.key)
-            running = Running.of(job, execution, data)
-            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
-            batch.append(running)
-        self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+        with self.connection.pipeline() as pipe:
+            for job, status, data in zip(jobs, replies[::2], replies[1::2], strict=True):
+                pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+                if status != b"queued":
+                    continue
+                execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
+                self.executions[execution.id] = execution
+                job.heartbeat(now(), LEASE_S, pipeline=pipe)
+                job.prepare_for_execution(self.name, pipeline=pipe)
+                pipe.hset(job.key, CANCELABLE_FIELD, 1)
+                pipe.persist(job.key)
+                running = Running.of(job, execution, data)
+                pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
+                batch.append(running)
+            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+            pipe.execute()
         return batch
 
     def _perform(self, batch: list[Running]) -> None:
@@ -204,17 +199,16 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _hand_back(self, running: Running) -> None:
         """Put a long job back at the head of the queue, for another worker to begin anew; no try is used up."""
-        self.connection.transaction(lambda pipe: self._requeue(running, pipe), running.job.key)
-
-    def _requeue(self, running: Running, pipe: Pipeline) -> None:
         job = running.job
-        running.handed_back = pipe.hget(job.key, "status") == b"started"  # else canceled, and ended as such
-        pipe.multi()
-        if running.handed_back:
+        running.queued = claim_end(self.connection, [job.key]) == [b"started"]
+        if not running.queued:
+            return  # canceled, and to be ended as such
+        with self.connection.pipeline() as pipe:
             job.set_status(JobStatus.QUEUED, pipeline=pipe)
             self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
             pipe.lpush(self.queues[0].key, job.id)
             pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
+            pipe.execute()
 
     def _tell_progress(self, running: Running) -> bool:
         """Note how far a long job is; False if it was canceled meanwhile."""
@@ -244,11 +238,14 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         RQ's own ending takes five round trips a job, each waiting for the disk; and a worker that dies in the middle
         would leave jobs that are done in part.
         """
+        for running, status in zip(batch, claim_end(self.connection, [one.job.key for one in batch]), strict=True):
+            running.ours = status == b"started" and running.outcome is not None
+            running.queued = status == b"queued"  # by the janitor: this worker was silent for too long
         try:
             self._write(batch)
         except OutOfMemoryError:
             # Without its input a job takes less; and the message of a failure takes next to nothing.
-            self.connection.delete(*(input_key(running.job.id) for running in batch))
+            self.connection.delete(*(input_key(running.job.id) for running in batch if not running.queued))
             for running in batch:
                 self._write_in_full_memory(running)
 
@@ -263,23 +260,15 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return self._write([running])
 
     def _write(self, batch: list[Running]) -> None:
-        keys = [running.job.key for running in batch]
-        self.connection.transaction(lambda pipe: self._end_all(batch, pipe), *keys)
-
-    def _end_all(self, batch: list[Running], pipe: Pipeline) -> None:
-        """The writes of an ending, begun anew by redis-py if one of the jobs changes meanwhile."""
-        with self.connection.pipeline(transaction=False) as asking:
+        with self.connection.pipeline() as pipe:
             for running in batch:
-                asking.hget(running.job.key, "status")
-            found = asking.execute()
-        pipe.multi()
-        for running, status in zip(batch, found, strict=True):
-            pipe.delete(input_key(running.job.id))
-            pipe.hdel(contract.CLAIMS, running.job.id)
-            # Canceled meanwhile, or given up as this worker's if it was silent for too long: not ours to end.
-            if status == b"started" and running.outcome is not None:
-                self._end(running, pipe)
-            self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
+                if not running.queued:
+                    pipe.delete(input_key(running.job.id))
+                    pipe.hdel(contract.CLAIMS, running.job.id)
+                if running.ours:
+                    self._end(running, pipe)
+                self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
+            pipe.execute()
 
     def _end(self, running: Running, pipe: Pipeline) -> None:
         job, outcome = running.job, running.outcome

@@ -1,6 +1,7 @@
 """The client's end of the inference queue: submit, look, cancel."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -35,6 +36,8 @@ INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its
 RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
 BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
 LONG_FIELD = "long"  # the same, there only for long jobs
+CANCELABLE_FIELD = "cancelable"  # the same, there while a job runs and is not about to end
+TAKEN_S = 2.0  # far longer than a job is neither in the queue nor known to run, if its worker lives
 ROOM_AGE_S = 0.2
 MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
 
@@ -92,6 +95,23 @@ def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | No
             job.restore(record)
         jobs.append(job)
     return jobs
+
+
+def claim_end(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None]:
+    """Have running jobs canceled no more, since they are about to end.
+
+    Returns:
+        The status of each; of those that were canceled before, that.
+    """
+    with connection.pipeline() as pipe:
+        for key in keys:
+            pipe.hget(key, "status")
+            pipe.hdel(key, CANCELABLE_FIELD)
+        return cast(list[bytes | None], pipe.execute()[::2])
+
+
+class _Taken(Exception):
+    """A worker has taken the job from the queue, and is about to write that it runs."""
 
 
 class InferenceQueue:
@@ -208,24 +228,35 @@ class InferenceQueue:
         Returns:
             Its state afterwards, unchanged if it had ended or is about to; None if there is no such job.
         """
+        key = Job.key_for(job_id)
+        taken_until = time.monotonic() + TAKEN_S
         with translating_errors():
-            self.connection.transaction(
-                lambda pipe: self._cancel(job_id, pipe), Job.key_for(job_id), value_from_callable=True
-            )
-            return self.state(job_id)
+            while True:
+                cancel = functools.partial(self._cancel, job_id, patient=time.monotonic() < taken_until)
+                with contextlib.suppress(_Taken):
+                    self.connection.transaction(cancel, key, self._queue.key)
+                    return self.state(job_id)
+                time.sleep(0.002)
 
-    def _cancel(self, job_id: str, pipe: Pipeline) -> None:
-        """The writes of a cancellation, begun anew by redis-py if the job changes meanwhile.
+    def _cancel(self, job_id: str, pipe: Pipeline, *, patient: bool) -> None:
+        """The writes of a cancellation, begun anew by redis-py if the job or the queue changes meanwhile.
 
         RQ's own ``Job.cancel`` stumbles over the records that a dead worker leaves; a running job's are cleared by its
         worker, or when the lease ends.
+
+        Raises:
+            _Taken: and one is ``patient``.
         """
         found = fetch_jobs(self.connection, [job_id])[0]
+        state = self._state(found) if found is not None and found.origin == self._queue.name else None
+        cancelable = pipe.hexists(Job.key_for(job_id), CANCELABLE_FIELD)
         pipe.multi()
-        if found is None or found.origin != self._queue.name or self._state(found).status.ended:
+        if found is None or state is None or state.status.ended:
             return
-        if job_meta(found).final:
+        if state.status is Status.RUNNING and not cancelable:
             return
+        if state.status is Status.QUEUED and state.position is None and patient:
+            raise _Taken
         found.set_status(JobStatus.CANCELED, pipeline=pipe)
         pipe.hset(found.key, "ended_at", utcformat(now()))
         pipe.expire(found.key, RECORD_TTL_S)

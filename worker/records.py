@@ -1,14 +1,13 @@
 """Jobs that are not done by a worker of the queue, but can be asked for, listened to and canceled like those."""
 
 import redis
-from redis.client import Pipeline
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 from worker import contract
 from worker.contract import Failure, JobEvent, JobMeta, Kind, Status
-from worker.queue import RECORD_TTL_S, new_job_id, rq_queue, translating_errors
+from worker.queue import CANCELABLE_FIELD, RECORD_TTL_S, claim_end, new_job_id, rq_queue, translating_errors
 
 
 class Record:
@@ -31,6 +30,7 @@ class Record:
             )
             job.started_at = now()
             job.save()
+            connection.hset(job.key, CANCELABLE_FIELD, 1)
             self._job = job
             self.progress(0.0)
 
@@ -40,22 +40,19 @@ class Record:
             if self._connection.hget(self._job.key, "status") != JobStatus.STARTED.value.encode():
                 return False
             self._meta.done = round(share, 3)
-            with self._connection.pipeline() as pipe:
-                self._save(Status.RUNNING, pipe)
-                pipe.execute()
+            self._save(Status.RUNNING)
             return True
 
     def commit(self) -> bool:
         """Have it canceled no more, since it is about to end; False if it was canceled meanwhile."""
         with translating_errors():
-            self._connection.transaction(self._commit, self._job.key)
+            self._meta.final = self._claim_end()
+            if self._meta.final:
+                self._connection.hset(self._job.key, "meta", self._packed_meta())
         return self._meta.final
 
-    def _commit(self, pipe: Pipeline) -> None:
-        self._meta.final = pipe.hget(self._job.key, "status") == JobStatus.STARTED.value.encode()
-        pipe.multi()
-        if self._meta.final:
-            pipe.hset(self._job.key, "meta", self._packed_meta())
+    def _claim_end(self) -> bool:
+        return claim_end(self._connection, [self._job.key]) == [JobStatus.STARTED.value.encode()]
 
     def succeeded(self) -> None:
         self._end(JobStatus.FINISHED, Status.SUCCEEDED)
@@ -66,23 +63,21 @@ class Record:
 
     def _end(self, rq_status: JobStatus, status: Status) -> None:
         with translating_errors():
-            self._connection.transaction(lambda pipe: self._end_unless_canceled(rq_status, status, pipe), self._job.key)
-
-    def _end_unless_canceled(self, rq_status: JobStatus, status: Status, pipe: Pipeline) -> None:
-        canceled = pipe.hget(self._job.key, "status") == JobStatus.CANCELED.value.encode()
-        pipe.multi()
-        if not canceled:
+            if not self._claim_end():
+                return
             self._job.ended_at = now()
-            self._job.set_status(rq_status, pipeline=pipe)
-            self._job.save(pipeline=pipe, include_meta=False, include_result=False)
-            self._save(status, pipe)
+            self._job.set_status(rq_status)
+            self._job.save(include_meta=False, include_result=False)
+            self._save(status)
 
     def _packed_meta(self) -> bytes:
         packed: bytes = self._job.serializer.dumps(self._meta.model_dump(exclude_none=True))
         return packed
 
-    def _save(self, status: Status, pipe: Pipeline) -> None:
+    def _save(self, status: Status) -> None:
         event = JobEvent(id=self.id, status=status, error=self._meta.error)
-        pipe.hset(self._job.key, mapping={"meta": self._packed_meta(), "last_heartbeat": utcformat(now())})
-        pipe.expire(self._job.key, RECORD_TTL_S)
-        pipe.publish(contract.EVENTS, event.model_dump_json())
+        with self._connection.pipeline() as pipe:
+            pipe.hset(self._job.key, mapping={"meta": self._packed_meta(), "last_heartbeat": utcformat(now())})
+            pipe.expire(self._job.key, RECORD_TTL_S)
+            pipe.publish(contract.EVENTS, event.model_dump_json())
+            pipe.execute()

@@ -245,7 +245,7 @@ class _Ending:
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         known, self.is_due = self.is_due, True
-        if self._training is not None and not known:
+        if self._training is not None and not known:  # a second one would break off torchrun's own ending
             self._training.terminate()
 
 

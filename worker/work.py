@@ -54,7 +54,8 @@ class Running:
     work: Work | None  # None: it is not one that can be done
     meta: JobMeta
     outcome: Outcome | Exception | None = None
-    handed_back: bool = False  # to the queue, unfinished
+    ours: bool = True  # to end; not if it was canceled, or given up as this worker's
+    queued: bool = False  # again, unfinished: handed back, or given up
 
     @classmethod
     def of(cls, job: Job, execution: Execution, data: bytes | None) -> "Running":

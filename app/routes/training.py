@@ -166,11 +166,12 @@ def read_log(
     services: ServicesDep, run: RunDep, lines: Annotated[int, Query(ge=1, le=10_000, description="the last")] = 200
 ) -> str:
     """What its processes printed."""
-    path = services.runs.store.folder(run.id).log_file
-    if not path.is_file():
+    try:
+        file = services.runs.store.folder(run.id).log_file.open("rb")
+    except FileNotFoundError:
         return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
+    with file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - MAX_LOG_BYTES))
         text = file.read().decode(errors="replace")
     return "".join(text.splitlines(keepends=True)[-lines:])
 

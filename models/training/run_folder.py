@@ -102,9 +102,11 @@ class RunFolder:
 
     def metrics(self, *, after_step: int = 0) -> Iterator[dict[str, float]]:
         """The records of the steps after ``after_step``; a line that is being written is left out."""
-        if not self.metrics_file.exists():
+        try:
+            file = self.metrics_file.open()
+        except FileNotFoundError:
             return
-        with self.metrics_file.open() as file:
+        with file:
             for line in file:
                 if line.endswith("\n") and (record := json.loads(line))["step"] > after_step:
                     yield record

@@ -17,9 +17,9 @@ def write_run(path: Path, options: Options) -> RunFolder:
     return RunFolder(path)
 
 
-def train(run: RunFolder) -> subprocess.CompletedProcess[str]:
+def train(run: RunFolder, *, within_s: float | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "models.training", str(run.path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within_s)
 
 
 def kill_after(run: RunFolder, steps_done: int) -> None:

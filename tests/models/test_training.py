@@ -18,6 +18,7 @@ from models.datasets import DatasetError
 from models.training import __main__ as training
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.dataset import UnpairedPictures
+from models.training.launch import STOP_TIMEOUT_S
 from models.training.options import CycleGANOptions
 from models.training.publication import publish
 from models.training.run_folder import RunFolder
@@ -116,7 +117,7 @@ def test_a_picture_that_cannot_be_read_any_more_is_named(tmp_path, dataset, load
     pictures = shutil.copytree(dataset, tmp_path / "pictures")
     run = make_run(tmp_path / "run", pictures, loader_processes=loader_processes, epochs=3)
     (pictures / "trainA" / "5.png").write_bytes(b"damaged")
-    assert train(run).returncode == 2
+    assert train(run, within_s=STOP_TIMEOUT_S).returncode == 2  # sooner than reading processes that linger
     status = read_status(run.path)
     assert status.status is RunState.FAILED
     assert status.error.startswith("trainA/5.png of the data set cannot be read: ")

@@ -1,5 +1,6 @@
 """Nothing that was accepted is lost, whatever dies."""
 
+import signal
 import time
 
 import pytest
@@ -39,6 +40,18 @@ def test_jobs_of_a_killed_worker_are_done_by_the_next_one(queue, redis_url, jani
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, jobs))
     assert statuses(queue, jobs) == [Status.SUCCEEDED] * 4
+
+
+def test_a_worker_that_was_silent_for_too_long_leaves_its_job_as_it_was(queue, redis_url, janitor):
+    job = submit(queue, HELD)
+    with fake_worker(redis_url) as worker:
+        eventually(lambda: statuses(queue, [job]) == [Status.RUNNING])
+        worker.send_signal(signal.SIGSTOP)
+        eventually(lambda: statuses(queue, [job]) == [Status.QUEUED])
+        queue.connection.set(GO, 1)
+        worker.send_signal(signal.SIGCONT)
+        eventually(lambda: all_ended(queue, [job]))
+    assert statuses(queue, [job]) == [Status.SUCCEEDED], queue.state(job).error
 
 
 def test_jobs_of_a_worker_known_to_be_dead_are_queued_again_at_once(queue, redis_url):

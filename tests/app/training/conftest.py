@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from app.settings import Settings
-from tests.app.training.client import events, start
+from tests.app.training.client import events, start, wait
 from tests.conftest import add_model
 from tests.processes import api, environment, eventually, process
 from tests.training import add_dataset, cyclegan, stargan
@@ -52,6 +52,7 @@ def _nothing_goes_on(service):
     for run in service.get("/training").json():
         if run["status"] in ("queued", "running"):
             service.post(f"{run['links']['self']}/stop?force=true")
+            wait(service, run["links"]["self"], "stopped", "succeeded", "failed")
 
 
 @pytest.fixture(scope="package")

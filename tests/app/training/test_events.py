@@ -1,5 +1,6 @@
 """Listeners to a run's events."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -29,10 +30,22 @@ def test_events_tell_of_a_run_to_its_end(finished, service):
     assert [data["step"] for event, _, data in later if event == "sample"] == [15, 18]  # 15's may not have come through
 
 
+@contextlib.contextmanager
+def listener(service, run):
+    """What a thread hears of a run, once it has begun to; in the end the run is stopped, and there is no more."""
+    begun = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(events, service, run, on_event=begun.set)
+        try:
+            assert begun.wait(timeout=60)
+            yield heard
+        finally:
+            service.post(f"{run}/stop?force=true")
+
+
 def test_listeners_of_a_run_that_is_removed_hear_the_end(service):
     run = start(service, "cyclegan", cyclegan(**ENDLESS))
-    with ThreadPoolExecutor() as pool:
-        heard = pool.submit(events, service, run)
+    with listener(service, run) as heard:
         wait(service, run, "running")
         service.post(f"{run}/stop?force=true")
         eventually(lambda: service.delete(run).status_code == 204)
@@ -42,13 +55,12 @@ def test_listeners_of_a_run_that_is_removed_hear_the_end(service):
 def test_a_listener_hears_on_when_redis_was_away(service, place):
     before, run = (start(service, "cyclegan", cyclegan(**ENDLESS)) for _ in range(2))
     redis = connect(place.redis_url, patience_s=1).info()["process_id"]
-    listening = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        heard = pool.submit(events, service, run, on_event=listening.set)
-        assert listening.wait(timeout=60)
+    with listener(service, run) as heard:
         os.kill(redis, signal.SIGSTOP)
-        time.sleep(8)
-        os.kill(redis, signal.SIGCONT)
+        try:
+            time.sleep(8)
+        finally:
+            os.kill(redis, signal.SIGCONT)
         for one in (run, before):
             service.post(f"{one}/stop?force=true")
             wait(service, one, "stopped")
