@@ -12,7 +12,7 @@ serve: install
 	@$(BIN)/doppel serve
 
 test: install
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check: lint test
 
