@@ -6,6 +6,7 @@
 
 import contextlib
 import hashlib
+import io
 import logging
 import re
 import shutil
@@ -158,8 +159,8 @@ def fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
-def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> Image.Image:
-    """A row of thumbnails for each domain, of evenly chosen pictures to train with.
+def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> bytes:
+    """A JPEG with a row of thumbnails for each domain, of evenly chosen pictures to train with.
 
     Args:
         on_picture: called before each, since large ones take a while.
@@ -186,7 +187,9 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
                 continue  # its place stays white
             thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
-    return sheet
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def valid_name(name: str) -> bool:
@@ -255,8 +258,8 @@ class DatasetStore:
                 raise
             raise DatasetError(f"pictures of {name} vanished while they were looked at; ask again") from error
 
-    def preview(self, name: str) -> bytes | Image.Image:
-        """The stored contact sheet (JPEG), or a fresh one of an operator's folder; raises as :meth:`get` does."""
+    def preview(self, name: str) -> bytes:
+        """The stored contact sheet, or a fresh one of an operator's folder; raises as :meth:`get` does."""
         self.get(name)
         with contextlib.suppress(FileNotFoundError):
             return (self.path(name) / PREVIEW_FILE).read_bytes()

@@ -112,8 +112,7 @@ def import_archive(
             )
     info = _summary(name, archive.layout, findings)
     (root / INFO_FILE).write_text(info.model_dump_json(indent=1))
-    sheet = contact_sheet(root, on_picture=lambda: on_progress(ALMOST))
-    sheet.save(root / PREVIEW_FILE, quality=90)
+    (root / PREVIEW_FILE).write_bytes(contact_sheet(root, on_picture=lambda: on_progress(ALMOST)))
     if not wanted():
         return None
     target = store.path(name)

@@ -1,6 +1,5 @@
 """POST and GET /datasets, one of them, its preview; DELETE."""
 
-import io
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
@@ -108,12 +107,7 @@ def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
     },
 )
 def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
-    found = services.datasets.preview(dataset.name)
-    if isinstance(found, bytes):
-        return Response(found, media_type="image/jpeg")
-    file = io.BytesIO()
-    found.save(file, "JPEG", quality=90)
-    return Response(file.getvalue(), media_type="image/jpeg")
+    return Response(services.datasets.preview(dataset.name), media_type="image/jpeg")
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a data set", responses=answers.problems(404, 409, 422))

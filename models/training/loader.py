@@ -39,7 +39,7 @@ class _Answers(Dataset[Any]):
         try:
             return self._pictures[n]
         except DatasetError as error:
-            return DatasetError(str(error))
+            return error
 
     @staticmethod
     def collate(answers: list[Any]) -> Any:
