@@ -70,7 +70,7 @@ HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
     CMD ["python", "-c", "import os, socket, sys; \
         from redis import Redis; \
         from worker.contract import HEARTBEAT_S; \
-        from worker.queue import InferenceQueue; \
+        from worker.inference_queue import InferenceQueue; \
         redis = Redis.from_url(os.environ['DOPPEL_REDIS_URL'], socket_timeout=5, socket_connect_timeout=5); \
         workers = InferenceQueue(redis, limit=0).workers(seen_within_s=5 * HEARTBEAT_S); \
         sys.exit(socket.gethostname() not in {worker.host for worker in workers})"]

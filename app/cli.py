@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 
 from app.settings import Settings
-from app.train import FAMILIES, options_of, train
+from app.train_command import FAMILIES, options_of, train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def _resolution(value: str) -> int:
 
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
-    from app.stack import serve
+    from app.serve_command import serve
 
     return serve(settings)
 
@@ -93,9 +93,9 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
-    from models.device import DeviceError
+    from models.errors import DeviceError
     from worker.embedded_redis import socket_url
-    from worker.role import run_worker
+    from worker.inference_process import run_worker
 
     try:
         run_worker(
@@ -119,7 +119,7 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
     from worker.embedded_redis import socket_url
-    from worker.trainer import run_trainer
+    from worker.training_process import run_trainer
 
     try:
         run_trainer(
@@ -140,11 +140,11 @@ def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
         return 1
     mirror = ["--mirror", settings.weights_url] if settings.weights_url else []
     folders = ["--weights-dir", str(settings.weights_dir), "--data-dir", str(settings.data_dir)]
-    return _python("models.fetch", *folders, *mirror, *parsed.names)
+    return _python("models.weights.fetch", *folders, *mirror, *parsed.names)
 
 
 def _models(settings: Settings, parsed: argparse.Namespace) -> int:
-    from models.catalog import Catalog
+    from models.store.catalog import Catalog
 
     models = Catalog(settings.weights_dir, settings.data_dir).all()
     width = max((len(model.name) for model in models), default=0)
@@ -154,7 +154,7 @@ def _models(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
-    from app.local import translate_files
+    from app.translate_command import translate_files
 
     return translate_files(settings, parsed.source, parsed.output, model=parsed.model, resolution=parsed.resolution)
 
@@ -172,7 +172,7 @@ def _train(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _check(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _python("models.checkpoint", str(parsed.file))
+    return _python("models.weights.doctor", str(parsed.file))
 
 
 def _python(module: str, *arguments: str) -> int:

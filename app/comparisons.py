@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from app import images, video
 from app.errors import BadRequest, Conflict, NotFound, NotReady, sentence
 from app.preparation import Prepared
-from app.runs import UNREADABLE, Runs
+from app.training_runs import UNREADABLE, Runs
 from app.training_schemas import (
     MAX_COMPARED,
     ComparedForecast,
@@ -31,11 +31,11 @@ from app.training_schemas import (
     StarGANRequest,
     TrainingRun,
 )
-from models.training.film import FILM_FILE, FPS
-from models.training.run_folder import RunFolder
-from models.training.runs import UnknownRun
-from models.training.sheet import rows_of
-from models.training.status import RunState, now
+from models.errors import UnknownRun
+from models.store.film import FILM_FILE, FPS
+from models.store.run_folder import RunFolder
+from models.store.run_status import RunState, now
+from models.store.sheet import rows_of
 
 MAX_SIDE = 16_000  # px, a little less than WebP can hold
 LABEL_PX = 220  # width of the column of labels

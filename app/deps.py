@@ -9,16 +9,16 @@ from fastapi import Depends, Path, Request
 from app.comparisons import Comparisons
 from app.errors import NotFound
 from app.imports import Imports
+from app.model_selection import ModelSelection
 from app.results import Dispatcher
-from app.runs import Runs
-from app.selection import ModelSelection
 from app.settings import Settings
+from app.training_runs import Runs
 from app.training_schemas import TrainingRun
-from models.catalog import Catalog
-from models.datasets import DatasetStore
-from models.versions import Versions
+from models.store.catalog import Catalog
+from models.store.datasets import DatasetStore
+from models.store.versions import Versions
 from worker.contract import JobState
-from worker.queue import InferenceQueue
+from worker.inference_queue import InferenceQueue
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.schemas import ProblemDetails
-from models.catalog import CatalogError, ModelUnavailable, UnknownModel
-from models.datasets import DatasetError, UnknownDataset
-from models.disk import is_full
-from models.training.runs import UnknownRun
-from models.training.status import RunFolderError
-from worker.queue import QueueFull, QueueUnreachable
+from models.errors import (
+    CatalogError,
+    DatasetError,
+    ModelUnavailable,
+    RunFolderError,
+    UnknownDataset,
+    UnknownModel,
+    UnknownRun,
+)
+from models.store.files import is_full
+from worker.errors import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"
 

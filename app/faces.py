@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from app.errors import BadPicture
-from app.images import Picture
+from models.pictures import Picture
 from worker.contract import FACE_MARGIN, FACE_SIDE
 
 DETECTION_SIDE = 640  # px, longest side of the picture that is searched; faces from an eighth of it are found

@@ -2,10 +2,10 @@
 
 from app.errors import BadRequest
 from app.training_schemas import Forecast
+from models.errors import RunFolderError, UnknownRun
+from models.store.options import Options
+from models.store.runs import RunStore
 from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
-from models.training.options import Options
-from models.training.runs import RunStore, UnknownRun
-from models.training.status import RunFolderError
 from worker.training_queue import TrainerReport
 
 LIKE = 4.0  # times the arithmetic of a step, up to which a run's pace tells of another's

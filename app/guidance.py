@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from app.errors import BadRequest
-from models.catalog import Model
+from models.store.catalog import Model
 from worker.contract import StyleGuide
 
 MAX_SEED = 2**63 - 1

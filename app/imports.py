@@ -15,13 +15,13 @@ import redis
 from pydantic import ValidationError
 
 from app.settings import Settings
-from models import removal
-from models.archives import Limits
-from models.datasets import DatasetStore
-from models.importing import Line, Order
 from models.process import bound
+from models.store import files
+from models.store.archives import Limits
+from models.store.datasets import DatasetStore
+from models.store.importing import Line, Order
 from worker.contract import Failure
-from worker.queue import QueueError
+from worker.errors import QueueError
 from worker.records import Record
 
 UNPACKED = 4  # times the largest archive is what one may come to
@@ -51,8 +51,8 @@ class Imports:
 
     def sweep(self) -> None:
         """Remove what imports and removals left behind whose process was killed."""
-        removal.sweep(self._incoming.parent)
-        removal.sweep(self._incoming, also="*")
+        files.sweep(self._incoming.parent)
+        files.sweep(self._incoming, also="*")
         self._sweep_incoming()
 
     def _sweep_incoming(self) -> None:
@@ -133,7 +133,7 @@ class Imports:
         return not under_way or record.progress(said.progress or 0.0)
 
     def _watch(self, record: Record, order: Order) -> None:
-        command = bound([sys.executable, "-m", "models.importing"])
+        command = bound([sys.executable, "-m", "models.store.importing"])
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -13,22 +13,21 @@ from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
 from app.imports import Imports
-from app.limits import DeclaredLengthLimit
-from app.listeners import FarewellFilter
+from app.middleware import DeclaredLengthLimit, FarewellFilter
+from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
 from app.results import Dispatcher
 from app.routes import comparisons, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
-from app.runs import Runs
-from app.selection import ModelSelection
 from app.settings import Settings
-from models.catalog import Catalog
-from models.datasets import DatasetStore
-from models.versions import Versions
+from app.training_runs import Runs
+from models.store.catalog import Catalog
+from models.store.datasets import DatasetStore
+from models.store.versions import Versions
 from worker.connection import connect
 from worker.embedded_redis import socket_url
+from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
-from worker.queue import InferenceQueue
 from worker.training_queue import TrainingQueue
 
 PATIENCE_S = 5  # with a lost Redis, before a request is answered 503

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
-from models.catalog import Catalog
+from models.store.catalog import Catalog
 
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
 TAGS = [{"name": name} for name in ("translate", "stargan", "jobs", "models", "datasets", "training", "health")]

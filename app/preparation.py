@@ -8,10 +8,10 @@ from typing import Any
 from app.errors import BadRequest
 from app.forecast import forecast
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
-from models.catalog import Catalog, Model
-from models.datasets import DatasetStore
-from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
-from models.training.runs import RunStore
+from models.store.catalog import Catalog, Model
+from models.store.datasets import DatasetStore
+from models.store.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
+from models.store.runs import RunStore
 from worker.training_queue import TrainerReport
 
 FACE_MODEL = "stargan-celeba-hq"  # whose weights hold the landmark network

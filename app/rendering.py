@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import images, video
-from app.images import Picture
+from models.pictures import Picture
 from worker.contract import Kind, Layout
 
 ZIP = "application/zip"

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from starlette.concurrency import run_in_threadpool
 
 from worker.contract import HEARTBEAT_S, JobEvent
+from worker.errors import QueueUnreachable
 from worker.events import job_events
-from worker.queue import InferenceQueue, QueueUnreachable
+from worker.inference_queue import InferenceQueue
 
 SWEEP_S = 2.0  # catches what no event told: lost while Redis was away, or a job ended by RQ itself
 DELIVERED_TTL_S = 30  # a result that its client has is kept for a second look

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from models.catalog import Model
+from models.store.catalog import Model
 from worker.contract import Failure, JobState, Status, Timings
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from models.datasets import DatasetInfo, DomainInfo, Rejected
-from models.training.options import CycleGANChoices, StarGANChoices
-from models.training.status import Alarm, Quality, RunState
+from models.store.datasets import DatasetInfo, DomainInfo, Rejected
+from models.store.options import CycleGANChoices, StarGANChoices
+from models.store.run_status import Alarm, Quality, RunState
 from worker.contract import Failure, Timings
 
 MAX_COMPARED = 16

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.images import GENERATED_XMP, Picture
+from app.images import GENERATED_XMP
+from models.pictures import Picture
 
 H264_QUALITY = "18"  # constant rate factor: lower is better, 18 looks like the original
 # The box in which MP4 files carry XMP (Adobe's XMP specification, part 3).

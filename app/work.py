@@ -18,9 +18,9 @@ from app.negotiation import JSON
 from app.rendering import render
 from app.results import Events, ended
 from app.schemas import Job
-from models.catalog import Model
+from models.store.catalog import Model
 from worker.contract import LONG_KINDS, MODEL_REMOVED, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
-from worker.queue import new_job_id
+from worker.inference_queue import new_job_id
 
 PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
 MAX_RESULT_BYTES = 96 << 20  # of one job, before compression: it lies in Redis for a while

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from models import pixels
-from models.catalog import Catalog, Model
-from models.checkpoint import load, save
 from models.cyclegan import ResnetGenerator
-from models.translator import Translator
+from models.serving.translator import Translator
+from models.store.catalog import Catalog, Model
+from models.weights.doctor import load, save
 from tests.conftest import add_model
 
 SIDE = 256

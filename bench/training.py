@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from app.cli import role_command
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
-from models.cyclegan.trainer import CycleGANTrainer
 from models.device import select_device
-from models.training.options import CycleGANOptions
+from models.store.options import CycleGANOptions
+from models.training.cyclegan import CycleGANTrainer
 from tests.processes import ROOT, eventually, free_port, process, ready
 from tests.training import add_dataset
 

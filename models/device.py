@@ -7,9 +7,7 @@ import sys
 
 import torch
 
-
-class DeviceError(Exception):
-    """The device that was asked for is not there; the message says which."""
+from models.errors import DeviceError
 
 
 def select_device(name: str) -> torch.device:

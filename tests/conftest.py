@@ -12,15 +12,15 @@ import redis
 import torch
 
 from app.settings import Settings
-from models import checkpoint
-from models.catalog import ModelCard, ModelFile
 from models.cyclegan import ResnetGenerator
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
+from models.store.catalog import ModelCard, ModelFile
+from models.weights import doctor
 from tests.processes import api, eventually, fake_worker, free_port, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
-from worker.queue import InferenceQueue
+from worker.inference_queue import InferenceQueue
 
 # The networks in tests are so small that a second thread only waits for the first; children inherit this.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -59,7 +59,7 @@ def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
     if ready:
         torch.manual_seed(len(name))
         weights = folder / "weights.safetensors"
-        checkpoint.save(ResnetGenerator(**TINY).state_dict(), weights)
+        doctor.save(ResnetGenerator(**TINY).state_dict(), weights)
         files = [ModelFile(name=weights.name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())]
     fields = {
         "name": name,
@@ -85,7 +85,7 @@ def add_stargan(root: Path, name: str, **card: object) -> Path:
     folder = root / name
     folder.mkdir(parents=True)
     weights = folder / "weights.safetensors"
-    checkpoint.save(ensemble.state_dict(), weights)
+    doctor.save(ensemble.state_dict(), weights)
     fields = {
         "name": name,
         "family": "stargan_v2",

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import redis
 
+from models.pictures import Picture
+from worker.batch_worker import InferenceWorker
 from worker.connection import connect
-from worker.inference import InferenceWorker
-from worker.pictures import Picture
 from worker.work import Work
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does

@@ -19,7 +19,7 @@ from app.main import create_app
 from app.settings import Settings
 from models.process import bound
 from worker.connection import connect
-from worker.queue import InferenceQueue
+from worker.inference_queue import InferenceQueue
 
 ROOT = Path(__file__).parent.parent
 

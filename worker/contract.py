@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 QUEUE = "doppel-inference"
-TRANSLATE = "worker.inference.translate"  # the one function name that a worker takes from the queue
+TRANSLATE = "worker.batch_worker.translate"  # the one function name that a worker takes from the queue
 TRAINING_QUEUE = "doppel-training"
-TRAIN = "worker.trainer.train"  # the one function name that a trainer takes from its queue
+TRAIN = "worker.training_process.train"  # the one function name that a trainer takes from its queue
 RECORD = "worker.records"  # names the jobs that no worker takes
 TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 EVENTS = "doppel:events"  # channel of JobEvent

@@ -15,13 +15,10 @@ from typing import IO
 import redis
 
 from models.process import bound
+from worker.errors import RedisMissing
 
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 MAX_MEMORY_MB = 512
-
-
-class RedisMissing(Exception):
-    """There is no Redis to be had on this machine; the message names the one command that changes that."""
 
 
 def find_server() -> str:

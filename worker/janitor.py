@@ -21,8 +21,8 @@ from rq.worker_registration import clean_worker_registry
 
 from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
-from worker.pictures import input_key
-from worker.queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
+from worker.inference_queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
+from worker.payload import input_key
 from worker.training_queue import TrainerReport, rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes

@@ -7,7 +7,7 @@ from rq.utils import now, utcformat
 
 from worker import contract
 from worker.contract import Failure, JobEvent, JobMeta, Kind, Status
-from worker.queue import CANCELABLE_FIELD, RECORD_TTL_S, claim_end, new_job_id, rq_queue, translating_errors
+from worker.inference_queue import CANCELABLE_FIELD, RECORD_TTL_S, claim_end, new_job_id, rq_queue, translating_errors
 
 
 class Record:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from models.process import bound
 from models.training.launch import STOP_TIMEOUT_S as TRAINING_STOP_TIMEOUT_S
+from worker.batch_worker import worker_name
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
-from worker.inference import worker_name
 from worker.janitor import Janitor
-from worker.trainer import trainer_name
+from worker.training_process import trainer_name
 
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each death, up to

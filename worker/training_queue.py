@@ -12,7 +12,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from worker import contract
-from worker.queue import RECORD_TTL_S, fetch_jobs, translating_errors
+from worker.inference_queue import RECORD_TTL_S, fetch_jobs, translating_errors
 
 
 class TrainerReport(BaseModel):
@@ -39,7 +39,7 @@ def attempt_id(run_id: str, attempt: int) -> str:
 
 
 class TrainingQueue:
-    """A blocking client; every method raises :class:`worker.queue.QueueUnreachable` when Redis stays away."""
+    """A blocking client; every method raises :class:`worker.inference_queue.QueueUnreachable` when Redis stays away."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection

@@ -8,10 +8,12 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
 
+from models.pictures import Picture
 from worker import contract
 from worker.contract import Failure, JobEvent, JobMeta, Status, Task
-from worker.pictures import Picture, unpack
-from worker.queue import job_meta
+from worker.errors import TaskError
+from worker.inference_queue import job_meta
+from worker.payload import unpack
 
 log = logging.getLogger("doppel.worker")
 
@@ -28,21 +30,6 @@ class Work:
 
 Perform = Callable[[Sequence[Work]], Sequence[Picture | list[float]]]  # of works that share a batch key
 Stream = Callable[[Work], Iterator[list[Picture]]]  # of a long job: its pictures, some at a time
-
-
-class TaskError(Exception):
-    """A job that cannot be done whoever tries it; the message is for the job's owner."""
-
-    title = "cannot be done"
-
-
-class ModelRemoved(TaskError):
-    """The model went out of service after the job was accepted."""
-
-    title = contract.MODEL_REMOVED
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"The model {name!r} was taken out of service while the job waited.")
 
 
 @dataclass

@@ -11,7 +11,8 @@ from app.routes import answers, fields
 from app.schemas import Job
 from app.training_schemas import DatasetDetails
 from app.work import outcome_of
-from models.datasets import DatasetInfo, DatasetInUse, UnknownDataset, valid_name
+from models.errors import DatasetInUse, UnknownDataset
+from models.store.datasets import DatasetInfo, valid_name
 from worker.contract import Status
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

@@ -15,7 +15,7 @@ from app.rendering import OFFERED, render
 from app.routes import answers
 from app.schemas import Job
 from worker.contract import Status
-from worker.queue import QueueUnreachable
+from worker.errors import QueueUnreachable
 
 POSITION_POLL_S = 1.0  # no event tells that the jobs ahead grew fewer
 

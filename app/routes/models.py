@@ -8,8 +8,8 @@ from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import ModelInfo
 from app.training_schemas import Published
-from models.catalog import CatalogError, Model, UnknownModel
-from models.versions import NoVersion
+from models.errors import CatalogError, NoVersion, UnknownModel
+from models.store.catalog import Model
 
 router = APIRouter(prefix="/models", tags=["models"])
 

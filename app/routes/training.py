@@ -18,7 +18,7 @@ from app.errors import BadRequest, Conflict, NotFound, NotReady
 from app.preparation import Request
 from app.routes import answers
 from app.routes.fields import MannerQuery
-from app.runs import UNREADABLE
+from app.training_runs import UNREADABLE
 from app.training_schemas import (
     CycleGANRequest,
     Forecast,
@@ -27,11 +27,11 @@ from app.training_schemas import (
     StarGANRequest,
     TrainingRun,
 )
-from models.training.options import CycleGANOptions
-from models.training.publication import PublicationError, publish
-from models.training.run_folder import MetricsTail
-from models.versions import NameTaken
-from worker.queue import QueueUnreachable
+from models.errors import NameTaken, PublicationError
+from models.store.options import CycleGANOptions
+from models.store.publication import publish
+from models.store.run_folder import MetricsTail
+from worker.errors import QueueUnreachable
 
 POLL_S = 0.5
 MAX_REPLAYED = 500  # metrics that are sent of the time before a listener came

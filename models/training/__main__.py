@@ -15,11 +15,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from models.errors import CannotWrite, Diverged, RunBusy, RunFolderError
+from models.store.run_folder import RunFolder
+from models.store.run_status import RunState
 from models.training import distributed
 from models.training.attempt import REASONS, attempt
-from models.training.loop import CannotWrite, Diverged, Losses
-from models.training.run_folder import RunFolder
-from models.training.status import RunBusy, RunFolderError, RunState
+from models.training.loop import Losses
 
 LOG_EVERY_S = 10.0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from models.training.status import Alarm
+from models.store.run_status import Alarm
 
 # From which domain to which, by number → (x, generated), (N, 3, S, S) in [-1, 1].
 Translations = Mapping[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]

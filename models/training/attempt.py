@@ -8,18 +8,16 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import CheckpointError
-from models.datasets import DatasetError, fingerprint
-from models.device import DeviceError
+from models.errors import CannotWrite, CheckpointError, DatasetError, DeviceError, Diverged, RunFolderError, UnevenBatch
+from models.store.datasets import fingerprint
+from models.store.options import Options
+from models.store.run_folder import RunFolder
+from models.store.run_status import Alarm, RunState, RunStatus, held, now, read_status, write_status
 from models.training import distributed
 from models.training.checkpoints import load_state
-from models.training.distributed import UnevenBatch
-from models.training.loop import CannotWrite, Diverged, Loop, Losses
-from models.training.options import Options
+from models.training.loop import Loop, Losses
 from models.training.plan import Plan, plan
 from models.training.reporter import Reporter
-from models.training.run_folder import RunFolder
-from models.training.status import Alarm, RunFolderError, RunState, RunStatus, held, now, read_status, write_status
 
 REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch, Diverged, CannotWrite)
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from models import checkpoint
-from models.architecture import StateDict
-from models.training.run_folder import RunFolder
-from models.training.status import RunFolderError
+from models.errors import RunFolderError
+from models.store.run_folder import RunFolder
+from models.weights import doctor
+from models.weights.architecture import StateDict
 
 
 def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, StateDict]) -> Path:
@@ -31,7 +31,7 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
     try:
         exported.mkdir(parents=True, exist_ok=True)
         for name, weights in exports.items():
-            checkpoint.save(weights, exported / f"{name}.safetensors")
+            doctor.save(weights, exported / f"{name}.safetensors")
         with part.open("wb") as file:
             torch.save(state, file)
             file.flush()

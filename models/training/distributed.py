@@ -12,13 +12,11 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models.errors import UnevenBatch
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-
-
-class UnevenBatch(Exception):
-    """The processes cannot have equal shares of a batch."""
 
 
 def join(device: str = "auto") -> None:

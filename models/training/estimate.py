@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.training.options import CycleGANChoices, RunChoices, StarGANChoices
+from models.store.options import CycleGANChoices, RunChoices, StarGANChoices
 
 FLOAT_BYTES = 4
 KEPT_PER_LAYER = (

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from models.store.run_status import Quality
 from models.training import distances
 from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, PerceptualDistance
-from models.training.status import Quality
 
 log = logging.getLogger("doppel.training")
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from models.process import bound, bound_to_its_starter
-from models.training.run_folder import RunFolder
+from models.store.run_folder import RunFolder
 
 STOP_TIMEOUT_S = 120  # for a training that is told to end: a step on a CPU may take a minute, then comes a checkpoint
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from models.datasets import DatasetError
+from models.errors import DatasetError
 from models.process import die_with_parent
 from models.training import distributed
 from models.training.launch import STOP_TIMEOUT_S

@@ -9,27 +9,20 @@ from typing import Any, Protocol
 
 import torch
 
-from models.architecture import StateDict
-from models.disk import is_full
-from models.pixels import Picture
+from models.errors import CannotWrite, Diverged
+from models.pictures import Picture
+from models.store.files import is_full
+from models.store.film import save_film
+from models.store.options import RunChoices
+from models.store.run_folder import RunFolder
 from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
 from models.training.checkpoints import load_checkpoint, save_checkpoint
 from models.training.evaluation import Evaluation, quality
-from models.training.film import save_film
-from models.training.options import RunChoices
 from models.training.reporter import Reporter
-from models.training.run_folder import RunFolder
+from models.weights.architecture import StateDict
 
 Losses = dict[str, float]
-
-
-class Diverged(Exception):
-    """A loss is not a finite number any more; the run's checkpoints are from before that."""
-
-
-class CannotWrite(Exception):
-    """The run folder takes no more, as when the disk is full; the last checkpoint is whole."""
 
 
 class Trainer(Protocol):

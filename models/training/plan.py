@@ -6,23 +6,21 @@ from typing import Any
 
 import torch
 
-from models import checkpoint
-from models.architecture import LANDMARKS, STARGAN, StateDict
-from models.checkpoint import CheckpointError
-from models.cyclegan.trainer import CycleGANTrainer
-from models.datasets import DatasetError
 from models.device import select_device
+from models.errors import CheckpointError, DatasetError
 from models.landmarks import LandmarkNetwork
 from models.landmarks.masks import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.networks import everywhere
-from models.stargan_v2.trainer import StarGANTrainer
+from models.store.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
 from models.training import distributed
-from models.training.dataset import UnpairedPictures
-from models.training.labelled import LabelledPictures
+from models.training.cyclegan import CycleGANTrainer
+from models.training.data import LabelledPictures, UnpairedPictures
 from models.training.loader import batches, default_processes
 from models.training.loop import Trainer
-from models.training.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
+from models.training.stargan_v2 import StarGANTrainer
+from models.weights import doctor
+from models.weights.architecture import LANDMARKS, STARGAN, StateDict
 
 SAMPLES = 4  # sources of each domain in a CycleGAN's sample pictures
 GUIDED_SAMPLES = 3  # the same for StarGAN, where they are the references too
@@ -121,13 +119,13 @@ def _held_out(dataset: UnpairedPictures | LabelledPictures, options: Options) ->
 def _landmarks(options: StarGANOptions) -> StateDict:
     """The landmark network's weights, of a file that holds it alone or beside the networks of a model for faces."""
     assert options.landmarks is not None, "the options were checked for it"
-    found = checkpoint.load(options.landmarks)
+    found = doctor.load(options.landmarks)
     if found.kind == STARGAN:
         state = {
             key.removeprefix("landmarks."): found.state[key] for key in found.state if key.startswith("landmarks.")
         }
     else:
-        state = checkpoint.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state
+        state = doctor.load_exactly(options.landmarks, LANDMARKS, {"num_landmarks": POINTS}).state
     if not state:
         raise CheckpointError(f"{options.landmarks.name} holds no landmark network")
     return state

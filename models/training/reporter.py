@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from models.store.run_status import Alarm, Quality, RunState, RunStatus, now, write_status
 from models.training.board import Board
-from models.training.status import Alarm, Quality, RunState, RunStatus, now, write_status
 
 WRITE_EVERY_S = 1.0
 SMOOTHING = 0.98  # share of the past that a smoothed loss keeps at each step

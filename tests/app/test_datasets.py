@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import removal
-from models.archives import Archive, ArchiveError, Limits
-from models.datasets import DatasetError, DatasetStore, UnknownDataset
+from models.errors import ArchiveError, DatasetError, UnknownDataset
+from models.store import files
+from models.store.archives import Archive, Limits
+from models.store.datasets import DatasetStore
 from tests.archives import BAD, GOOD, colored, unpaired, zipped
 from tests.pictures import encoded, landscape
 from tests.processes import api, api_process, eventually
 from tests.training import add_dataset
 from worker import contract
-from worker.queue import QueueUnreachable
+from worker.errors import QueueUnreachable
 
 
 def upload(client, archive, name="pictures", **fields):
@@ -128,10 +129,10 @@ def test_a_removal_that_cannot_ask_who_needs_the_data_set_leaves_it(client, sett
 def test_what_a_killed_process_was_removing_is_swept_away_after_a_day(tmp_path, monkeypatch):
     for name in (".removed-old", "kept"):
         (tmp_path / name).mkdir()
-    removal.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert (tmp_path / ".removed-old").is_dir()
-    monkeypatch.setattr(removal, "STALE_S", -1)
-    removal.sweep(tmp_path)
+    monkeypatch.setattr(files, "STALE_S", -1)
+    files.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from models.store.options import read_options
 from models.training import distributed
-from models.training.options import read_options
 from models.training.plan import plan
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.stargan_v2.placement import FACE_SHARE, place
+from models.landmarks.placement import FACE_SHARE, place
 
 SIDE = 512
 MEAN = torch.rand(98, 2, generator=torch.Generator().manual_seed(0)) * 120 + 68  # px in 256

@@ -4,7 +4,8 @@ import pytest
 import redis
 
 from worker import embedded_redis
-from worker.embedded_redis import EmbeddedRedis, RedisMissing, find_server, runtime_folder
+from worker.embedded_redis import EmbeddedRedis, find_server, runtime_folder
+from worker.errors import RedisMissing
 
 
 def test_what_was_written_is_there_after_a_kill(tmp_path):

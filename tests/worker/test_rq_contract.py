@@ -8,9 +8,9 @@ from rq import SimpleWorker, SpawnWorker
 from rq.executions import Execution
 from rq.job import Job
 
+from worker.batch_worker import InferenceWorker
 from worker.connection import connect
-from worker.inference import InferenceWorker
-from worker.trainer import TrainWorker
+from worker.training_process import TrainWorker
 
 
 def test_rq_is_the_version_whose_private_parts_are_known():

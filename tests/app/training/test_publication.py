@@ -12,7 +12,7 @@ from tests.pictures import encoded, landscape
 from tests.processes import child, eventually
 from tests.training import ENDLESS, cyclegan, stargan
 from worker.connection import connect
-from worker.queue import rq_queue
+from worker.inference_queue import rq_queue
 
 
 def test_a_published_model_is_served_at_once_and_rolled_back(finished, service):

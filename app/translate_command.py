@@ -1,0 +1,70 @@
+"""``doppel translate``: pictures through a model in this process, with no server."""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from app import images
+from app.errors import Problem
+from app.settings import Settings
+from models.device import select_device
+from models.errors import CatalogError, CheckpointError, DeviceError
+from models.serving.translator import Translator
+from models.store.catalog import Catalog
+
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+
+def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: int | None) -> int:
+    """Translate ``source`` into ``output``: a picture into a picture, or a folder's pictures into a folder.
+
+    A picture of a folder that cannot be used is named and passed over.
+
+    Returns:
+        The exit status: 0 when every picture was translated.
+    """
+    if source.is_dir():
+        # The whole old name is kept, so that a.jpg and a.png do not meet, nor a picture its own translation.
+        pairs = [(path, output / f"{path.name}.png") for path in sorted(source.iterdir()) if path.is_file()]
+        output.mkdir(parents=True, exist_ok=True)
+    else:
+        pairs = [(source, output)]
+        if output.suffix.lower() not in MEDIA_TYPES:
+            print(f"doppel: {output}: name a file that ends in {', '.join(MEDIA_TYPES)}", file=sys.stderr)
+            return 2
+    try:
+        runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
+        if runs.card.family != "cyclegan":
+            print(
+                f"doppel: {runs.name} takes a style too; send it to a running service, see the README", file=sys.stderr
+            )
+            return 2
+        translator = Translator(runs, select_device(settings.device))
+    except (CatalogError, CheckpointError, DeviceError) as error:
+        print(f"doppel: {error}", file=sys.stderr)
+        return 1
+    if runs.name != model:
+        print(
+            f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
+        )
+    failed = 0
+    for path, target in tqdm(pairs, unit="picture", disable=len(pairs) == 1):
+        try:
+            _translate_file(settings, translator, path, target, resolution)
+        except (Problem, OSError) as error:
+            failed += 1
+            tqdm.write(f"doppel: {path}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _translate_file(
+    settings: Settings, translator: Translator, source: Path, target: Path, resolution: int | None
+) -> None:
+    picture = images.decode(
+        source.read_bytes(),
+        images.Geometry(resolution),
+        max_pixels=settings.max_pixels,
+        max_output_pixels=settings.max_output_pixels,
+    )
+    target.write_bytes(images.encode(translator([picture])[0], MEDIA_TYPES[target.suffix.lower()]))

@@ -1,0 +1,1 @@
+"""Models as a worker holds them: loaded once, called many times."""

@@ -1,0 +1,204 @@
+"""Which models there are and whether their weights are at hand. Reads two folders; loads no torch.
+
+``weights/`` ships with the software and is never written; ``DATA_DIR/models/`` holds what was fetched or published.
+Each has one folder a model; where both describe a model, DATA_DIR's files come first.
+"""
+
+import contextlib
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import CatalogError, ModelUnavailable, UnknownModel
+
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "model.json"
+LOCK_FILE = "lock.json"
+FAILURE_FILE = "fetch-failed.json"
+FAILURE_REMEMBERED_S = 600
+
+log = logging.getLogger("doppel.models")
+
+_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder's name and never a path
+
+Availability = Literal["ready", "not fetched", "unavailable"]
+
+
+class ModelFile(BaseModel):
+    """A file that the model's weights come from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    sha256: str | None = None  # None: upstream publishes no hash; pinned in LOCK_FILE at the first fetch
+    url: str | None = None  # None: the file ships in the model's folder
+    format: Literal["safetensors", "pytorch", "numpy"] = "safetensors"
+
+
+class ModelCard(BaseModel):
+    """The content of a model.json: all that is needed to rebuild the network and to judge it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    family: Literal["cyclegan", "stargan_v2"]
+    network: dict[str, int | float]  # the network's constructor arguments
+    image_size: int  # px, side of the pictures it was trained on
+    description: str
+    licence: str
+    source: str
+    files: list[ModelFile]
+    fallback: str | None = None  # a model that does the same task, used openly while this one's weights are missing
+    margin: int = 0  # px of mirrored surroundings a CycleGAN is given and loses again, where it draws borders badly
+    domains: list[str] = []  # of StarGAN: what a picture can be made, in the order of the network's branches
+    align: Literal["face", "none"] = "none"  # how the training pictures were brought into place
+    masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts, for w_hpf > 0
+    training: dict[str, Any] | None = None  # options and metrics, of models trained here
+    version: int | None = None  # of models that were published, see versions.py
+
+    @property
+    def side_multiple(self) -> int:
+        """Px that both sides of a picture must be multiples of: what the generator halves it by."""
+        if self.family == "cyclegan":
+            return 4
+        lowest = 8 if self.network["w_hpf"] else 16  # px of the deepest features, at the size trained at
+        return int(self.network["img_size"]) // lowest
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card, and what is on disk for it."""
+
+    card: ModelCard
+    weights: Path | None  # None while the weights are not at hand
+    sha256: str | None  # that the weights file must have
+    failure: str | None  # why the last fetch failed, while it is remembered
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def availability(self) -> Availability:
+        if self.weights is not None:
+            return "ready"
+        return "unavailable" if self.failure else "not fetched"
+
+
+class Catalog:
+    """The models of both folders, as they are now: a folder that appears is served without a restart."""
+
+    def __init__(self, weights_dir: Path, data_dir: Path) -> None:
+        self.weights_dir = weights_dir
+        self.models_dir = data_dir / "models"
+        self._read: dict[Path, tuple[int, ModelCard]] = {}
+
+    def names(self) -> list[str]:
+        """All models' names in alphabetical order."""
+        found = {path.parent.name for root in self._roots() for path in root.glob(f"*/{CARD_FILE}")}
+        return sorted(filter(_NAME.fullmatch, found))
+
+    def all(self) -> list[Model]:
+        """Every model whose card can be read; the others are logged."""
+        models = []
+        for name in self.names():
+            try:
+                models.append(self.get(name))
+            except UnknownModel:
+                continue  # removed just now
+            except CatalogError as error:
+                log.error("%s", error)
+        return models
+
+    def get(self, name: str) -> Model:
+        """The model of this name.
+
+        Raises:
+            UnknownModel: there is none.
+            CatalogError: its model.json cannot be read; the message says why.
+        """
+        folders = [_resolved(root / name) for root in self._roots()] if _NAME.fullmatch(name) else []
+        cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
+        if not cards:
+            raise UnknownModel(name, self.names())
+        try:
+            card = self._card(cards[0])
+        except FileNotFoundError:  # removed just now
+            raise UnknownModel(name, self.names()) from None
+        if card.name != name:
+            raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
+        weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
+        hashes = {file.name: file.sha256 for file in card.files}
+        if weights is None and not cards[0].is_file():  # removed just now
+            raise UnknownModel(name, self.names())
+        if weights is not None:
+            hashes |= read_lock(weights.parent)
+        return Model(
+            card=card,
+            weights=weights,
+            sha256=hashes.get(WEIGHTS_FILE),
+            failure=self._remembered_failure(self.models_dir / name),
+        )
+
+    def resolve(self, name: str) -> Model:
+        """The model that runs when ``name`` is asked for: itself, or its fallback while its weights are missing.
+
+        Raises:
+            UnknownModel: there is no model of this name.
+            ModelUnavailable: neither it nor a fallback has weights here.
+        """
+        model = self.get(name)
+        if model.weights is not None:
+            return model
+        if model.card.fallback is not None:
+            with contextlib.suppress(UnknownModel):
+                twin = self.get(model.card.fallback)
+                if twin.weights is not None:
+                    return twin
+        raise ModelUnavailable(name, model.failure or "not fetched yet")
+
+    def _roots(self) -> tuple[Path, Path]:
+        return self.models_dir, self.weights_dir
+
+    def _card(self, path: Path) -> ModelCard:
+        modified_ns = path.stat().st_mtime_ns
+        cached = self._read.get(path)
+        if cached is None or cached[0] != modified_ns:
+            try:
+                card = ModelCard.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise CatalogError(f"{path} is not a model card: {error}") from error
+            cached = self._read[path] = (modified_ns, card)
+        return cached[1]
+
+    @staticmethod
+    def _remembered_failure(folder: Path) -> str | None:
+        try:
+            record = json.loads((folder / FAILURE_FILE).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
+        return str(record["why"]) if fresh else None
+
+
+def _resolved(folder: Path) -> Path:
+    """The folder behind a published model's link, for good: another one may be there at the next look."""
+    try:
+        return folder.resolve()
+    except FileNotFoundError:  # the link was removed just now
+        return folder
+
+
+def read_lock(folder: Path) -> dict[str, str]:
+    """The sha256 of each file that was pinned when it first came into ``folder``; empty before that."""
+    try:
+        lock: dict[str, str] = json.loads((folder / LOCK_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return lock

@@ -1,0 +1,271 @@
+"""Data sets: folders of pictures in one of two layouts, and what is known of each. Loads no torch.
+
+``trainA/ trainB/ [testA/ testB/]``                 two domains, A and B
+``train/<domain>/ ... [val/<domain>/ or test/...]`` two domains or more, by name
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from models.errors import DatasetError, DatasetInUse, UnknownDataset
+from models.pictures import SUFFIXES, list_pictures
+from models.store import files
+
+INFO_FILE = "dataset.json"
+PREVIEW_FILE = "preview.jpg"
+HELD_OUT = ("val", "test")
+LEAST_PICTURES = 2  # in a domain
+THUMBNAIL_PX = 128
+SHOWN_DOMAINS = 100  # in a preview, which no file could hold at any height
+SHOWN = 8  # pictures of each domain in a preview
+
+log = logging.getLogger("doppel.models")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+Layout = Literal["unpaired", "domains"]
+
+
+class DomainInfo(BaseModel):
+    """One domain's pictures, counted."""
+
+    train: int
+    held_out: int = 0
+
+
+class Rejected(BaseModel):
+    """A file of an archive that was left out, and why."""
+
+    file: str
+    why: str
+
+
+class DatasetInfo(BaseModel):
+    """What is known of a data set. Sizes and findings only of those that were uploaded, whose pictures were decoded."""
+
+    name: str
+    layout: Layout
+    domains: dict[str, DomainInfo]
+    created_at: datetime
+    nbytes: int
+    smallest_px: tuple[int, int] | None = None  # width and height of the picture with the fewest pixels
+    largest_px: tuple[int, int] | None = None
+    duplicates: list[list[str]] = []  # groups of files with the same pixels
+    rejected: list[Rejected] = []  # the first of them, pictures before other files
+    rejected_count: int = 0
+
+    @property
+    def pictures(self) -> int:
+        return sum(domain.train + domain.held_out for domain in self.domains.values())
+
+
+def domain_folders(root: Path, part: str = "train") -> dict[str, Path]:
+    """Domain → folder of this part, in order of their names; empty where the layout is not known."""
+    if (root / part).is_dir():
+        return {path.name: path for path in sorted((root / part).iterdir()) if path.is_dir()}
+    return {domain: root / f"{part}{domain}" for domain in "AB" if (root / f"{part}{domain}").is_dir()}
+
+
+def held_out_folders(root: Path) -> dict[str, Path]:
+    """Domain → folder of pictures that no training sees; without those that there are none for."""
+    found: dict[str, Path] = {}
+    for part in reversed(HELD_OUT):
+        found |= domain_folders(root, part)
+    return found
+
+
+def describe(root: Path) -> DatasetInfo:
+    """Count the pictures of a data set.
+
+    Raises:
+        DatasetError: the layout is not known, or a domain has too few pictures.
+    """
+    folders = domain_folders(root)
+    if len(folders) < 2:
+        raise DatasetError(
+            f"{root.name} has neither trainA/ and trainB/ nor train/<domain>/ for two domains or more; these are the "
+            "layouts that are understood"
+        )
+    held_out = held_out_folders(root)
+    domains = {}
+    nbytes = 0
+    for name, folder in folders.items():
+        train = list_pictures(folder)
+        if len(train) < LEAST_PICTURES:
+            raise DatasetError(
+                f"the domain {name} has {len(train)} pictures to train with; at least {LEAST_PICTURES} are needed "
+                f"({', '.join(sorted(SUFFIXES))})"
+            )
+        kept_back = list_pictures(held_out[name]) if name in held_out else []
+        domains[name] = DomainInfo(train=len(train), held_out=len(kept_back))
+        nbytes += sum(path.stat().st_size for path in (*train, *kept_back))
+    return DatasetInfo(
+        name=root.name,
+        layout="domains" if (root / "train").is_dir() else "unpaired",
+        domains=domains,
+        created_at=datetime.fromtimestamp(root.stat().st_mtime, UTC),
+        nbytes=nbytes,
+    )
+
+
+def fingerprint(root: Path) -> str:
+    """A digest of which pictures a data set has, by their places and sizes: another one is another order of training.
+
+    Raises:
+        FileNotFoundError: a picture vanished meanwhile.
+    """
+    digest = hashlib.sha256()
+    for folders in (domain_folders(root), held_out_folders(root)):
+        for name, folder in folders.items():
+            for path in list_pictures(folder):
+                digest.update(
+                    f"{name}\0{path.relative_to(root)}\0{path.stat().st_size}\n".encode(errors="surrogateescape")
+                )
+    return digest.hexdigest()
+
+
+def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> bytes:
+    """A JPEG with a row of thumbnails for each domain, of evenly chosen pictures to train with.
+
+    Args:
+        on_picture: called before each, since large ones take a while.
+
+    Raises:
+        DatasetError: the layout is not known.
+    """
+    rows = []
+    for folder in list(domain_folders(root).values())[:SHOWN_DOMAINS]:
+        pictures = list_pictures(folder)
+        rows.append(pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN])
+    if not rows:
+        raise DatasetError(f"{root.name} holds no domains")
+    sheet = Image.new("RGB", (SHOWN * THUMBNAIL_PX, len(rows) * THUMBNAIL_PX), "white")
+    for y, row in enumerate(rows):
+        for x, path in enumerate(row):
+            on_picture()
+            try:
+                with Image.open(path) as image:
+                    image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
+                    thumbnail = image.convert("RGB")
+            except Exception:  # an operator's folder may hold anything, and Pillow raises whatever its decoders do
+                log.info("%s is not shown: it cannot be read", path, exc_info=True)
+                continue  # its place stays white
+            thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def valid_name(name: str) -> bool:
+    """Whether a data set may be called so: a folder's name and never a path."""
+    return _NAME.fullmatch(name) is not None
+
+
+class DatasetStore:
+    """The data sets in ``DATA_DIR/datasets/``: uploaded ones, and folders that an operator put there."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "datasets"
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """Of all folders that look like a data set, in alphabetical order."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if valid_name(path.name) and self._has_layout(path))
+
+    @staticmethod
+    def _has_layout(path: Path) -> bool:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            return bool(domain_folders(path))
+        return False
+
+    def all(self) -> list[DatasetInfo]:
+        """Every data set that can be used."""
+        return list(self._usable(self.names()))
+
+    def _usable(self, names: Iterable[str]) -> Iterable[DatasetInfo]:
+        for name in names:
+            try:
+                yield self.get(name)
+            except (DatasetError, UnknownDataset):
+                continue
+
+    def get(self, name: str) -> DatasetInfo:
+        """What is known of a data set.
+
+        Raises:
+            UnknownDataset: there is none of this name.
+            DatasetError: an operator's folder cannot be used, or not now.
+        """
+        path = self.path(name)
+        if not valid_name(name) or not path.is_dir():
+            raise UnknownDataset(name, self.names())
+        try:
+            info = DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
+        except (OSError, ValidationError):
+            with self._looking_at(name):
+                return describe(path)
+        return info.model_copy(update={"name": name})  # an operator may have renamed the folder
+
+    @contextlib.contextmanager
+    def _looking_at(self, name: str) -> Iterator[None]:
+        """Say what it means that something is gone that was there a moment ago; raises as :meth:`get` does."""
+        try:
+            yield
+        except (FileNotFoundError, DatasetError) as error:
+            if not self.path(name).is_dir():
+                raise UnknownDataset(name, self.names()) from error
+            if isinstance(error, DatasetError):
+                raise
+            raise DatasetError(f"pictures of {name} vanished while they were looked at; ask again") from error
+
+    def preview(self, name: str) -> bytes:
+        """The stored contact sheet, or a fresh one of an operator's folder; raises as :meth:`get` does."""
+        self.get(name)
+        with contextlib.suppress(FileNotFoundError):
+            return (self.path(name) / PREVIEW_FILE).read_bytes()
+        with self._looking_at(name):
+            return contact_sheet(self.path(name))
+
+    def remove(self, name: str, *, users: Callable[[], list[str]]) -> None:
+        """Take a data set away; it vanishes at once, whole.
+
+        Args:
+            users: runs that need it. Asked twice: before anything is touched, for those that are at it may open a
+                picture any moment; and when it is out of sight, for one that began meanwhile.
+
+        Raises:
+            UnknownDataset: there is none of this name.
+            DatasetInUse: there are such runs; it is in its place.
+        """
+        self.get(name)
+        if using := users():
+            raise DatasetInUse(name, using)
+        try:
+            doomed = files.hide(self.path(name))
+        except FileNotFoundError:
+            raise UnknownDataset(name, self.names()) from None
+        try:
+            if using := users():
+                raise DatasetInUse(name, using)
+        except BaseException:  # also when nobody could be asked
+            doomed.rename(self.path(name))
+            raise
+        if doomed.is_symlink():
+            doomed.unlink()
+        shutil.rmtree(doomed, ignore_errors=True)

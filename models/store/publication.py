@@ -1,0 +1,141 @@
+"""Putting a run's generator into a model folder, by copying: loads no torch.
+
+``python -m models.store.publication RUN_DIR FOLDER --help``.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from models.errors import PublicationError, RunFolderError
+from models.store.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
+from models.store.datasets import domain_folders
+from models.store.files import sha256
+from models.store.options import CycleGANOptions, StarGANOptions
+from models.store.run_folder import RunFolder
+from models.store.run_status import read_status
+
+DIRECTIONS = ("AtoB", "BtoA")
+SAMPLE_FILE = "sample.png"
+# Where the run happened says nothing about the model; these stay out of its card.
+LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "reserved_mb", "sample_every", "save_every"}
+
+
+def publish(
+    run: RunFolder,
+    folder: Path,
+    *,
+    direction: str | None = None,
+    step: int | None = None,
+    margin: int = 0,
+    version: int | None = None,
+    **card: str,
+) -> ModelCard:
+    """Write a checkpoint's generators (float16), with their card and a sample picture, into ``folder``.
+
+    Args:
+        direction: ``AtoB`` or ``BtoA``, of a CycleGAN.
+        step: of the checkpoint; None: the newest.
+        margin: px of surroundings that the generator is given, if its borders are bad.
+        card: the card's description, licence and source; also its name, if it is not the folder's.
+
+    Raises:
+        PublicationError: there is no such checkpoint or direction.
+    """
+    options = run.options()
+    steps = [int(path.stem) for path in run.checkpoints()]
+    if not steps:
+        raise PublicationError("The run has no checkpoint yet.")
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        raise PublicationError(f"The run keeps no checkpoint of step {step}; it keeps: {', '.join(map(str, steps))}.")
+    content = _stargan(run, options) if isinstance(options, StarGANOptions) else _cyclegan(options, direction)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / WEIGHTS_FILE
+    part = weights.with_suffix(".part")
+    shutil.copyfile(run.export_path(step) / f"{content.pop('export')}.safetensors", part)
+    part.chmod(0o644)
+    part.replace(weights)
+    (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
+    if samples := [sampled for sampled in run.samples() if sampled <= step]:
+        shutil.copyfile(run.sample_path(samples[-1]), folder / SAMPLE_FILE)
+    model = ModelCard.model_validate(
+        {
+            "name": folder.name,
+            "family": options.family,
+            "margin": margin,
+            "version": version,
+            "files": [ModelFile(name=WEIGHTS_FILE, sha256=sha256(weights))],
+            "training": _training(run, step, direction),
+        }
+        | content
+        | card
+    )
+    part = folder / f"{CARD_FILE}.part"
+    part.write_text(json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n")
+    part.replace(folder / CARD_FILE)
+    return model
+
+
+def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:
+    metrics = next((record for record in run.metrics(after_step=step - 1) if record["step"] == step), {})
+    status = read_status(run.path)
+    measured = [said for said in status.quality if said.step == step] if status else []
+    told = {
+        "direction": direction,
+        "dataset": (status.dataset if status else None) or None,
+        "steps": step,
+        "options": run.options().model_dump(mode="json", exclude=LOCAL_OPTIONS),
+        "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
+        "quality": measured[0].figures if measured else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _cyclegan(options: CycleGANOptions, direction: str | None) -> dict[str, Any]:
+    if direction not in DIRECTIONS:
+        raise PublicationError(f"A CycleGAN has two generators: name the direction, {' or '.join(DIRECTIONS)}.")
+    network = {"ngf": options.ngf, "n_blocks": options.n_blocks}
+    return {"export": direction, "network": network, "image_size": options.image_size}
+
+
+def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
+    status = read_status(run.path)
+    domains = options.domains or (status.domains if status else []) or list(domain_folders(options.dataset))
+    names = ("img_size", "style_dim", "latent_dim", "max_conv_dim", "w_hpf", "base_dim")
+    network = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if not options.normalize_rgb:
+        network["normalize_rgb"] = 0
+    if options.needs_landmarks:
+        network["landmarks"] = 1
+    return {
+        "export": "model",
+        "network": network | {"num_domains": len(domains)},
+        "image_size": options.img_size,
+        "domains": domains,
+        "masks": options.masks if options.w_hpf else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Publish a run's generator as a model folder.")
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="its last part is the model's name")
+    parser.add_argument("--direction", choices=DIRECTIONS, help="of a CycleGAN")
+    parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
+    parser.add_argument("--margin", type=int, default=0, help="px of surroundings given and cropped off; default: 0")
+    for field in ("description", "licence", "source"):
+        parser.add_argument(f"--{field}", required=True)
+    arguments = vars(parser.parse_args())
+    if arguments["folder"].is_symlink():
+        parser.error(f"{arguments['folder']} is a model with versions; publish a new one over HTTP")
+    try:
+        publish(RunFolder(arguments.pop("run_dir")), arguments.pop("folder"), **arguments)
+    except (PublicationError, RunFolderError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Published models with their versions: DATA_DIR/models/NAME is a link to DATA_DIR/versions/NAME/N. Loads no torch.
+
+Swapping the link puts another version into service at once and whole; a worker sees it at its next picture.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from models.errors import NameTaken, NoVersion
+from models.store import files
+from models.store.catalog import Catalog, ModelCard
+
+BEFORE_FILE = "before"  # in a version's folder: the number of the one that it took the place of
+
+
+class Versions:
+    """The published models of a data folder."""
+
+    def __init__(self, catalog: Catalog, data_dir: Path) -> None:
+        self._catalog = catalog
+        self._models = catalog.models_dir
+        self._root = data_dir / "versions"
+
+    def of(self, name: str) -> list[int]:
+        """Numbers of the versions that there are, oldest first."""
+        folder = self._root / name
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+    def current(self, name: str) -> int | None:
+        """The version in service; None for a model that was not published here."""
+        try:
+            target = (self._models / name).readlink()
+        except OSError:  # there is none, or it is a folder
+            return None
+        ours = target.name.isdigit() and target.parent.name == name and target.parent.parent.name == self._root.name
+        return int(target.name) if ours else None
+
+    def add(self, name: str, write: Callable[[Path, int], ModelCard]) -> ModelCard:
+        """Put a new version into service.
+
+        Args:
+            write: given a folder that is not there yet and the version's number, makes it a whole model folder.
+
+        Raises:
+            NameTaken: a model that ships or was fetched has this name, or what was published so far is of another
+                family.
+        """
+        with self._held(name):
+            current = self.current(name)
+            if current is None and (name in self._catalog.names() or (self._models / name).is_symlink()):
+                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
+            number = max(self.of(name), default=0) + 1
+            part = self._root / name / f".{uuid4().hex}"
+            try:
+                card = write(part, number)
+                if current is not None:
+                    family = self._catalog.get(name).card.family
+                    if card.family != family:
+                        raise NameTaken(f"{name!r} is a model of the family {family} so far; choose another name.")
+                    (part / BEFORE_FILE).write_text(str(current))
+                part.rename(self._root / name / str(number))
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    (self._root / name).rmdir()  # if nothing was ever published
+            self._serve(name, number)
+            return card
+
+    def roll_back(self, name: str) -> int:
+        """Put the version that was in service before into service again, and return its number.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            NoVersion: the model was not published here, or there was none before.
+        """
+        self._published(name)
+        with self._held(name):
+            current = self._published(name)
+            try:
+                before = int((self._root / name / str(current) / BEFORE_FILE).read_text())
+            except FileNotFoundError:
+                message = f"{name!r} is at version {current}; no other was in service before it."
+                raise NoVersion(message) from None
+            self._serve(name, before)
+            return before
+
+    def remove(self, name: str) -> None:
+        """Take a published model out of service, with all its versions.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            NoVersion: the model was not published here.
+        """
+        self._published(name)
+        with self._held(name):
+            self._published(name)  # still
+            (self._models / name).unlink()
+            doomed = files.hide(self._root / name)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what was left of removed models when a process was killed."""
+        files.sweep(self._root)
+
+    def _published(self, name: str) -> int:
+        """The version in service of a model that was published here.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            NoVersion: the model was not published here.
+        """
+        current = self.current(self._catalog.get(name).name)
+        if current is None:
+            raise NoVersion(f"{name!r} was not published here: it has no versions, and its operator removes it.")
+        return current
+
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """Let one change of a model's versions be made at a time, whichever process makes it."""
+        locks = self._root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _serve(self, name: str, number: int) -> None:
+        self._models.mkdir(parents=True, exist_ok=True)
+        part = self._models / f".{uuid4().hex}"
+        part.symlink_to(Path(os.path.relpath(self._root / name / str(number), self._models)))
+        part.replace(self._models / name)

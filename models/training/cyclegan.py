@@ -1,0 +1,255 @@
+"""One CycleGAN being trained: four networks, two optimizers, two image pools."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.utils import make_grid
+
+from models import pixels
+from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
+from models.cyclegan.pool import ImagePool
+from models.pictures import Picture
+from models.store.options import CycleGANOptions
+from models.training import distributed
+from models.training.alarms import Translations
+from models.training.evaluation import Evaluation
+from models.weights import doctor
+from models.weights.architecture import CYCLEGAN, Arguments
+
+NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
+
+
+class CycleGANTrainer:
+    """The alternating step of the paper's code: both generators together, then both discriminators.
+
+    Args:
+        fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1].
+        constant_steps, decay_steps: steps at the full learning rate, then steps over which it falls linearly to 0.
+    """
+
+    def __init__(
+        self,
+        options: CycleGANOptions,
+        *,
+        device: torch.device,
+        fixed_inputs: tuple[torch.Tensor, torch.Tensor],
+        constant_steps: int,
+        decay_steps: int,
+    ) -> None:
+        self.options = options
+        self.device = device
+        self.constant_steps = constant_steps
+        self.decay_steps = decay_steps
+        # In float32 a CPU is slower with channels last: 0.85 × (bench: training-steps).
+        plain = options.precision == "fp32" and device.type == "cpu"
+        self._memory_format = torch.contiguous_format if plain else torch.channels_last
+        self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
+        self._gan_loss = GAN_LOSSES[options.gan_loss]
+
+        torch.manual_seed(options.seed)
+        self.networks = nn.ModuleDict(
+            {
+                "g_ab": ResnetGenerator(options.ngf, options.n_blocks),
+                "g_ba": ResnetGenerator(options.ngf, options.n_blocks),
+                "d_a": PatchDiscriminator(options.ndf),
+                "d_b": PatchDiscriminator(options.ndf),
+            }
+        )
+        init_normal(self.networks)
+        self.networks.to(device).to(memory_format=self._memory_format)
+        self._keep_balance()
+        self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
+        self._optimizer_g = self._adam(self.g_ab, self.g_ba)
+        self._optimizer_d = self._adam(self.d_a, self.d_b)
+        self._pool_a = ImagePool(options.pool_size, seed=options.seed)
+        self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
+
+    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
+        parameters = [p for network in networks for p in network.parameters()]
+        return torch.optim.Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
+
+    def _place(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.device, memory_format=self._memory_format)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.options.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def learning_rate(self, progress: int) -> float:
+        """The rate for the step after ``progress`` steps: constant, then linear to 0."""
+        done = max(0, progress - self.constant_steps)
+        return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
+
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, float]:
+        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; its losses by name."""
+        real_a, real_b = (self._place(x) for x in batch)
+        lr = self.learning_rate(progress)
+        for optimizer in (self._optimizer_g, self._optimizer_d):
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
+        if progress < self.options.identity_steps:
+            return self._step_identity(real_a, real_b)
+        return self._step_game(real_a, real_b)
+
+    def _step_identity(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
+        """Teach the generators to leave pictures as they are, from where they then learn to change them.
+
+        Begun so (Chen et al., 2018, "CartoonGAN", section 3.2), short trainings keep structure from the first picture.
+        """
+        both = torch.cat([real_a, real_b])
+        with self._autocast():
+            terms = {
+                "idt_A": distance(both, self.g_ab(both), self.options.color_share),
+                "idt_B": distance(both, self.g_ba(both), self.options.color_share),
+            }
+        self._improve(self._optimizer_g, terms)
+        self._keep_balance()
+        return {name: term.item() for name, term in terms.items()}
+
+    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
+        self.d_a.requires_grad_(False)
+        self.d_b.requires_grad_(False)
+        with self._autocast():
+            terms, generated = generator_losses(
+                self.g_ab,
+                self.g_ba,
+                self.d_a,
+                self.d_b,
+                real_a,
+                real_b,
+                gan_loss=self._gan_loss,
+                lambda_a=self.options.lambda_a,
+                lambda_b=self.options.lambda_b,
+                lambda_identity=self.options.lambda_identity,
+                color_share=self.options.color_share,
+            )
+        self._improve(self._optimizer_g, terms)
+        self._keep_balance()
+
+        self.d_a.requires_grad_(True)
+        self.d_b.requires_grad_(True)
+        with self._autocast():
+            judged = {
+                "D_A": discriminator_loss(
+                    self.d_b, real_b, self._history(self._pool_b, generated.fake_b), self._gan_loss
+                ),
+                "D_B": discriminator_loss(
+                    self.d_a, real_a, self._history(self._pool_a, generated.fake_a), self._gan_loss
+                ),
+            }
+        self._improve(self._optimizer_d, judged)
+        return {name: term.item() for name, term in (terms | judged).items()}
+
+    @staticmethod
+    def _history(pool: ImagePool, fakes: torch.Tensor) -> torch.Tensor:
+        """What the pool gives for fresh pictures. Every process keeps the same pool of what all of them make."""
+        share = len(fakes)
+        first = distributed.rank() * share
+        return pool.query(distributed.gathered(fakes))[first : first + share]
+
+    @staticmethod
+    def _improve(optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    @property
+    def undecided(self) -> dict[str, dict[str, float]]:
+        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
+        return {"AtoB": {"D_A": even}, "BtoA": {"D_B": even}}
+
+    def rates(self, progress: int) -> dict[str, float]:
+        return {"learning_rate": self.learning_rate(progress)}
+
+    def film(self) -> list[Picture]:
+        return []  # its directions have no styles to go between
+
+    @torch.no_grad()
+    def translations(self) -> Translations:
+        """What each direction now makes of the fixed inputs."""
+        x_a, x_b = self._fixed_inputs
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        with self._autocast():
+            return {(0, 1): (x_a, g_ab(x_a).float()), (1, 0): (x_b, g_ba(x_b).float())}
+
+    @torch.no_grad()
+    def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
+        """What the generators make of (N, 3, S, S) held-out pictures of A and of B, there and back."""
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        made, cycled = [], []
+        for x, there, back in zip(held_out, (g_ab, g_ba), (g_ba, g_ab), strict=True):
+            fakes, returned = [], []
+            for picture in torch.split(x, 1):
+                with self._autocast():
+                    fake = there(self._place(picture))
+                    returned.append(back(fake).float().cpu())
+                fakes.append(fake.float().cpu())
+            made.append(torch.cat(fakes))
+            cycled.append(torch.cat(returned))
+        return Evaluation(real=held_out, cycled=cycled, generated=made[::-1])  # what was made of A is in B's manner
+
+    @torch.inference_mode()
+    def sample(self) -> Picture:
+        """A picture with a column for each fixed input: A, its B, back; then B, its A, back."""
+        x_a, x_b = self._fixed_inputs
+        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        with self._autocast():
+            fake_b, fake_a = g_ab(x_a), g_ba(x_b)
+            rows = [x_a, fake_b, g_ba(fake_b), x_b, fake_a, g_ab(fake_a)]
+        grid = make_grid(torch.cat([row.float() for row in rows]), nrow=len(x_a), padding=2, pad_value=1.0)
+        return pixels.to_pictures(grid[None])[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **{name: self.networks[name].state_dict() for name in NETWORKS},
+            "optimizer_g": self._optimizer_g.state_dict(),
+            "optimizer_d": self._optimizer_d.state_dict(),
+            "pool_a": self._pool_a.state_dict(),
+            "pool_b": self._pool_b.state_dict(),
+        }
+
+    def exports(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The generators as they are served: direction → float16 weights."""
+        return {
+            direction: {key: tensor.half() for key, tensor in self.networks[name].state_dict().items()}
+            for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._load_networks(state)
+        self._optimizer_g.load_state_dict(state["optimizer_g"])
+        self._optimizer_d.load_state_dict(state["optimizer_d"])
+        self._pool_a.load_state_dict(state["pool_a"])
+        self._pool_b.load_state_dict(state["pool_b"])
+
+    def _load_networks(self, state: dict[str, Any]) -> None:
+        for name in NETWORKS:
+            self.networks[name].load_state_dict(state[name])
+
+    def _keep_balance(self) -> None:
+        if self.options.balanced_upsampling:
+            balance_upsampling(self.networks["g_ab"])
+            balance_upsampling(self.networks["g_ba"])
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin a new run with another run's networks (fine-tuning)."""
+        self._load_networks(state)
+
+    def start_from_weights(self, path: Path) -> None:
+        """Begin a new run with one direction's generator, of weights that were published.
+
+        Raises:
+            CheckpointError: they are not of a generator of these sizes.
+        """
+        arguments: Arguments = {"ngf": self.options.ngf, "n_blocks": self.options.n_blocks}
+        name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"
+        self.networks[name].load_state_dict(doctor.load_exactly(path, CYCLEGAN, arguments).state)

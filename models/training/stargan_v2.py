@@ -1,0 +1,373 @@
+"""One StarGAN v2 being trained: four networks with an optimizer each, and the moving averages of three."""
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.utils import make_grid
+
+from models import pixels
+from models.errors import CheckpointError
+from models.landmarks.masks import POINTS
+from models.pictures import Picture
+from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discriminator_terms, generator_terms
+from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
+from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
+from models.store.options import StarGANOptions
+from models.store.sheet import DOMAINS
+from models.training import distributed
+from models.training.alarms import Translations
+from models.training.data import GuidedBatch
+from models.training.evaluation import Evaluation
+from models.weights import doctor
+from models.weights.architecture import StateDict
+
+AVERAGED = ("generator", "mapping_network", "style_encoder")
+FILM_FRAMES = 12  # from one reference to the next
+VARIANTS = 5  # styles in which diversity is measured
+SAMPLE_PSI = (0.5, 0.7, 1.0)
+
+
+class StarGANTrainer:
+    """The step of the paper's code: D on latent codes, D on references, then G on either.
+
+    Args:
+        fixed_inputs: (domains, count, 3, S, S) pictures for :meth:`sample`, float32 in [-1, 1].
+        masks: where the high-pass path acts on the pictures it is given; returns None for w_hpf 0.
+        landmarks: weights of the landmark network, which what is exported needs too if the masks are of landmarks.
+    """
+
+    def __init__(
+        self,
+        options: StarGANOptions,
+        *,
+        device: torch.device,
+        fixed_inputs: torch.Tensor,
+        masks: MaskPictures,
+        landmarks: StateDict | None = None,
+    ) -> None:
+        self._landmarks = landmarks
+        self.options = options
+        self.device = device
+        self._fixed_inputs = fixed_inputs.to(device)
+        self._masks = masks
+        num_domains = len(fixed_inputs)
+
+        torch.manual_seed(options.seed)
+        size, style_dim = options.img_size, options.style_dim
+        width = (options.max_conv_dim, options.base_dim)
+        self.networks = nn.ModuleDict(
+            {
+                "generator": Generator(size, style_dim, width[0], options.w_hpf, width[1], options.normalize_rgb),
+                "mapping_network": MappingNetwork(options.latent_dim, style_dim, num_domains),
+                "style_encoder": StyleEncoder(size, style_dim, num_domains, *width),
+                "discriminator": Discriminator(size, num_domains, *width),
+            }
+        )
+        init_he(self.networks)
+        self.networks.to(device).to(memory_format=torch.channels_last)
+        self._dtype = next(self.networks.parameters()).dtype
+        self.averages = nn.ModuleDict({name: copy.deepcopy(self.networks[name]) for name in AVERAGED})
+        self.averages.requires_grad_(False)
+        self.generator, self.mapping_network, self.style_encoder, self.discriminator = map(
+            distributed.shared, self.networks.values()
+        )
+        self._optimizers = {name: self._adam(name) for name in self.networks}
+
+    def _adam(self, name: str) -> torch.optim.Adam:
+        options = self.options
+        return torch.optim.Adam(
+            self.networks[name].parameters(),
+            lr=options.f_lr if name == "mapping_network" else options.lr,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+        )
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.options.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def lambda_ds(self, progress: int) -> float:
+        """Weight of the diversity loss after ``progress`` steps: falls linearly to 0."""
+        return self.options.lambda_ds * max(0.0, 1.0 - progress / self.options.ds_iter)
+
+    def step(self, batch: GuidedBatch, progress: int) -> dict[str, float]:
+        """One step on both kinds of guide; its losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
+        batch = GuidedBatch(*(part.to(self.device) for part in batch))
+        if progress < self.options.identity_steps:
+            losses = self._rebuild(batch)
+        else:
+            losses = self._play(batch, self.lambda_ds(progress))
+        for name in AVERAGED:
+            _follow(self.averages[name], self.networks[name], self.options.ema_beta)
+        return losses
+
+    def _rebuild(self, batch: GuidedBatch) -> dict[str, float]:
+        """Teach generator and encoder what pictures look like, from where short trainings learn styles sooner."""
+        with self._autocast():
+            s_org = self.style_encoder(batch.x_src, batch.y_org)
+            x_rec = self.generator(batch.x_src, s_org, self._masks(batch.x_src))
+            loss = (x_rec - batch.x_src).abs().mean()
+        self._improve(loss, ("generator", "style_encoder"))
+        return {"G_identity": loss.item()}
+
+    def _play(self, batch: GuidedBatch, lambda_ds: float) -> dict[str, float]:
+        y_trg = batch.y_trg
+
+        def of_latent(z: torch.Tensor) -> EncodeStyle:
+            return lambda: self.mapping_network(z, y_trg)
+
+        def of_reference(x: torch.Tensor) -> EncodeStyle:
+            return lambda: self.style_encoder(x, y_trg)
+
+        guides = {
+            "latent": (of_latent(batch.z_trg), of_latent(batch.z_trg2)),
+            "reference": (of_reference(batch.x_ref), of_reference(batch.x_ref2)),
+        }
+        losses: dict[str, float] = {}
+        for guide, (s_trg, _) in guides.items():
+            losses |= self._improve_discriminator(batch, s_trg, f"D_{guide}")
+        for guide, styles in guides.items():
+            # As in the paper's code, references teach the generator alone: the encoder must not make its own task easy.
+            taught = AVERAGED if guide == "latent" else ("generator",)
+            losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, lambda_ds)
+        return losses
+
+    def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> dict[str, float]:
+        with self._autocast():
+            terms = discriminator_terms(
+                self._judge, self.generator, s_trg, batch.x_src, batch.y_org, batch.y_trg, masks=self._masks
+            )
+        loss = terms["real"] + terms["fake"] + self.options.lambda_reg * terms["reg"]
+        self._improve(loss, ("discriminator",))
+        return _named(name, terms)
+
+    def _improve_generator(
+        self,
+        batch: GuidedBatch,
+        s_trg: EncodeStyle,
+        s_trg2: EncodeStyle,
+        name: str,
+        taught: tuple[str, ...],
+        lambda_ds: float,
+    ) -> dict[str, float]:
+        options = self.options
+        domains = (batch.x_src, batch.y_org, batch.y_trg)
+        with self._autocast():
+            terms = generator_terms(
+                self._judge, self.generator, self.style_encoder, s_trg, s_trg2, *domains, masks=self._masks
+            )
+        loss = (
+            terms["adv"]
+            + options.lambda_sty * terms["sty"]
+            - lambda_ds * terms["ds"]
+            + options.lambda_cyc * terms["cyc"]
+        )
+        self._improve(loss, taught)
+        return _named(name, terms)
+
+    def _judge(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # In float32 always: the penalty is a gradient's gradient, which bfloat16 does not carry.
+        with torch.autocast(self.device.type, enabled=False):
+            logits: torch.Tensor = self.discriminator(x.to(self._dtype), y)
+        return logits
+
+    def _improve(self, loss: torch.Tensor, taught: tuple[str, ...]) -> None:
+        self.networks.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name in taught:
+            self._optimizers[name].step()
+
+    @property
+    def undecided(self) -> dict[str, dict[str, float]]:
+        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        return {
+            guide: {f"D_{guide}_{kind}": math.log(2) for kind in ("real", "fake")} for guide in ("latent", "reference")
+        }
+
+    def rates(self, progress: int) -> dict[str, float]:
+        return {"learning_rate": self.options.lr, "lambda_ds": self.lambda_ds(progress)}
+
+    @torch.no_grad()
+    def _restyled(self, x_src: torch.Tensor, x_ref: torch.Tensor, y_trg: int) -> torch.Tensor:
+        """Sources in the styles of references of one domain, by the averages: (N, 3, S, S) each."""
+        return self._generated(x_src, self._encoded(x_ref, y_trg))
+
+    def _generated(self, x_src: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        with self._autocast():
+            out: torch.Tensor = self.averages["generator"](x_src, s, self._masks(x_src))
+        return out.float()
+
+    def _encoded(self, x_ref: torch.Tensor, y: int) -> torch.Tensor:
+        with self._autocast():
+            s: torch.Tensor = self.averages["style_encoder"](x_ref, self._domain(y, len(x_ref)))
+        return s
+
+    def _mapped(self, z: torch.Tensor, y: int) -> torch.Tensor:
+        with self._autocast():
+            s: torch.Tensor = self.averages["mapping_network"](z, self._domain(y, len(z)))
+        return s
+
+    def _domain(self, y: int, count: int) -> torch.Tensor:
+        return torch.full((count,), y, device=self.device)
+
+    @torch.inference_mode()
+    def film(self) -> list[Picture]:
+        """Frames of a source of each of the first domains going through the styles of the first one's references."""
+        x_src = self._fixed_inputs[:DOMAINS, 0]
+        x_ref = self._fixed_inputs[0]
+        masks = self._masks(x_src)
+        frames = []
+        with self._autocast():
+            s_ref = self._encoded(x_ref, 0).float()
+            for s in interpolated(s_ref, FILM_FRAMES):
+                x = self.averages["generator"](x_src, s.expand(len(x_src), -1), masks)
+                frames.append(np.concatenate(pixels.to_pictures(x), axis=1))
+        return frames
+
+    def translations(self) -> Translations:
+        """What the averages make of the fixed inputs of each domain in the next one's style."""
+        inputs = self._fixed_inputs
+        found = {}
+        for y_org in range(len(inputs)):
+            y_trg = (y_org + 1) % len(inputs)
+            x_ref = inputs[y_trg][:1].expand_as(inputs[y_org])
+            found[y_org, y_trg] = inputs[y_org], self._restyled(inputs[y_org], x_ref, y_trg)
+        return found
+
+    @torch.no_grad()
+    def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
+        """What the averages make of (N, 3, S, S) held-out pictures of each domain in the next one's style, and back."""
+        generated: list[torch.Tensor] = []
+        cycled = []
+        for y_org, pictures in enumerate(held_out):
+            y_trg = (y_org + 1) % len(held_out)
+            fakes, returned = [], []
+            for n, picture in enumerate(torch.split(pictures, 1)):
+                x_src = picture.to(self.device)
+                x_ref = held_out[y_trg][n % len(held_out[y_trg])][None].to(self.device)
+                fake = self._restyled(x_src, x_ref, y_trg)
+                returned.append(self._restyled(fake, x_src, y_org).cpu())
+                fakes.append(fake.cpu())
+            generated.append(torch.cat(fakes))
+            cycled.append(torch.cat(returned))
+        latents = torch.cat([latent_code(seed, self.options.latent_dim) for seed in range(VARIANTS)]).to(self.device)
+        return Evaluation(
+            real=held_out,
+            cycled=cycled,
+            generated=generated[-1:] + generated[:-1],  # what was made of a domain is in the next one's style
+            variants={
+                "reference": lambda: self._variants(
+                    held_out, lambda y: self._encoded(held_out[y][:VARIANTS].to(self.device), y)
+                ),
+                "latent": lambda: self._variants(held_out, lambda y: self._mapped(latents, y)),
+            },
+        )
+
+    @torch.no_grad()
+    def _variants(
+        self, held_out: Sequence[torch.Tensor], styles: Callable[[int], torch.Tensor]
+    ) -> Iterator[torch.Tensor]:
+        """Of each held-out picture: it in each of the next domain's ``styles``, (K, 3, S, S)."""
+        for y_org, pictures in enumerate(held_out):
+            s = styles((y_org + 1) % len(held_out))
+            if len(s) > 1:  # one style is no variety
+                for picture in pictures:
+                    yield self._generated(picture.to(self.device).expand(len(s), -1, -1, -1), s).cpu()
+
+    @torch.inference_mode()
+    def sample(self) -> Picture:
+        """A grid whose first row are sources of the first domains, and under each source what the averages make of it.
+
+        Rows: reconstruction by way of the first reference; for each reference, which stands at the left, its style;
+        for each domain and psi of 0.5, 0.7 and 1, a latent code's.
+        """
+        generator, mapping, encoder = (self.averages[name] for name in AVERAGED)
+        inputs = self._fixed_inputs[:DOMAINS]
+        num_domains, count = inputs.shape[:2]
+        x_src = inputs.flatten(0, 1)
+        y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
+        masks = self._masks(x_src)
+        blank = torch.ones_like(x_src[:1])
+        means = mean_styles(mapping, self.options.latent_dim, num_domains)
+        z = latent_code(0, self.options.latent_dim).to(self.device)
+
+        def styled(s: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = generator(x_src, s.expand(len(x_src), -1), masks).float()
+            return out
+
+        rows = [torch.cat([blank, x_src])]
+        with self._autocast():
+            for y in range(num_domains):
+                domain = torch.tensor([y], device=self.device)
+                for x_ref in inputs[y][:, None].flip(0):
+                    fake = styled(encoder(x_ref, domain).float())
+                    rows.append(torch.cat([x_ref, fake]))
+                if y == 0:
+                    rebuilt = generator(fake, encoder(x_src, y_org), self._masks(fake)).float()
+                    rows.insert(1, torch.cat([blank, rebuilt]))
+            for y in range(num_domains):
+                s = mapping(z, torch.tensor([y], device=self.device)).float()
+                rows += [torch.cat([blank, styled(truncate(s, means[y], psi))]) for psi in SAMPLE_PSI]
+        grid = make_grid(torch.cat(rows), nrow=len(x_src) + 1, padding=2, pad_value=1.0)
+        return pixels.to_pictures(grid[None])[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "networks": self.networks.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+        }
+
+    def exports(self) -> dict[str, StateDict]:
+        """The averages as they are served, in float16, with the landmark network if the masks are its."""
+        state = {key: tensor.half() for key, tensor in self.averages.state_dict().items()}
+        if self._landmarks is not None:
+            # Its statistics may be beyond float16. The run's faces are taken as they are: no mean face.
+            state |= {f"landmarks.{key}": tensor for key, tensor in self._landmarks.items()}
+            state["landmark_mean"] = torch.zeros(POINTS, 2)
+        return {"model": state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.start_from(state)
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begin a new run with another run's networks (fine-tuning)."""
+        self.networks.load_state_dict(state["networks"])
+        self.averages.load_state_dict(state["averages"])
+
+    def start_from_weights(self, path: Path) -> None:
+        """Begin a new run with the networks of a published model, all but the discriminator.
+
+        Raises:
+            CheckpointError: they are not of networks of these sizes.
+        """
+        found = doctor.load(path)
+        state = {key: tensor for key, tensor in found.state.items() if not key.startswith("landmark")}
+        try:
+            self.averages.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path.name} is a {found.kind} that does not fit this run: {error}") from error
+        for name in AVERAGED:
+            self.networks[name].load_state_dict(self.averages[name].state_dict())
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, beta: float) -> None:
+    for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(parameter, 1 - beta)
+    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
+def _named(prefix: str, terms: Terms) -> dict[str, float]:
+    return {f"{prefix}_{name}": term.item() for name, term in terms.items()}

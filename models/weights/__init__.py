@@ -1,0 +1,1 @@
+"""Weights files: what one holds, whether it can be trusted, and how it gets here."""

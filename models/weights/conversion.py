@@ -1,0 +1,67 @@
+"""From a model's upstream files to one state dict."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.errors import CheckpointError
+from models.landmarks.masks import POINTS
+from models.store.catalog import ModelCard
+from models.weights import doctor
+from models.weights.architecture import LANDMARKS, STARGAN, Arguments, StateDict
+from models.weights.loading import KINDS
+
+MEAN_FACE_KEY = "mean"  # in the .npz file of the mean face's points
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What the files hold together, and what was left out of them or understood."""
+
+    state: StateDict
+    notes: list[str]
+
+
+def convert(card: ModelCard, files: list[Path]) -> Converted:
+    """Read a model's files, each under the check of its kind, and join them.
+
+    A StarGAN v2 for faces has three: its networks, the landmark network, and the mean face's points.
+
+    Raises:
+        CheckpointError: a file is not what the card needs, or one is missing.
+    """
+    wants_landmarks = bool(card.network.get("landmarks"))
+    network: Arguments = {name: value for name, value in card.network.items() if name != "landmarks"}
+    first, *others = files
+    weights = doctor.load_exactly(first, KINDS[card.family], network)
+    state, notes = dict(weights.state), list(weights.notes)
+    for path in others:
+        if path.suffix == ".npz":
+            state["landmark_mean"] = _mean_face(path)
+        else:
+            landmarks = doctor.load_exactly(path, LANDMARKS, {"num_landmarks": POINTS})
+            state |= {f"landmarks.{key}": tensor for key, tensor in landmarks.state.items()}
+            notes += [f"{path.name}: {note}" for note in landmarks.notes]
+    found = {key.split(".")[0] for key in state} & {"landmarks", "landmark_mean"}
+    if card.family == "stargan_v2" and len(found) != 2 * wants_landmarks:
+        raise CheckpointError(
+            f"{card.name} is a {STARGAN} {'with' if wants_landmarks else 'without'} landmarks, but its files bring "
+            f"{' and '.join(sorted(found)) or 'neither a landmark network nor a mean face'}"
+        )
+    return Converted(state, notes)
+
+
+def _mean_face(path: Path) -> torch.Tensor:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            points = arrays[MEAN_FACE_KEY]
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path.name} ({path.stat().st_size} bytes) is no .npz file with {MEAN_FACE_KEY!r} in it: {error}"
+        ) from error
+    if points.shape != (POINTS, 2) or points.dtype.kind != "f" or not np.isfinite(points).all():
+        raise CheckpointError(f"{path.name} holds points of shape {points.shape}; expected ({POINTS}, 2)")
+    return torch.from_numpy(points.astype(np.float32))

@@ -1,0 +1,164 @@
+"""Getting upstream weights: download, check, convert, pin. ``python -m models.weights.fetch NAME... [--help]``.
+
+Upstream publishes no hashes, so a file is trusted on first use: its sha256 is pinned next to the converted weights, and
+a later download that differs is refused.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from models.errors import CatalogError, CheckpointError, FetchError
+from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
+from models.store.files import sha256
+from models.weights import doctor
+from models.weights.conversion import convert
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+CHUNK_BYTES = 1 << 16
+
+
+def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
+    """Bring a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
+
+    An interrupted download is taken up where it stopped. Only one process fetches a model at a time.
+
+    Args:
+        mirror: base address used instead of the card's own; the file's name is appended.
+
+    Returns:
+        The converted weights file.
+
+    Raises:
+        FetchError: no network, no such file, another process is fetching it, or its hash is not the pinned one.
+        CheckpointError: what was downloaded is not this model's weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".fetch.lock", timeout=0):
+            target = folder / WEIGHTS_FILE
+            try:
+                if not _intact(target, folder):
+                    _fetch_locked(card, folder, target, mirror)
+            except OSError as error:
+                raise FetchError(f"{folder} cannot be written: {error}") from error
+            except (FetchError, CheckpointError) as error:
+                record = {"failed_at": time.time(), "why": str(error)}
+                _write_json(folder / FAILURE_FILE, record)
+                raise
+            (folder / FAILURE_FILE).unlink(missing_ok=True)
+            return target
+    except Timeout:
+        raise FetchError(f"{card.name} is being fetched by another process") from None
+
+
+def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | None) -> None:
+    upstream = [file for file in card.files if file.url is not None]
+    if not upstream:
+        raise FetchError(f"{card.name} has no upstream file to fetch")
+    lock = read_lock(folder)
+    digests = {}
+    for file in upstream:
+        part = _part(folder, file)
+        _download(file, part, mirror)
+        digests[file.name] = sha256(part)
+        _check_pin(file, digests[file.name], lock, part)
+    complete = [folder / file.name for file in upstream]
+    for file, path in zip(upstream, complete, strict=True):
+        _part(folder, file).replace(path)  # the checks name the files as they are known
+    try:
+        converted = convert(card, complete)
+    finally:
+        for path in complete:
+            path.unlink()
+    new = folder / f"new-{WEIGHTS_FILE}"
+    doctor.save(converted.state, new)
+    _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: sha256(new)})
+    new.replace(target)  # last, so that no weights are ever here without their hash
+    for note in converted.notes:
+        print(f"{card.name}: {note}", file=sys.stderr)
+
+
+def _part(folder: Path, file: ModelFile) -> Path:
+    return folder / f"{file.name}.part"
+
+
+def _check_pin(file: ModelFile, digest: str, lock: dict[str, str], part: Path) -> None:
+    pinned = lock.get(file.name, file.sha256)
+    if pinned is not None and digest != pinned:
+        part.unlink()
+        raise FetchError(
+            f"{file.name} has sha256 {digest}, but {pinned} was pinned when it was first fetched: it changed upstream "
+            f"or on the way. If the new file is wanted, remove {part.parent / LOCK_FILE}"
+        )
+
+
+def _intact(target: Path, folder: Path) -> bool:
+    return target.is_file() and sha256(target) == read_lock(folder).get(WEIGHTS_FILE)
+
+
+def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
+    url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
+    assert url is not None
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    try:
+        with httpx.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # all of it is here already; the checks that follow tell whether it is right
+            response.raise_for_status()
+            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+            length = response.headers.get("Content-Length")
+            total = int(length) + (have if resumed else 0) if length else None
+            with (
+                part.open("ab" if resumed else "wb") as out,
+                tqdm(total=total, initial=have if resumed else 0, unit="B", unit_scale=True, desc=file.name) as bar,
+            ):
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    out.write(chunk)
+                    bar.update(len(chunk))
+    except httpx.HTTPStatusError as error:
+        raise FetchError(f"{url} answered {error.response.status_code}") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise FetchError(f"{url} cannot be reached ({error or type(error).__name__})") from error
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    part.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.weights.fetch", description="Fetch models' upstream weights."
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
+    parser.add_argument("--data-dir", type=Path, default=Path("var"))
+    parser.add_argument("--mirror", help="base address to fetch from instead of upstream's")
+    arguments = parser.parse_args()
+    catalog = Catalog(arguments.weights_dir, arguments.data_dir)
+    failed = False
+    for name in arguments.names:
+        try:
+            model = catalog.get(name)
+            if any(file.url for file in model.card.files):
+                fetch(model.card, catalog.models_dir / name, mirror=arguments.mirror)
+            print(f"{name}: ready")
+        except (CatalogError, FetchError, CheckpointError) as error:
+            failed = True
+            print(f"{name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""``doppel train`` as it is typed: begun, refused, told to end in every way, and gone on with."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from models.store.run_folder import RunFolder
+from models.store.run_status import RunState, is_held, read_status
+from tests.processes import children, eventually, process
+from tests.training import CYCLEGAN, add_dataset
+
+SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in CYCLEGAN.items()] + ["--device=cpu"]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return add_dataset(tmp_path)
+
+
+@contextlib.contextmanager
+def trained(*arguments, hangup=signal.SIG_DFL):
+    """A training in a terminal of its own, to which closing that terminal means ``hangup``; killed in the end."""
+    before = signal.signal(signal.SIGHUP, hangup)  # children inherit it
+    try:
+        training = subprocess.Popen(command(*arguments), start_new_session=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        yield training
+    finally:
+        training.kill()
+        training.wait()
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "app.cli", "train", *map(str, arguments)]
+
+
+def typed(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path):
+    output = tmp_path / "run"
+    answer = typed("cyclegan", pictures, "-o", output, *SMALL)
+    assert answer.returncode == 0, answer.stderr
+    assert "the run has succeeded" in answer.stderr
+    assert read_status(output).status is RunState.SUCCEEDED
+    again = typed("cyclegan", pictures, "-o", output, *SMALL)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "tell"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
+    ids=["Ctrl-C", "kill", "the terminal is closed"],
+)
+def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path, number, tell):
+    output = tmp_path / "run"
+    run = RunFolder(output)
+    endless = [*SMALL, "--epochs=100000", "--save-every=100000"]
+    with trained("cyclegan", pictures, "-o", output, *endless) as training:
+        eventually(run.metrics_file.exists)
+        tell(training.pid, number)
+        assert training.wait(timeout=120) == 0
+    status = read_status(output)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+    assert not is_held(output)
+    other = add_dataset(tmp_path, "others")
+    refused = typed("cyclegan", other, "-o", output, "--resume")
+    assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
+    assert "of another family, cyclegan" in typed("stargan", pictures, "-o", output, "--resume").stderr
+    shutil.copy(pictures / "train/red/0.png", pictures / "train/red/more.png")
+    assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume").stderr
+    (pictures / "train/red/more.png").unlink()
+    with trained("cyclegan", pictures, "-o", output, "--resume") as training:
+        eventually(lambda: read_status(output).step > status.step)
+        training.terminate()
+        assert training.wait(timeout=120) == 0
+    assert [record["step"] for record in run.metrics()] == list(range(1, read_status(output).step + 1))
+
+
+def test_several_processes_end_in_good_order(pictures, tmp_path):
+    output = tmp_path / "run"
+    run = RunFolder(output)
+    several = [*SMALL, "--gpus=2", "--batch-size=2", "--epochs=100000", "--save-every=100000"]
+    run.path.mkdir()
+    run.request_stop()  # what one that was killed may have left
+    with trained("cyclegan", pictures, "-o", output, *several) as training:
+        eventually(lambda: run.metrics_file.exists() and len(list(run.metrics())) > 3)
+        os.killpg(training.pid, signal.SIGINT)
+        assert training.wait(timeout=120) == 0
+    status = read_status(output)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+    assert not run.stop_requested
+
+
+def test_under_nohup_it_outlives_its_terminal(pictures, tmp_path):
+    output = tmp_path / "run"
+    run = RunFolder(output)
+    arguments = ["cyclegan", pictures, "-o", output, *SMALL, "--epochs=100000"]
+    with trained(*arguments, hangup=signal.SIG_IGN) as training:
+        eventually(run.metrics_file.exists)
+        os.killpg(training.pid, signal.SIGHUP)
+        reached = len(list(run.metrics()))
+        eventually(lambda: len(list(run.metrics())) > reached + 3)
+        training.terminate()
+        assert training.wait(timeout=120) == 0
+
+
+def test_told_to_end_while_it_starts_it_leaves_nothing(pictures, tmp_path):
+    output = tmp_path / "run"
+    with process(*command("cyclegan", pictures, "-o", output, *SMALL)) as training:
+        eventually(lambda: children(training.pid))
+        training.send_signal(signal.SIGINT)
+        assert training.wait(timeout=120) == 128 + signal.SIGTERM
+    assert not output.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process dies with the one that started it")
+def test_killed_it_takes_its_training_along(pictures, tmp_path):
+    output = tmp_path / "run"
+    with process(*command("cyclegan", pictures, "-o", output, *SMALL, "--epochs=100000")) as training:
+        eventually(RunFolder(output).metrics_file.exists)
+        training.kill()
+        eventually(lambda: not is_held(output))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--image-size=512"], "load_size"),
+        (["--lr=quick"], "--lr: "),
+        (["--device=cuda:99"], "cuda"),
+        (["--init-from=nowhere.safetensors"], "nowhere.safetensors"),
+        (["--init-from=/dev/null"], "/dev/null is not a checkpoint"),
+    ],
+)
+def test_what_is_refused_leaves_no_run_in_the_way(pictures, tmp_path, arguments, words):
+    output = tmp_path / "run"
+    answer = typed("cyclegan", pictures, "-o", output, *SMALL, *arguments)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("output", ["", "file", "file/run", "x" * 300], ids=["none", "a file", "in a file", "too long"])
+def test_what_can_be_no_folder_is_refused(pictures, tmp_path, output):
+    (tmp_path / "file").touch()
+    answer = typed("cyclegan", pictures, "-o", tmp_path / output if output else "", *SMALL)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_pictures_that_are_not_there_are_refused(tmp_path):
+    answer = typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run")
+    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is no folder\n")
+
+
+def test_help_tells_choices_and_defaults():
+    told = " ".join(typed("cyclegan", "--help").stdout.split())
+    assert "the generator that weights in safetensors are given to; AtoB or BtoA; default: AtoB" in told
+    assert "Adam's learning rate; default: 0.0002" in told

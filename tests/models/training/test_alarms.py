@@ -1,0 +1,168 @@
+"""Alarms, each by a run that was made to show it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.store.options import CycleGANOptions
+from models.store.run_folder import RunFolder
+from models.store.run_status import RunState, read_status
+from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
+from models.training.checkpoints import load_state
+from tests.models.training.runs import train, write_run
+from tests.training import CYCLEGAN, add_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return add_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def copier(tmp_path_factory, dataset):
+    """A run whose generators leave pictures about as they are."""
+    options = CYCLEGAN | {"ngf": 8, "identity_steps": 150, "epochs": 25, "lr": 2e-3, "sample_every": 200}
+    run = write_run(tmp_path_factory.mktemp("runs") / "copier", CycleGANOptions(dataset=dataset, **options))
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    return run
+
+
+def begun_from(copier, tmp_path, dataset, change):
+    """A run that begins with the copier's networks after ``change`` was done to its g_ab, and takes one small step."""
+    state = load_state(copier.checkpoints()[-1])
+    change(state["trainer"]["g_ab"])
+    torch.save(state, tmp_path / "changed.pt")
+    options = CYCLEGAN | {"ngf": 8, "epochs": 1 / 6, "lr": 1e-9, "init_from": tmp_path / "changed.pt"}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **options))
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    return {(alarm.kind, alarm.detail.split(":")[0]) for alarm in read_status(run.path).alarms}
+
+
+def last_layer(state):
+    keys = sorted((key for key in state), key=lambda key: int(key.split(".")[1]))
+    return [state[key] for key in keys[-2:]]
+
+
+def test_a_run_that_goes_well_raises_none(copier):
+    assert read_status(copier.path).alarms == []
+
+
+def test_colour_inversion(copier, tmp_path, dataset):
+    def invert(state):
+        for tensor in last_layer(state):
+            tensor.neg_()
+
+    assert begun_from(copier, tmp_path, dataset, invert) == {("colour inversion", "blue → red")}
+
+
+def test_collapse(copier, tmp_path, dataset):
+    def forget(state):
+        for tensor in last_layer(state):
+            tensor.zero_()
+
+    assert begun_from(copier, tmp_path, dataset, forget) == {("collapse", "blue → red")}
+
+
+def test_a_discriminator_that_wins(tmp_path, dataset):
+    """Of generators of one channel that are to make noise of what is smooth, and care for their cycles alone."""
+    root = add_dataset(tmp_path, "smooth to noise")
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        Image.fromarray(np.full((40, 40, 3), 40 * n, np.uint8)).save(root / "train" / "blue" / f"{n}.png")
+        noise = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / "train" / "red" / f"{n}.png")
+    weak = {"ngf": 1, "ndf": 16, "image_size": 64, "load_size": 64, "epochs": 85, "sample_every": 1000}
+    weak |= {"lambda_a": 1e4, "lambda_b": 1e4, "lambda_identity": 0}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
+    assert train(run).returncode == 0
+    alarms = read_status(run.path).alarms
+    assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.detail.split(":")[0]) for alarm in alarms]
+
+
+def test_a_loss_that_is_not_finite(tmp_path, dataset):
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"lr": 1e30})))
+    assert train(run).returncode == 3
+    status = read_status(run.path)
+    assert status.status is RunState.FAILED
+    assert [alarm.kind for alarm in status.alarms] == ["not finite"]
+
+
+def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_path, dataset):
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"epochs": 1, "save_every": 3})))
+    assert train(run).returncode == 0
+    options = run.options().model_copy(update={"epochs": 3})
+    run.options_file.write_text(options.model_dump_json())
+    # No file may become longer than half a checkpoint.
+    limit = run.checkpoints()[-1].stat().st_size // 2
+    script = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"sys.argv[1:] = [{str(run.path)!r}]; runpy.run_module('models.training', run_name='__main__')"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert answer.returncode == 3, answer.stderr
+    status = read_status(run.path)
+    assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
+    assert run.checkpoints()[-1].stem == "000006"
+    assert load_state(run.checkpoints()[-1])["step"] == 6
+    assert not list(run.path.rglob("*.part"))
+    assert train(run).returncode == 0
+    assert read_status(run.path).step == 18
+
+
+def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
+    script = (
+        "import pathlib, resource, sys; from models.training.board import Board; "
+        "board = Board(pathlib.Path(sys.argv[1]), 1); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "for step in range(10_000): board.plot(step, {'G_A': 0.5})"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "OSError: [Errno 27]" in answer.stderr
+
+
+def test_a_discriminator_wins_only_after_a_while():
+    watch = DiscriminatorWatch({"AtoB": {"D": 0.25}})
+    said = [list(watch.look({"D": 0.001}, step)) for step in range(2 * WINNING_STEPS)]
+    assert said[:WINNING_STEPS] == [[]] * WINNING_STEPS
+    assert said[WINNING_STEPS][0].kind == "discriminator wins"
+    assert list(watch.look({"D": 0.2}, 500)) == []
+
+
+def test_a_discriminator_that_was_winning_when_its_run_was_stopped_still_is(tmp_path, dataset):
+    def run_of(name, epochs):
+        options = CYCLEGAN | {"lr": 1e-9, "epochs": epochs, "save_every": 1000, "sample_every": 1000}
+        return write_run(tmp_path / name, CycleGANOptions(dataset=dataset, **options))
+
+    run = run_of("run", epochs=1)
+    assert train(run).returncode == 0
+    state = load_state(run.checkpoints()[-1])
+    assert state["winning_since"] == {}
+    state |= {"winning_since": {"AtoB": 6 - WINNING_STEPS}, "smoothed": state["smoothed"] | {"D_A": 1e-3}}
+    torch.save(state, run.checkpoints()[-1])
+    run.options_file.write_text(run.options().model_copy(update={"epochs": 2}).model_dump_json())
+    assert train(run).returncode == 0
+    assert [(alarm.kind, alarm.step) for alarm in read_status(run.path).alarms] == [("discriminator wins", 7)]
+
+
+def test_pictures_without_contrast_are_no_inversion():
+    x = torch.rand(4, 3, 8, 8) * 2 - 1
+    grey = x * 1e-5
+    assert [alarm.kind for alarm in of_translations({(1, 0): (x, grey)}, "AB", 1)] == ["collapse"]
+    assert list(of_translations({(1, 0): (x, x.clone())}, "AB", 1)) == []
+    assert [alarm.kind for alarm in of_translations({(1, 0): (x, -x)}, "AB", 1)] == ["colour inversion"]
+
+
+def test_metrics_of_a_run_folder_leave_out_the_line_being_written(tmp_path):
+    run = RunFolder(tmp_path)
+    run.append_metrics({"step": 1, "loss": 0.5})
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps({"step": 2}))
+    assert [record["step"] for record in run.metrics()] == [1]

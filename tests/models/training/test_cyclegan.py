@@ -1,0 +1,250 @@
+"""The training core, small but whole."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.errors import DatasetError, RunFolderError
+from models.serving.translator import Translator
+from models.store.catalog import Catalog
+from models.store.options import CycleGANOptions
+from models.store.publication import publish
+from models.store.run_folder import RunFolder
+from models.store.run_status import RunState, read_status
+from models.training import __main__ as training
+from models.training.checkpoints import load_state, save_checkpoint
+from models.training.cyclegan import CycleGANTrainer
+from models.training.data import UnpairedPictures
+from models.training.launch import STOP_TIMEOUT_S
+from tests.models.training.runs import fingerprint, kill_after, steps, train, write_run
+from tests.processes import eventually, running
+from tests.training import ENDLESS
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Six red and four blue pictures with noise, in two domains."""
+    root = tmp_path_factory.mktemp("dataset")
+    rng = np.random.default_rng(0)
+    for domain, color, count in (("A", (200, 40, 40), 6), ("B", (40, 40, 200), 4)):
+        folder = root / f"train{domain}"
+        folder.mkdir()
+        for number in range(count):
+            noise = rng.integers(-30, 30, (24, 24, 3))
+            Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+def make_run(path, dataset, **options):
+    small = {"load_size": 36, "image_size": 32, "ngf": 2, "ndf": 2, "n_blocks": 1, "device": "cpu", "pool_size": 3}
+    schedule = {"epochs": 2, "epochs_decay": 1, "sample_every": 6, "save_every": 5}
+    return write_run(path, CycleGANOptions(dataset=dataset, **(small | schedule | options)))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, dataset):
+    """A run that nobody disturbed: 18 steps."""
+    run = make_run(tmp_path_factory.mktemp("runs") / "whole", dataset)
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    return run
+
+
+def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
+    assert steps(finished) == list(range(1, 19))
+    assert {"G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "D_A", "D_B"} <= json.loads(
+        finished.metrics_file.read_text().splitlines()[0]
+    ).keys()
+    assert sorted(path.name for path in (finished.path / "samples").iterdir()) == [
+        "000006.png",
+        "000012.png",
+        "000018.png",
+    ]
+    assert [path.name for path in finished.checkpoints()] == ["000015.pt", "000018.pt"]
+
+
+def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "killed", dataset)
+    kill_after(run, 7)
+    assert train(run).returncode == 0
+    assert fingerprint(run) == fingerprint(finished)
+    assert steps(run) == list(range(1, 19))
+    trained_s = [record["seconds"] for record in run.metrics()]
+    assert trained_s == sorted(trained_s)
+
+
+def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "stopped", dataset, save_every=1000)
+    stopped = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
+    eventually(lambda: (status := read_status(run.path)) and status.total_steps, every_s=0.005)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(timeout=120) == 0
+    assert len(run.checkpoints()) == 1
+    assert steps(run)[-1] == load_state(run.checkpoints()[0])["step"]
+    assert train(run).returncode == 0
+    assert fingerprint(run) == fingerprint(finished)
+
+
+def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "ahead", dataset, loader_processes=2)
+    kill_after(run, 7)
+    eventually(lambda: running(str(run.path)) is None)
+    assert train(run).returncode == 0
+    assert fingerprint(run) == fingerprint(finished)
+    assert steps(run) == list(range(1, 19))
+
+
+def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(tmp_path, dataset):
+    run = make_run(tmp_path / "run", dataset, loader_processes=2, **ENDLESS)
+    training = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], start_new_session=True)
+    eventually(lambda: len(steps(run)) > 3)
+    os.killpg(training.pid, signal.SIGTERM)
+    assert training.wait(timeout=120) == 0
+    status = read_status(run.path)
+    assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+
+
+@pytest.mark.parametrize("loader_processes", [0, 2])
+def test_a_picture_that_cannot_be_read_any_more_is_named(tmp_path, dataset, loader_processes):
+    pictures = shutil.copytree(dataset, tmp_path / "pictures")
+    run = make_run(tmp_path / "run", pictures, loader_processes=loader_processes, epochs=3)
+    (pictures / "trainA" / "5.png").write_bytes(b"damaged")
+    assert train(run, within_s=STOP_TIMEOUT_S).returncode == 2  # sooner than reading processes that linger
+    status = read_status(run.path)
+    assert status.status is RunState.FAILED
+    assert status.error.startswith("trainA/5.png of the data set cannot be read: ")
+    assert "Traceback" not in status.error
+
+
+def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
+    run = RunFolder(tmp_path)
+    for step in (999_000, 999_500, 1_000_000):
+        save_checkpoint(run, {"step": step}, {})
+        run.drop_checkpoints(keep=2, best=None)
+    assert [path.name for path in run.checkpoints()] == ["999500.pt", "1000000.pt"]
+
+
+def test_another_seed_gives_other_weights(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "other", dataset, seed=1)
+    assert train(run).returncode == 0
+    assert fingerprint(run) != fingerprint(finished)
+
+
+def test_fine_tuning_starts_from_the_other_run(finished, tmp_path, dataset):
+    run = make_run(tmp_path / "tuned", dataset, init_from=finished.checkpoints()[-1], epochs=0, epochs_decay=0)
+    options = run.options()
+    data = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0)
+    trainer = CycleGANTrainer(
+        options, device=torch.device("cpu"), fixed_inputs=data.fixed_inputs(1), constant_steps=1, decay_steps=0
+    )
+    trainer.start_from(load_state(options.init_from)["trainer"])
+    expected = load_state(finished.checkpoints()[-1])["trainer"]["g_ab"]
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in trainer.g_ab.state_dict().items())
+
+
+def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):
+    class Painted(torch.nn.Module):
+        def __init__(self, level):
+            super().__init__()
+            self.level = level
+
+        def forward(self, x):
+            return torch.full_like(x, self.level)
+
+    options = CycleGANOptions(dataset=dataset, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=36)
+    inputs = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0).fixed_inputs(1)
+    trainer = CycleGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, constant_steps=1, decay_steps=0)
+    trainer.networks.update({"g_ab": Painted(0.5), "g_ba": Painted(-0.5)})
+    held_out = [torch.zeros(2, 3, 32, 32), torch.zeros(3, 3, 32, 32)]
+    found = trainer.evaluate(held_out)
+    like_a, like_b = (generated.unique().tolist() for generated in found.generated)
+    assert (like_a, like_b) == ([-0.5], [0.5])
+    assert [cycled.shape for cycled in found.cycled] == [pictures.shape for pictures in held_out]
+    assert [cycled.unique().tolist() for cycled in found.cycled] == [like_a, like_b]
+    assert found.variants == {}
+
+
+def test_the_learning_rate_is_constant_and_then_falls_to_0(dataset):
+    options = CycleGANOptions(dataset=dataset, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=36)
+    inputs = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0).fixed_inputs(1)
+    trainer = CycleGANTrainer(
+        options, device=torch.device("cpu"), fixed_inputs=inputs, constant_steps=10, decay_steps=4
+    )
+    rates = [trainer.learning_rate(step) / options.lr for step in (0, 9, 10, 12, 13)]
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0.25])
+
+
+def test_training_teaches_the_generators_the_other_domains_colour(tmp_path, dataset):
+    run = make_run(tmp_path / "learns", dataset, epochs=40, epochs_decay=0, ngf=4, ndf=8, lr=2e-3, lambda_identity=0)
+    assert train(run).returncode == 0
+    publish(run, tmp_path / "models" / "red2blue", direction="AtoB", description="d", licence="l", source="s")
+    model = Catalog(tmp_path / "none", tmp_path).get("red2blue")
+    red = np.full((32, 32, 3), (200, 40, 40), np.uint8)
+    red[::2] += 10
+    out = Translator(model, torch.device("cpu"))([red])[0].mean(axis=(0, 1))
+    assert out[2] > out[0], f"still red: {out}"
+
+
+def test_a_published_model_tells_how_it_was_trained_but_not_where(finished, tmp_path):
+    card = publish(finished, tmp_path / "demo", direction="BtoA", description="d", licence="l", source="s")
+    assert card.training["steps"] == 18
+    assert card.training["options"]["ngf"] == 2
+    assert str(finished.options().dataset) not in (tmp_path / "demo" / "model.json").read_text()
+
+
+def test_the_order_of_pictures_depends_on_the_position_alone(dataset):
+    first, second = (UnpairedPictures(dataset, load_size=36, image_size=32, seed=3) for _ in range(2))
+    x_a, x_b = first[11]
+    y_a, y_b = second[11]
+    assert torch.equal(x_a, y_a)
+    assert torch.equal(x_b, y_b)
+    assert x_a.shape == (3, 32, 32)
+
+
+def test_each_lap_shows_every_picture_once(dataset):
+    data = UnpairedPictures(dataset, load_size=32, image_size=32, seed=0)
+    for lap in range(3):
+        seen = {round(data[lap * 6 + place][0].mean().item(), 5) for place in range(6)}
+        assert len(seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("prepare", "error", "words"),
+    [
+        (lambda root: None, RunFolderError, "options.json"),
+        (lambda root: (root / "options.json").write_text('{"dataset": "/nowhere"}'), DatasetError, "trainA"),
+        (
+            lambda root: (root / "options.json").write_text('{"dataset": "/nowhere", "load_size": 64}'),
+            DatasetError,
+            "smaller than the crop",
+        ),
+    ],
+)
+def test_a_run_that_cannot_start_says_why(tmp_path, prepare, error, words):
+    prepare(tmp_path)
+    with pytest.raises(error, match=words):
+        training.run(tmp_path)
+
+
+def test_an_unknown_option_is_refused_without_a_traceback(tmp_path):
+    (tmp_path / "options.json").write_text('{"dataset": "/nowhere", "learning_rate": 1}')
+    answer = train(RunFolder(tmp_path))
+    assert answer.returncode == 2
+    assert "learning_rate" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_run_may_begin_with_the_identity_alone(tmp_path, dataset):
+    run = make_run(tmp_path / "run", dataset, identity_steps=4, epochs=1, epochs_decay=0)
+    assert train(run).returncode == 0
+    records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    assert [set(record) - {"step", "seconds"} for record in records[:4]] == [{"idt_A", "idt_B"}] * 4
+    assert {"G_A", "cycle_A", "D_A"} <= records[4].keys()

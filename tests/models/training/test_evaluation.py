@@ -1,0 +1,157 @@
+"""Quality on held-out pictures, with networks whose weights are made up: what is held to is how figures relate."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from models.store.options import CycleGANOptions, StarGANOptions
+from models.store.run_status import read_status
+from models.training.distances import ALEXNET_FILE, INCEPTION_FILE
+from models.training.evaluation import Evaluation, quality
+from tests.models.training.runs import train, write_run
+
+DOMAINS = ("cat", "dog")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """A folder as torch keeps one, with both networks' weights."""
+    home = tmp_path_factory.mktemp("torch")
+    folder = home / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    alexnet = torchvision.models.alexnet().state_dict()
+    for key in [key for key in alexnet if key.startswith("classifier")]:
+        alexnet[key] = torch.zeros(1).expand(alexnet[key].shape)  # not used here, and 220 MB
+    torch.save(alexnet, folder / ALEXNET_FILE)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        inception = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    for layer in inception.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)  # what comes out is as large as what goes in
+    torch.save(inception.state_dict(), folder / INCEPTION_FILE)
+    return home
+
+
+@pytest.fixture(scope="module")
+def at_hand(networks):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TORCH_HOME", str(networks))
+        yield
+
+
+@pytest.fixture
+def not_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+def noise(count, seed):
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def perfect():
+    """Cycles that lose nothing, pictures like real ones, and styles that change nothing."""
+    x_cat, x_dog = noise(4, 0), noise(4, 1)
+    return Evaluation(
+        real=[x_cat, x_dog],
+        cycled=[x_cat, x_dog],
+        generated=[x_cat, x_dog],
+        variants={"latent": lambda: (x[None].expand(3, -1, -1, -1) for x in x_cat)},
+    )
+
+
+def poor():
+    """Cats that come back as others, cats without contrast, and styles that change everything."""
+    x_cat, x_dog = noise(4, 0), noise(4, 1)
+    return Evaluation(
+        real=[x_cat, x_dog],
+        cycled=[x_cat.flip(0), x_dog],
+        generated=[x_cat * 0.1, x_dog],
+        variants={"latent": lambda: iter([x_cat, x_dog])},
+    )
+
+
+@pytest.fixture(scope="module")
+def good(at_hand):
+    return quality(perfect(), 5, DOMAINS, CPU)
+
+
+def test_what_loses_nothing_has_no_distance(good):
+    assert good.step == 5
+    assert good.not_available == {}
+    for name in ("cycle error", "cycle error of cat", "cycle LPIPS of dog", "LPIPS between latent styles"):
+        assert good.figures[name] == 0
+    assert good.figures["FID of cat"] == pytest.approx(0, abs=1e-2)
+    assert good.figures.keys() >= {"FID of dog", "KID of cat", "KID of dog"}
+
+
+def test_each_figure_tells_of_its_own_domain_and_draws_no_random_numbers_from_the_run(good):
+    torch.manual_seed(1)
+    undisturbed = torch.rand(4)
+    torch.manual_seed(1)
+    bad = quality(poor(), 1, DOMAINS, CPU).figures
+    assert torch.equal(torch.rand(4), undisturbed)
+    assert bad["cycle error of cat"] > 0.5
+    assert bad["cycle error"] == pytest.approx(bad["cycle error of cat"] / 2, abs=1e-4)
+    for name in ("FID of cat", "KID of cat", "cycle LPIPS of cat", "LPIPS between latent styles"):
+        assert bad[name] > good.figures[name]
+    for name in ("cycle error of dog", "FID of dog", "KID of dog", "cycle LPIPS of dog"):
+        assert bad[name] == good.figures[name]
+
+
+def test_a_network_that_is_not_here_is_named(not_at_hand):
+    found = quality(perfect(), 1, DOMAINS, CPU)
+    assert found.figures == {"cycle error": 0, "cycle error of cat": 0, "cycle error of dog": 0}
+    assert found.not_available.keys() == {"FID", "KID", "LPIPS"}
+    assert INCEPTION_FILE in found.not_available["FID"]
+    assert ALEXNET_FILE in found.not_available["LPIPS"]
+
+
+def test_damaged_weights_cost_their_figures_alone(not_at_hand, tmp_path):
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / ALEXNET_FILE).write_bytes(b"no weights")
+    found = quality(perfect(), 1, DOMAINS, CPU)
+    assert "could not be measured" in found.not_available["LPIPS"]
+    assert found.figures["cycle error"] == 0
+
+
+def test_too_few_pictures_for_a_covariance_are_said(at_hand):
+    one = Evaluation(real=[noise(1, 0)] * 2, cycled=[noise(1, 0)] * 2, generated=[noise(1, 1)] * 2)
+    found = quality(one, 1, DOMAINS, CPU)
+    assert "2 held-out pictures" in found.not_available["FID"]
+    assert found.figures["cycle LPIPS of cat"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        CycleGANOptions(dataset=".", image_size=64, load_size=64, ngf=4, ndf=4, n_blocks=1, epochs=1, epochs_decay=0),
+        StarGANOptions(dataset=".", img_size=64, base_dim=4, max_conv_dim=8, total_iters=2, batch_size=1, w_hpf=0),
+    ],
+    ids=lambda options: options.family,
+)
+def test_a_run_measures_what_it_has_the_networks_for(at_hand, tmp_path, options):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 3)):
+        for domain in DOMAINS:
+            folder = tmp_path / "pictures" / split / domain
+            folder.mkdir(parents=True)
+            for n in range(count):
+                Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / f"{n}.png")
+    place = {"dataset": tmp_path / "pictures", "device": "cpu", "quality_pictures": 2}
+    run = write_run(tmp_path / "run", options.model_copy(update=place))
+    answer = train(run)
+    assert answer.returncode == 0, answer.stderr
+    [found] = read_status(run.path).quality
+    assert found.not_available == {}
+    names = {f"{figure} of {domain}" for figure in ("cycle error", "FID", "KID", "cycle LPIPS") for domain in DOMAINS}
+    styles = {f"LPIPS between {kind} styles" for kind in ("latent", "reference")}
+    assert found.figures.keys() == {"cycle error"} | names | (styles if options.family == "stargan_v2" else set())
+    assert all(found.figures[name] > 0 for name in found.figures if "LPIPS" in name)

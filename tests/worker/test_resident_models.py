@@ -1,0 +1,62 @@
+"""Generators in memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.store.catalog import Catalog
+from tests.conftest import add_model
+from tests.pictures import landscape
+from worker.contract import Task
+from worker.errors import ModelRemoved
+from worker.resident_models import Residents
+from worker.work import Work
+
+PICTURE = np.asarray(landscape())
+
+
+@pytest.fixture
+def catalog(weights_dir, tmp_path):
+    for name in ("second", "third"):
+        add_model(weights_dir, name, ready=True)
+    return Catalog(weights_dir, tmp_path / "data")
+
+
+def residents(catalog, budget_bytes=1 << 30):
+    return Residents(catalog, torch.device("cpu"), budget_bytes=budget_bytes)
+
+
+def test_a_model_is_loaded_once(catalog):
+    held = residents(catalog)
+    assert held.load("tiny") is held.load("tiny")
+    assert held.perform([Work(Task(model="tiny", height=1, width=1), [PICTURE])])[0].shape == PICTURE.shape
+
+
+def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):
+    held = residents(catalog)
+    total = sum(held.load(name).nbytes for name in ("tiny", "second", "third"))
+    held.load("tiny")
+    held.budget_bytes = total - 1
+    held.load("third")
+    assert held.names() == ["tiny", "third"]
+
+
+def test_one_model_is_held_even_over_the_budget(catalog):
+    held = residents(catalog, budget_bytes=1)
+    held.load("tiny")
+    held.load("second")
+    assert held.names() == ["second"]
+
+
+def test_weights_that_were_replaced_are_loaded_anew(catalog):
+    held = residents(catalog)
+    before = held.load("tiny")
+    folder = catalog.models_dir / "tiny"
+    add_model(catalog.models_dir, "tiny", ready=True)
+    assert held.load("tiny") is not before
+    assert folder.is_dir()
+
+
+def test_an_unknown_model_is_an_error_of_its_own(catalog):
+    with pytest.raises(ModelRemoved, match="'nothing' was taken out of service"):
+        residents(catalog).load("nothing")

@@ -1,0 +1,274 @@
+"""The trainer's process: what becomes of a run when it is told to end, or is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rq.job import Job, JobStatus
+
+from models.store.options import CycleGANOptions
+from models.store.run_status import LET_GO_S, RunState, RunStatus, held, is_held, now, read_status
+from models.store.runs import RunStore
+from tests.processes import ROOT, children, environment, eventually, process, running
+from tests.training import CYCLEGAN, ENDLESS, add_dataset
+from worker.connection import connect
+from worker.contract import HEARTBEAT_S, MAX_TRIES
+from worker.embedded_redis import EmbeddedRedis
+from worker.training_process import CONTEXT, Context
+from worker.training_queue import TrainingQueue, attempt_id, rq_training_queue
+
+
+@pytest.fixture
+def training_queue(queue):
+    return TrainingQueue(queue.connection)
+
+
+@pytest.fixture
+def store(settings):
+    return RunStore(settings.data_dir)
+
+
+@pytest.fixture
+def run(store, settings, training_queue):
+    """An endless run that waits, and its folder."""
+    options = CycleGANOptions(dataset=add_dataset(settings.data_dir), **(CYCLEGAN | ENDLESS))
+    run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
+    training_queue.submit(run_id, 1)
+    return run_id, store.folder(run_id).path
+
+
+def trainer(settings):
+    return process(sys.executable, "-m", "app.cli", "trainer", env=environment(settings))
+
+
+def step(folder):
+    return read_status(folder).step
+
+
+def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: step(folder) > 3)
+        first.terminate()
+        assert first.wait(timeout=120) == 0
+    left = read_status(folder)
+    assert (left.status, left.attempts, left.last_checkpoint) == (RunState.QUEUED, 2, left.step)
+    assert training_queue.position(run_id, 2) == 0
+    with trainer(settings):
+        eventually(lambda: step(folder) > left.step)
+
+
+def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
+    _, folder = run
+    seen = set()
+    with trainer(settings) as first:
+        eventually(lambda: step(folder) > 3)
+        first.terminate()
+        while first.poll() is None:
+            seen.add(read_status(folder).status)
+    assert seen <= {RunState.RUNNING, RunState.QUEUED}
+
+
+def test_told_to_end_before_its_training_listens_it_leaves_the_run_to_the_next(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: running(f"models.training {folder}"))
+        first.terminate()
+        assert first.wait(timeout=120) == 0
+    left = read_status(folder)
+    assert (left.status, left.attempts) == (RunState.QUEUED, 2)
+    assert training_queue.position(run_id, 2) == 0
+
+
+def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
+    _, folder = run
+    with trainer(settings):
+        eventually(lambda: running(f"models.training {folder}"))
+        os.kill(running(f"models.training {folder}"), signal.SIGKILL)
+        eventually(lambda: read_status(folder).status is RunState.FAILED)
+    assert "killed by signal 9" in read_status(folder).error
+
+
+def test_a_training_that_a_person_ends_is_stopped(run, settings):
+    _, folder = run
+    with trainer(settings):
+        eventually(lambda: step(folder) > 3)
+        os.kill(running(f"models.training {folder}"), signal.SIGTERM)
+        eventually(lambda: read_status(folder).status is RunState.STOPPED)
+    assert read_status(folder).last_checkpoint == step(folder)
+
+
+def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settings, training_queue):
+    run_id, folder = run
+    with trainer(settings):
+        with held(folder):
+            eventually(lambda: training_queue.status(run_id, 1) is JobStatus.STARTED)
+            time.sleep(LET_GO_S + 1)
+            assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        eventually(lambda: step(folder) > 0)
+
+
+def test_told_to_end_while_a_run_waits_it_hands_the_run_back_at_no_cost(run, settings, queue, training_queue):
+    """Even where the run's process has only just been started."""
+    run_id, folder = run
+    with held(folder), trainer(settings) as first:
+        eventually(lambda: children(first.pid), every_s=0)
+        first.terminate()
+        assert first.wait(timeout=120) == 0
+    assert training_queue.status(run_id, 1) is JobStatus.QUEUED
+    assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
+    assert read_status(folder).status is RunState.QUEUED
+
+
+def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
+    run_id, folder = run
+    store.folder(run_id).options_file.write_text("{")
+    with trainer(settings):
+        eventually(lambda: read_status(folder).status is RunState.FAILED)
+    assert "options.json" in read_status(folder).error
+
+
+def test_a_redis_that_is_gone_first_leaves_the_run_to_be_taken_up_again(run, settings, redis_url):
+    run_id, folder = run
+    gone = Context(
+        pid=os.getpid(), redis_url="unix:///gone", data_dir=settings.data_dir, device="cpu", reserved_mb=0, threads=1
+    )
+    impatient = f"import worker.training_process as t; t.PATIENCE_S = 0; t.train({run_id!r}, 1)"
+    with process(
+        sys.executable, "-c", impatient, env=environment(settings) | {CONTEXT: gone.model_dump_json()}
+    ) as child:
+        eventually(lambda: step(folder) > 3)
+        child.terminate()
+        assert child.wait(timeout=120) == 1
+    assert (read_status(folder).status, read_status(folder).attempts) == (RunState.QUEUED, 1)
+    with trainer(settings):
+        reached = step(folder)
+        eventually(lambda: step(folder) > reached)
+
+
+def test_it_takes_the_place_of_one_that_died_under_its_name(run, settings, redis_url):
+    _, folder = run
+    script = (
+        "import os, sys, worker.training_process as t; from worker.connection import connect; "
+        "from app.cli import main; "
+        f"dead = connect({redis_url!r}, patience_s=1); "
+        "name = t.trainer_name(os.getpid()); "
+        "t.TrainWorker([t.rq_training_queue(dead)], name=name, connection=dead).register_birth(); "
+        "sys.exit(main(['trainer']))"
+    )
+    with process(sys.executable, "-c", script, env=environment(settings)):
+        eventually(lambda: step(folder) > 0)
+
+
+def test_told_to_kill_a_run_that_has_ended_it_lives(redis_url):
+    """RQ's own way kills the group of process 0 then, which is the trainer's."""
+    script = (
+        "import worker.training_process as t; from worker.connection import connect; "
+        f"connection = connect({redis_url!r}, patience_s=1); "
+        "t.TrainWorker([t.rq_training_queue(connection)], connection=connection).kill_horse()"
+    )
+    killing = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, start_new_session=True)
+    assert killing.returncode == 0
+
+
+def test_a_device_that_is_not_there_is_said(settings):
+    env = environment(settings) | {"DOPPEL_DEVICE": "cuda:99"}
+    command = [sys.executable, "-m", "app.cli", "trainer"]
+    answer = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert answer.stderr.startswith("doppel: the device 'cuda:99' cannot be used here")
+
+
+def test_a_redis_that_stays_away_ends_no_training(settings, tmp_path):
+    server = EmbeddedRedis(tmp_path / "redis")
+    server.start()
+    data = settings.model_copy(update={"redis_url": server.url})
+    options = CycleGANOptions(dataset=add_dataset(data.data_dir), **(CYCLEGAN | ENDLESS))
+    store = RunStore(data.data_dir)
+    run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
+    folder = store.folder(run_id).path
+    TrainingQueue(connect(server.url, patience_s=5)).submit(run_id, 1)
+    impatient = (
+        "import sys, worker.training_process as t; t.PATIENCE_S = 1; "
+        "from app.cli import main; sys.exit(main(['trainer']))"
+    )
+    try:
+        with process(sys.executable, "-c", impatient, env=environment(data)) as child:
+            eventually(lambda: step(folder) > 3)
+            training = running(f"models.training {folder}")
+            server.stop()
+            reached = step(folder)
+            time.sleep(3 * HEARTBEAT_S)
+            server.start()
+            eventually(lambda: step(folder) > reached + 3)
+            assert running(f"models.training {folder}") == training
+            assert child.poll() is None
+            eventually(lambda: store.folder(run_id).request_stop() or read_status(folder).status is RunState.STOPPED)
+    finally:
+        server.stop()
+
+
+def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(
+    run, settings, queue, training_queue, janitor
+):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: read_status(folder).last_checkpoint)
+        first.kill()
+        first.wait()
+        eventually(lambda: running(f"models.training {folder}") is None and not is_held(folder))
+    left = read_status(folder).last_checkpoint
+    job = attempt_id(run_id, 1)
+    eventually(lambda: tries_left(queue, job) == MAX_TRIES - 2)
+    with trainer(settings):
+        eventually(lambda: read_status(folder).last_checkpoint > left)
+        assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        assert tries_left(queue, job) == MAX_TRIES - 1  # since it had come further
+
+
+def tries_left(queue, job_id):
+    return int(queue.connection.hget(Job.key_for(job_id), "retries_left"))
+
+
+def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, training_queue, store):
+    run_id, folder = run
+    store.folder(run_id).request_stop()
+    with trainer(settings):
+        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED)
+    assert read_status(folder).status is RunState.STOPPED
+    assert step(folder) == 0
+
+
+def test_a_run_that_cannot_begin_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
+    run_id, folder = run
+    options = store.folder(run_id).options()
+    store.folder(run_id).options_file.write_text(
+        options.model_copy(update={"dataset": settings.data_dir / "gone"}).model_dump_json()
+    )
+    with trainer(settings):
+        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED)
+    status = read_status(folder)
+    assert status.status is RunState.FAILED
+    assert "domains" in status.error
+
+
+def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
+    training_queue.withdraw(run[0], 1)
+    evil = rq_training_queue(queue.connection).enqueue("os.system", "touch /tmp/evil")
+    with trainer(settings):
+        eventually(lambda: evil.get_status() is JobStatus.FAILED)
+    assert "not one that a trainer runs" in evil.latest_result().exc_string
+
+
+def test_trainers_report_what_they_have(settings, training_queue):
+    with trainer(settings) as first:
+        # Who sees it may tell it to end at that moment.
+        eventually(lambda: training_queue.trainers(seen_within_s=60), every_s=0)
+        (report,) = training_queue.trainers(seen_within_s=60)
+        assert (report.pid, report.memory_mb > 100, report.cores > 0) == (first.pid, True, True)
+        first.terminate()
+        assert first.wait(timeout=120) == 0
+    assert training_queue.trainers(seen_within_s=60) == []

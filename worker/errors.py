@@ -1,0 +1,49 @@
+"""The branches of the error tree (``models/errors.py``) that belong to the queue and its processes.
+
+DoppelError
+├── Unavailable
+│   ├── RedisMissing        this machine has no Redis to start
+│   └── QueueError
+│       ├── QueueFull
+│       └── QueueUnreachable
+├── TaskError               a job can't be done, whoever tries
+│   └── ModelRemoved        its model went out of service while it waited
+└── HandedBack              an attempt at a run was not begun, and waits for another trainer
+"""
+
+from models.errors import DoppelError, Unavailable
+
+
+class RedisMissing(Unavailable):
+    """This machine has no Redis to start; the message names the one command that changes that."""
+
+
+class QueueError(Unavailable):
+    """Base of what can go wrong between a client and the queue."""
+
+
+class QueueFull(QueueError):
+    """The queue has no room for another job now; the message says what is full."""
+
+
+class QueueUnreachable(QueueError):
+    """Redis does not answer."""
+
+
+class TaskError(DoppelError):
+    """A job can't be done, whoever tries; the message is for the job's owner."""
+
+    title = "cannot be done"
+
+
+class ModelRemoved(TaskError):
+    """The model went out of service after the job was accepted."""
+
+    title = "model removed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The model {name!r} was taken out of service while the job waited.")
+
+
+class HandedBack(DoppelError):
+    """An attempt at a run was not begun."""

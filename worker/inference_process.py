@@ -1,0 +1,101 @@
+"""The process ``doppel worker``: models in memory at one end, the queue at the other."""
+
+import functools
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import redis
+
+from models.device import select_device
+from models.errors import CatalogError, CheckpointError
+from models.process import bound
+from models.store.catalog import Catalog
+from worker import contract
+from worker.batch_worker import InferenceWorker, worker_name
+from worker.connection import connect
+from worker.errors import TaskError
+from worker.janitor import Janitor
+from worker.resident_models import Residents
+
+PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
+DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
+
+log = logging.getLogger("doppel.worker")
+
+
+def run_worker(
+    *,
+    redis_url: str,
+    weights_dir: Path,
+    data_dir: Path,
+    device: str,
+    max_batch: int | None,
+    batch_wait_ms: float,
+    result_ttl_s: int,
+    resident_mb: int,
+    preload: list[str],
+    weights_url: str | None,
+    offline: bool,
+) -> None:
+    """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    chosen = select_device(device)
+    catalog = Catalog(weights_dir, data_dir)
+    residents = Residents(catalog, chosen, budget_bytes=resident_mb << 20)
+    for name in preload:
+        try:
+            residents.load(catalog.resolve(name).name)
+        except (CatalogError, CheckpointError, TaskError) as error:
+            log.warning("%s is not preloaded: %s", name, error)
+    connection = connect(redis_url, patience_s=PATIENCE_S)
+    # In a container that is started again host and process number are those of the worker that died.
+    Janitor(connection).recover(worker_name(os.getpid()))
+    batch = max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH)
+    fetcher = Fetcher(connection, catalog, weights_url)
+    InferenceWorker(
+        connection,
+        residents.perform,
+        functools.partial(residents.stream, at_once=batch),
+        device=str(chosen),
+        loaded=residents.names,
+        on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,
+        max_batch=batch,
+        batch_wait_ms=batch_wait_ms,
+        result_ttl_s=result_ttl_s,
+    ).run()
+
+
+class Fetcher:
+    """Starts a process for each model whose weights somebody wanted, so that nobody waits on the network."""
+
+    def __init__(self, connection: redis.Redis, catalog: Catalog, weights_url: str | None) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._mirror = ["--mirror", weights_url] if weights_url else []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def fetch_wanted(self) -> None:
+        """Start what is wanted and not under way, nor has failed a short while ago."""
+        wanted = cast(list[bytes], self._connection.spop(contract.WANTED, 100))
+        for name in (encoded.decode() for encoded in wanted):
+            running = self._processes.get(name)
+            if running is not None and running.poll() is None:
+                continue
+            try:
+                if self._catalog.get(name).availability != "not fetched":
+                    continue
+            except CatalogError as error:
+                log.warning("%s", error)
+                continue
+            log.info("fetching the weights of %s", name)
+            folders = [
+                "--weights-dir",
+                str(self._catalog.weights_dir),
+                "--data-dir",
+                str(self._catalog.models_dir.parent),
+            ]
+            command = [sys.executable, "-m", "models.weights.fetch", *folders, *self._mirror, name]
+            self._processes[name] = subprocess.Popen(bound(command))
