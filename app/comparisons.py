@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel, ValidationError
 
 from app import images, video
-from app.errors import BadRequest, Conflict, NotFound, NotReady, sentence
+from app.errors import NotReady, sentence
 from app.preparation import Prepared
 from app.training_runs import UNREADABLE, Runs
 from app.training_schemas import (
@@ -31,7 +31,7 @@ from app.training_schemas import (
     StarGANRequest,
     TrainingRun,
 )
-from models.errors import UnknownRun
+from models.errors import Conflict, Invalid, NotFound, UnknownRun
 from models.store.film import FILM_FILE, FPS
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, now
@@ -73,7 +73,7 @@ class Comparisons:
         """What the comparison would be.
 
         Raises:
-            BadRequest: there are too few or too many variants, or one is not acceptable.
+            Invalid: there are too few or too many variants, or one is not acceptable.
         """
         runs = [ComparedForecast(label=label_of(own), forecast=ready.forecast) for own, ready in self._prepared(asked)]
         return ComparisonForecast(seconds=sum(run.forecast.seconds for run in runs), runs=runs)
@@ -86,14 +86,14 @@ class Comparisons:
             try:
                 prepared.append((own, self._runs.prepare(family.model_validate(asked.base | own))))
             except ValidationError as error:
-                raise BadRequest(f"{label_of(own)}: {sentence(error.errors())}") from error
+                raise Invalid(f"{label_of(own)}: {sentence(error.errors())}") from error
         return prepared
 
     def start(self, asked: Comparison) -> str:
         """Queue a run for every variant, once all of them were found acceptable; the comparison's id.
 
         Raises:
-            BadRequest: there are too few or too many variants, or one is not acceptable.
+            Invalid: there are too few or too many variants, or one is not acceptable.
         """
         prepared = self._prepared(asked)
         self._runs.require_trainer()
@@ -281,10 +281,10 @@ class Comparisons:
 
 def _variants(asked: Comparison) -> list[dict[str, Any]]:
     if bool(asked.variants) == bool(asked.grid):
-        raise BadRequest("Send either variants or a grid" + (", not both." if asked.grid else "."))
+        raise Invalid("Send either variants or a grid" + (", not both." if asked.grid else "."))
     count = len(asked.variants) or math.prod(map(len, asked.grid.values()))
     if not 2 <= count <= MAX_COMPARED:
-        raise BadRequest(f"These are {count} runs; 2 to {MAX_COMPARED} can be compared.")
+        raise Invalid(f"These are {count} runs; 2 to {MAX_COMPARED} can be compared.")
     return asked.variants or [
         dict(zip(asked.grid, values, strict=True)) for values in itertools.product(*asked.grid.values())
     ]

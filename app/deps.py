@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
-from app.errors import NotFound
 from app.imports import Imports
 from app.model_selection import ModelSelection
 from app.results import Dispatcher
 from app.settings import Settings
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
+from models.errors import NotFound
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions

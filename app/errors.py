@@ -1,19 +1,19 @@
-"""Every error that a client can get, and the one place where errors become answers.
+"""The one place where errors become HTTP answers (RFC 9457), and the branches of the error tree that only HTTP has.
 
-Problem                     an answer that is not what was asked for (RFC 9457)
-├── BadPicture         422  the upload is not a picture that can be used
-├── BadRequest         422  a field's value is not acceptable
-├── NotFound           404  no such job or model
-├── TooLarge           413  the body is larger than allowed
-├── NotAcceptable      406  the client takes nothing that we can answer with
-├── NotReady           409  the picture is not there yet
-├── Conflict           409  something else is in the way of that
-├── Expired            410  the picture was there and is no longer kept
-└── Unavailable        503  try again later, or have the operator do something
+The tree is in ``models/errors.py`` and ``worker/errors.py``. This file adds:
+
+DoppelError
+├── Invalid                422
+│   └── BadPicture         422  the upload is not a picture that can be used
+├── Conflict               409
+│   └── NotReady           409  the picture is not there yet
+├── Expired                410  the picture was there and is no longer kept
+├── TooLarge               413  the body is larger than allowed
+└── NotAcceptable          406  the client accepts nothing that we can answer with
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -23,135 +23,83 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.schemas import ProblemDetails
-from models.errors import (
-    CatalogError,
-    DatasetError,
-    ModelUnavailable,
-    RunFolderError,
-    UnknownDataset,
-    UnknownModel,
-    UnknownRun,
-)
+from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
-from worker.errors import QueueFull, QueueUnreachable
 
 MEDIA_TYPE = "application/problem+json"
+DISK_RETRY_AFTER_S = 600
 
 log = logging.getLogger("doppel.app")
 
 
-class Problem(Exception):
-    """Base of all answers that are errors; ``detail`` says what was wrong and what is accepted."""
-
-    status = 500
-    title = "Something went wrong"
-
-    def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.headers = headers
+class BadPicture(Invalid):
+    """The upload is not a picture that can be used."""
 
 
-class BadPicture(Problem):
-    status = 422
-    title = "Not a usable picture"
+class NotReady(Conflict):
+    """The picture is not there yet."""
 
 
-class BadRequest(Problem):
-    status = 422
-    title = "Not an acceptable request"
+class Expired(DoppelError):
+    """The picture was there and is no longer kept."""
 
 
-class NotFound(Problem):
-    status = 404
-    title = "Not found"
+class TooLarge(DoppelError):
+    """The body is larger than allowed."""
 
 
-class TooLarge(Problem):
-    status = 413
-    title = "Upload too large"
+class NotAcceptable(DoppelError):
+    """The client accepts nothing that we can answer with."""
 
 
-class NotAcceptable(Problem):
-    status = 406
-    title = "Nothing acceptable to answer with"
-
-
-class NotReady(Problem):
-    status = 409
-    title = "Not ready"
-
-
-class Conflict(Problem):
-    status = 409
-    title = "In conflict with what is there"
-
-
-class Expired(Problem):
-    status = 410
-    title = "No longer kept"
-
-
-class Unavailable(Problem):
-    status = 503
-    title = "Not available now"
-
-    def __init__(self, detail: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+# Of an error's classes the first that is listed here decides: status and title.
+_ANSWERS: dict[type, tuple[int, str]] = {
+    BadPicture: (422, "Not a usable picture"),
+    Invalid: (422, "Not an acceptable request"),
+    NotFound: (404, "Not found"),
+    NotReady: (409, "Not ready"),
+    Conflict: (409, "In conflict with what is there"),
+    Expired: (410, "No longer kept"),
+    TooLarge: (413, "Upload too large"),
+    NotAcceptable: (406, "Nothing acceptable to answer with"),
+    Unavailable: (503, "Not available now"),
+    DoppelError: (500, "Something went wrong"),
+}
 
 
 def install_handlers(app: FastAPI) -> None:
     """Make every error of the app an ``application/problem+json`` answer."""
-    translate: dict[type[Exception], Callable[[Any], Problem]] = {
-        UnknownModel: lambda error: BadRequest(str(error)),
-        ModelUnavailable: lambda error: Unavailable(str(error), retry_after_s=60),
-        CatalogError: lambda error: Unavailable(str(error), retry_after_s=60),
-        UnknownDataset: lambda error: NotFound(str(error)),
-        DatasetError: lambda error: BadRequest(str(error)),
-        UnknownRun: lambda error: NotFound(str(error)),
-        RunFolderError: lambda error: Conflict(str(error)),
-        QueueFull: lambda error: Unavailable(str(error), retry_after_s=error.retry_after_s),
-        QueueUnreachable: lambda error: Unavailable("The queue is not reachable. Try again shortly."),
-        RequestValidationError: lambda error: BadRequest(sentence(error.errors())),
-        OSError: _of_disk,
-    }
-
-    def handler(to_problem: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def handle(request: Request, error: Exception) -> Response:
-            return _answer(to_problem(error))
-
-        return handle
-
-    app.add_exception_handler(Problem, handler(lambda error: error))
-    for kind, to_problem in translate.items():
-        app.add_exception_handler(kind, handler(to_problem))
+    app.add_exception_handler(DoppelError, _handle)
+    app.add_exception_handler(RequestValidationError, _handle_validation)
+    app.add_exception_handler(OSError, _handle_os)
     app.add_exception_handler(HTTPException, _handle_http)
     app.add_exception_handler(Exception, _handle_unexpected)
 
 
-def _of_disk(error: OSError) -> Problem:
-    """A disk that takes no more is the operator's to mend; any other error of the system is unexpected."""
+async def _handle(request: Request, error: Exception) -> Response:
+    # A model is usually named by a field, where an unknown name is a bad value; a path that names one is not found.
+    if isinstance(error, UnknownModel) and error.name not in request.path_params.values():
+        return answer(Invalid(str(error)))
+    return answer(error)
+
+
+async def _handle_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return answer(Invalid(sentence(error.errors())))
+
+
+async def _handle_os(request: Request, error: Exception) -> Response:
+    """The operator has to see to a full disk; any other error of the system is unexpected."""
+    assert isinstance(error, OSError)
     if not is_full(error):
         raise error
-    log.error("the disk takes no more: %s", error)
-    return Unavailable("The server's disk takes no more; its operator has to see to it.", retry_after_s=600)
-
-
-def _answer(problem: Problem) -> Response:
-    return problem_response(problem.status, problem.title, problem.detail, problem.headers)
-
-
-def problem_response(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """An RFC 9457 answer."""
-    sendable = detail.encode(errors="replace").decode()  # it may quote what no UTF-8 can hold
-    body = ProblemDetails(title=title, status=status, detail=sendable)
-    return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
+    return _disk_full(error)
 
 
 async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # there was none for the upload
-        return _answer(_of_disk(error.__cause__))
+    if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # the upload could not be stored
+        return _disk_full(error.__cause__)
     phrase = HTTPStatus(error.status_code).phrase
     return problem_response(error.status_code, phrase, str(error.detail), dict(error.headers or {}))
 
@@ -159,6 +107,27 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 async def _handle_unexpected(request: Request, error: Exception) -> Response:
     # Starlette logs the traceback after this answer.
     return problem_response(500, "Something went wrong", "The server failed on this request; its log says why.")
+
+
+def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
+    """The answer that an error of the tree becomes."""
+    status, title = next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
+    if isinstance(error, Unavailable):
+        headers = {"Retry-After": str(error.retry_after_s)} | (headers or {})
+    return problem_response(status, title, str(error), headers)
+
+
+def _disk_full(error: OSError) -> Response:
+    log.error("the disk is full: %s", error)
+    detail = "The server's disk is full; its operator has to see to it."
+    return answer(Unavailable(detail, retry_after_s=DISK_RETRY_AFTER_S))
+
+
+def problem_response(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """An RFC 9457 answer."""
+    sendable = detail.encode(errors="replace").decode()  # it may quote what no UTF-8 can hold
+    body = ProblemDetails(title=title, status=status, detail=sendable)
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def sentence(errors: Sequence[Any]) -> str:

@@ -1,8 +1,7 @@
 """What a run would take, and whether the machines that train can hold it."""
 
-from app.errors import BadRequest
 from app.training_schemas import Forecast
-from models.errors import RunFolderError, UnknownRun
+from models.errors import Invalid, RunFolderError, UnknownRun
 from models.store.options import Options
 from models.store.runs import RunStore
 from models.training.estimate import ASSUMED_GFLOP_PER_S, estimate
@@ -22,7 +21,7 @@ def forecast(
         store: runs that were timed here.
 
     Raises:
-        BadRequest: a trainer's machine cannot hold it.
+        Invalid: a trainer's machine cannot hold it.
     """
     needs = estimate(options, num_domains)
     gflop_per_step = needs.flop_per_step / 1e9
@@ -79,9 +78,9 @@ def _check_machine(trainer: TrainerReport, options: Options, memory_mb: int) -> 
         has, what = trainer.memory_mb // options.gpus, "each process of the trainer"
         processes, of = trainer.cores, "cores"
     if options.gpus > processes:
-        raise BadRequest(f"gpus: {options.gpus} processes are asked for; the trainer has {processes} {of}.")
+        raise Invalid(f"gpus: {options.gpus} processes are asked for; the trainer has {processes} {of}.")
     if memory_mb > has:
-        raise BadRequest(
+        raise Invalid(
             f"The run would need about {memory_mb:,} MB of memory, and {what} has {has:,} MB. Ask for a smaller "
             "batch_size, smaller pictures or narrower networks."
         )

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from app.errors import BadRequest
+from models.errors import Invalid
 from models.store.catalog import Model
 from worker.contract import StyleGuide
 
@@ -31,11 +31,11 @@ class Wish:
         """What ``model`` is to make of the source.
 
         Raises:
-            BadRequest: not exactly one guide was named, or one is not acceptable to this model.
+            Invalid: not exactly one guide was named, or one is not acceptable to this model.
         """
         if len(self.given) != 1:
             named = " and ".join(self.given) or "none"
-            raise BadRequest(f"Send exactly one of reference, seed, latent and style to {model.name}, not {named}.")
+            raise Invalid(f"Send exactly one of reference, seed, latent and style to {model.name}, not {named}.")
         network = model.card.network
         return StyleGuide(
             domain=domain_index(model, self.domain),
@@ -49,18 +49,18 @@ class Wish:
         """Say that ``model``, a CycleGAN, takes no guide, if one was given."""
         if self.given or self.domain:
             named = " and ".join([*self.given, *(["domain"] if self.domain else [])])
-            raise BadRequest(f"{model.name} is a CycleGAN, which takes no {named}: it has one style.")
+            raise Invalid(f"{model.name} is a CycleGAN, which takes no {named}: it has one style.")
 
 
 def domain_index(model: Model, domain: str) -> int:
     """The domain's place among the model's; the first if none is named.
 
     Raises:
-        BadRequest: the model has no such domain.
+        Invalid: the model has no such domain.
     """
     domains = model.card.domains
     if domain and domain not in domains:
-        raise BadRequest(f"{model.name} has no domain {domain[:40]!r}. Domains: {', '.join(domains)}.")
+        raise Invalid(f"{model.name} has no domain {domain[:40]!r}. Domains: {', '.join(domains)}.")
     return domains.index(domain) if domain else 0
 
 
@@ -68,22 +68,22 @@ def read_seeds(value: str, at_least: int, at_most: int) -> list[int]:
     """The field ``seeds``, a JSON list of whole numbers.
 
     Raises:
-        BadRequest: it is something else, or of another length.
+        Invalid: it is something else, or of another length.
     """
     try:
         seeds = json.loads(value)
     except (ValueError, RecursionError):
         seeds = None
     if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
-        raise BadRequest(f"seeds: {value[:40]!r} is not a JSON list of whole numbers.")
+        raise Invalid(f"seeds: {value[:40]!r} is not a JSON list of whole numbers.")
     if not at_least <= len(seeds) <= at_most:
-        raise BadRequest(f"seeds: {len(seeds)} of them; this call takes {at_least} to {at_most}.")
+        raise Invalid(f"seeds: {len(seeds)} of them; this call takes {at_least} to {at_most}.")
     return seeds
 
 
 def _seed(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 19 and int(value) <= MAX_SEED):
-        raise BadRequest(f"seed: {value[:40]!r} is not a whole number from 0 to {MAX_SEED}.")
+        raise Invalid(f"seed: {value[:40]!r} is not a whole number from 0 to {MAX_SEED}.")
     return int(value)
 
 
@@ -92,13 +92,13 @@ def _numbers(field: str, value: str, length: int) -> list[float]:
     try:
         numbers = json.loads(value)
     except (ValueError, RecursionError):
-        raise BadRequest(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
+        raise Invalid(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
     if isinstance(numbers, dict):
         numbers = numbers.get(field)  # a whole answer of /stargan/style is as good
     if not isinstance(numbers, list) or not all(map(_usable, numbers[: length + 1])):
-        raise BadRequest(f"{field}: a JSON list of {length} finite numbers is needed.")
+        raise Invalid(f"{field}: a JSON list of {length} finite numbers is needed.")
     if len(numbers) != length:
-        raise BadRequest(f"{field}: {len(numbers)} numbers; this model takes {length}.")
+        raise Invalid(f"{field}: {len(numbers)} numbers; this model takes {length}.")
     return [float(number) for number in numbers]
 
 

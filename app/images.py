@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from app.errors import BadPicture, BadRequest
+from app.errors import BadPicture
+from models.errors import Invalid
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
 Fit = Literal["keep", "square", "crop"]
@@ -64,7 +65,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
 
     Raises:
         BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
-        BadRequest: the geometry asks for more than ``max_output_pixels``.
+        Invalid: the geometry asks for more than ``max_output_pixels``.
     """
     if not data:
         raise BadPicture(f"The upload is empty. {ACCEPTED}")
@@ -175,7 +176,7 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
     else:
         other = side
     if side * other > max_output_pixels or other > MAX_SIDE:
-        raise BadRequest(
+        raise Invalid(
             f"The picture would be translated at {side} × {other} pixels; at most {max_output_pixels:,} pixels are "
             f"accepted, and sides of at most {MAX_SIDE}. Ask for a smaller resolution."
         )

@@ -6,7 +6,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import TooLarge, problem_response
+from app.errors import TooLarge, answer
 
 
 class DeclaredLengthLimit:
@@ -30,7 +30,7 @@ class DeclaredLengthLimit:
         max_bytes = self.of_paths.get(scope.get("path", ""), self.max_bytes)
         if declared.isdigit() and int(declared) > max_bytes:
             detail = f"The upload has {int(declared):,} bytes; at most {max_bytes:,} are accepted."
-            response = problem_response(TooLarge.status, TooLarge.title, detail, {"Connection": "close"})
+            response = answer(TooLarge(detail), {"Connection": "close"})
             await response(scope, receive, send)
             return
         await self.app(scope, receive, send)

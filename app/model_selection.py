@@ -3,8 +3,7 @@
 import contextlib
 import logging
 
-from app.errors import BadRequest
-from models.errors import ModelUnavailable, UnknownModel
+from models.errors import Invalid, ModelUnavailable, UnknownModel
 from models.store.catalog import Catalog, Model
 from worker.inference_queue import InferenceQueue
 
@@ -50,13 +49,13 @@ class ModelSelection:
         """The StarGAN model that runs for ``name``, or if it is empty, for a request that names none.
 
         Raises:
-            BadRequest: it is a model of another family.
+            Invalid: it is a model of another family.
             UnknownModel, ModelUnavailable: as :meth:`running`.
         """
         model = self.running(name or self._stargan_default())
         if model.card.family != "stargan_v2":
             known = [model.name for model in self._catalog.all() if model.card.family == "stargan_v2"]
-            raise BadRequest(f"{name} is no StarGAN model. StarGAN models: {', '.join(known) or 'none'}.")
+            raise Invalid(f"{name} is no StarGAN model. StarGAN models: {', '.join(known) or 'none'}.")
         return model
 
     def _stargan_default(self) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadRequest
 from app.forecast import forecast
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
+from models.errors import Invalid
 from models.store.catalog import Catalog, Model
 from models.store.datasets import DatasetStore
 from models.store.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
@@ -41,7 +41,7 @@ class Preparation:
         """Check a request against its data set, the model it starts from, and the machines that train.
 
         Raises:
-            BadRequest: an option does not fit; the message says what would.
+            Invalid: an option does not fit; the message says what would.
             UnknownDataset, DatasetError, UnknownModel: what it names cannot be had.
         """
         info = self._datasets.get(request.dataset)
@@ -49,9 +49,7 @@ class Preparation:
         if request.init_from is not None:
             model = self._catalog.resolve(request.init_from)
             if model.name != request.init_from:
-                raise BadRequest(
-                    f"init_from: the weights of {request.init_from!r} are not here; {model.name!r} has some."
-                )
+                raise Invalid(f"init_from: the weights of {request.init_from!r} are not here; {model.name!r} has some.")
             assert model.weights is not None, "a resolved model has weights"
             place["init_from"] = model.weights.resolve()  # this version, whatever is published meanwhile
             request = _as_large_as(request, model, len(info.domains))
@@ -60,16 +58,16 @@ class Preparation:
         options: Options
         if isinstance(request, CycleGANRequest):
             if num_domains != 2:
-                raise BadRequest(f"A CycleGAN needs two domains; {info.name!r} has {', '.join(info.domains)}.")
+                raise Invalid(f"A CycleGAN needs two domains; {info.name!r} has {', '.join(info.domains)}.")
             if request.load_size < request.image_size:
-                raise BadRequest(
+                raise Invalid(
                     f"load_size {request.load_size} is smaller than the crop, image_size {request.image_size}."
                 )
             options = CycleGANOptions(**choices, **place)
             total_steps = sum(cyclegan_steps(request, max(domain.train for domain in info.domains.values())))
         else:
             if request.domains is not None and len(request.domains) != num_domains:
-                raise BadRequest(
+                raise Invalid(
                     f"{len(request.domains)} names are given to domains, but {info.name!r} has {num_domains}: "
                     f"{', '.join(info.domains)}."
                 )
@@ -78,9 +76,9 @@ class Preparation:
             options = StarGANOptions(**choices, **place)
             total_steps = request.total_iters
         if total_steps < 1:
-            raise BadRequest("These options come to no step at all; ask for more epochs.")
+            raise Invalid("These options come to no step at all; ask for more epochs.")
         if request.batch_size % request.gpus:
-            raise BadRequest(
+            raise Invalid(
                 f"batch_size {request.batch_size} cannot be shared out evenly among {request.gpus} processes."
             )
         told = forecast(options, total_steps, num_domains, store=self._store, trainers=trainers)
@@ -96,7 +94,7 @@ class Preparation:
     def _landmarks(self) -> Path:
         if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
             return weights
-        raise BadRequest(
+        raise Invalid(
             "w_hpf > 0 with masks of landmarks needs the landmark network, which is not on this server. Send "
             f"masks=ones or w_hpf=0, or have its operator run: doppel pull {FACE_MODEL}"
         )
@@ -106,15 +104,13 @@ def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
     """The request with the sizes of the model that it starts from.
 
     Raises:
-        BadRequest: it is of another family, or a size is given that is not the model's.
+        Invalid: it is of another family, or a size is given that is not the model's.
     """
     family = "cyclegan" if isinstance(request, CycleGANRequest) else "stargan_v2"
     if model.card.family != family:
-        raise BadRequest(f"init_from: {model.name!r} is a model of the family {model.card.family}, not {family}.")
+        raise Invalid(f"init_from: {model.name!r} is a model of the family {model.card.family}, not {family}.")
     if family == "stargan_v2" and len(model.card.domains) != num_domains:
-        raise BadRequest(
-            f"init_from: {model.name!r} has {len(model.card.domains)} domains, the data set {num_domains}."
-        )
+        raise Invalid(f"init_from: {model.name!r} has {len(model.card.domains)} domains, the data set {num_domains}.")
     sizes: Mapping[str, Any] = {
         name: value for name, value in model.card.network.items() if name in type(request).model_fields
     }
@@ -124,7 +120,7 @@ def _as_large_as(request: Request, model: Model, num_domains: int) -> Request:
         sizes = {**sizes, "base_dim": base_dim, "normalize_rgb": bool(network.get("normalize_rgb", 1))}
     for name in request.model_fields_set & sizes.keys():
         if getattr(request, name) is not None and getattr(request, name) != sizes[name]:
-            raise BadRequest(
+            raise Invalid(
                 f"init_from: {model.name!r} has {name} {sizes[name]}, and the run is to have {getattr(request, name)}."
             )
     return request.model_copy(update=dict(sizes))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from models.errors import RunFolderError
+from models.errors import Invalid, RunFolderError
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.training.launch import command
@@ -21,10 +21,6 @@ FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
     "stargan": StarGANOptions,
 }
 HIDDEN = ("dataset", "family")
-
-
-class Refused(Exception):
-    """The run cannot be begun as asked; the message has a line for each reason."""
 
 
 def options_of(family: str) -> dict[str, str]:
@@ -57,7 +53,7 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
             _check_resumed(run, FAMILIES[family], dataset, given)
         else:
             _write_options(run, FAMILIES[family], dataset, given)
-    except Refused as error:
+    except Invalid as error:
         for line in str(error).splitlines():
             print(f"doppel: {line}", file=sys.stderr)
         return 2
@@ -79,27 +75,27 @@ def _check_resumed(
     run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
 ) -> None:
     if not run.options_file.exists():
-        raise Refused(f"{run.path} holds no run to resume")
+        raise Invalid(f"{run.path} holds no run to resume")
     if given:
-        raise Refused("a resumed run keeps its options; leave them out")
+        raise Invalid("a resumed run keeps its options; leave them out")
     try:
         options = run.options()
     except RunFolderError as error:
-        raise Refused(str(error)) from error
+        raise Invalid(str(error)) from error
     trained_on = options.dataset
     if not isinstance(options, kind):
-        raise Refused(f"{run.path} holds a run of another family, {options.family}")
+        raise Invalid(f"{run.path} holds a run of another family, {options.family}")
     if dataset.resolve() != trained_on.resolve():
-        raise Refused(f"{run.path} trains on {trained_on}; a resumed run keeps its pictures")
+        raise Invalid(f"{run.path} trains on {trained_on}; a resumed run keeps its pictures")
 
 
 def _write_options(
     run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
 ) -> None:
     if run.options_file.exists():
-        raise Refused(f"{run.path} holds a run already; go on with it by --resume, or name another folder")
+        raise Invalid(f"{run.path} holds a run already; go on with it by --resume, or name another folder")
     if not dataset.is_dir():
-        raise Refused(f"{dataset} is no folder")
+        raise Invalid(f"{dataset} is no folder")
     try:
         options = kind.model_validate({"dataset": dataset.resolve(), **given})
     except pydantic.ValidationError as error:
@@ -107,7 +103,7 @@ def _write_options(
         for item in error.errors():
             name = "".join(f"--{part.replace('_', '-')}: " for part in map(str, item["loc"]))
             lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
-        raise Refused("\n".join(lines)) from error
+        raise Invalid("\n".join(lines)) from error
     run.path.mkdir(parents=True, exist_ok=True)
     run.options_file.write_text(options.model_dump_json(indent=1))
 

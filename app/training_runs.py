@@ -8,12 +8,11 @@ from datetime import timedelta
 from pydantic import ValidationError
 from rq.job import JobStatus
 
-from app.errors import Conflict, Unavailable
 from app.forecast import HIDDEN_OPTIONS
 from app.preparation import Preparation, Prepared, Request
 from app.settings import Settings
 from app.training_schemas import TrainingRun
-from models.errors import DatasetError, RunFolderError, UnknownDataset, UnknownRun
+from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
 from models.store.run_status import RunState, RunStatus, is_held, let_go, now, read_status, write_status

@@ -6,10 +6,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
-from app.errors import Problem
 from app.settings import Settings
 from models.device import select_device
-from models.errors import CatalogError, CheckpointError, DeviceError
+from models.errors import DoppelError
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 
@@ -41,7 +40,7 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
             )
             return 2
         translator = Translator(runs, select_device(settings.device))
-    except (CatalogError, CheckpointError, DeviceError) as error:
+    except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
     if runs.name != model:
@@ -52,7 +51,7 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
     for path, target in tqdm(pairs, unit="picture", disable=len(pairs) == 1):
         try:
             _translate_file(settings, translator, path, target, resolution)
-        except (Problem, OSError) as error:
+        except (DoppelError, OSError) as error:
             failed += 1
             tqdm.write(f"doppel: {path}: {error}", file=sys.stderr)
     return 1 if failed else 0

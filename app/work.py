@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import images
 from app.deps import Services
-from app.errors import BadPicture, BadRequest, Conflict, NotReady, Unavailable
+from app.errors import BadPicture, NotReady
 from app.faces import cut_out
 from app.guidance import Wish
 from app.images import Geometry
@@ -18,6 +18,7 @@ from app.negotiation import JSON
 from app.rendering import render
 from app.results import Events, ended
 from app.schemas import Job
+from models.errors import Conflict, Invalid, Unavailable
 from models.store.catalog import Model
 from worker.contract import LONG_KINDS, MODEL_REMOVED, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
 from worker.inference_queue import new_job_id
@@ -59,7 +60,7 @@ def stargan_order(
         more: further fields of the order.
 
     Raises:
-        BadRequest: a wish is not acceptable to this model.
+        Invalid: a wish is not acceptable to this model.
     """
     return Order(
         model,
@@ -120,7 +121,7 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
         try:
             picture = _decode(services, data, PHOTO if order.align else geometry)
         except BadPicture as error:
-            raise BadPicture(f"{what}: {error.detail}" if len(uploads) > 1 else error.detail) from error
+            raise BadPicture(f"{what}: {error}" if len(uploads) > 1 else str(error)) from error
         if order.align:
             with services.codecs:
                 picture, remark = cut_out(picture, what=what)
@@ -129,7 +130,7 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     shapes = {picture.shape[:2] for picture in pictures[: len(order.images)]}
     if len(shapes) > 1:
-        raise BadRequest("The sources come out in different shapes, and are laid side by side: name a resolution.")
+        raise Invalid("The sources come out in different shapes, and are laid side by side: name a resolution.")
     # Cut-out faces have room about them; what comes out has not.
     side = order.model.card.image_size
     height, width = (side, side) if order.align else shapes.pop()
@@ -145,7 +146,7 @@ def _submit(services: Services, job_id: str, order: Order) -> list[str]:
         align=order.align,
     )
     if task.result_bytes > MAX_RESULT_BYTES:
-        raise BadRequest(
+        raise Invalid(
             f"The result would be {task.cells} pictures of {width} × {height}, {task.result_bytes >> 20} MB before "
             f"compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or "
             "frames, or a smaller resolution."
@@ -159,7 +160,7 @@ def _check_grid(order: Order, height: int, width: int) -> None:
     across = width * (len(order.images) + 1) if order.kind == "grid" else width * len(order.images)
     down = height * (len(order.guides) + 1) if order.kind == "grid" else height
     if max(across, down) > MAX_LAID_OUT:
-        raise BadRequest(
+        raise Invalid(
             f"The result would be {across} × {down} px; sides of at most {MAX_LAID_OUT} px are made. Ask for a smaller "
             "resolution."
         )

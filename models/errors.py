@@ -129,6 +129,11 @@ class Unavailable(DoppelError):
 
     retry_after_s = 5
 
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
 
 class CatalogError(Unavailable):
     """A model's card can't be read."""

@@ -11,13 +11,12 @@ from typing import cast
 import redis
 
 from models.device import select_device
-from models.errors import CatalogError, CheckpointError
+from models.errors import DoppelError
 from models.process import bound
 from models.store.catalog import Catalog
 from worker import contract
 from worker.batch_worker import InferenceWorker, worker_name
 from worker.connection import connect
-from worker.errors import TaskError
 from worker.janitor import Janitor
 from worker.resident_models import Residents
 
@@ -48,7 +47,7 @@ def run_worker(
     for name in preload:
         try:
             residents.load(catalog.resolve(name).name)
-        except (CatalogError, CheckpointError, TaskError) as error:
+        except DoppelError as error:
             log.warning("%s is not preloaded: %s", name, error)
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
@@ -87,7 +86,7 @@ class Fetcher:
             try:
                 if self._catalog.get(name).availability != "not fetched":
                     continue
-            except CatalogError as error:
+            except DoppelError as error:
                 log.warning("%s", error)
                 continue
             log.info("fetching the weights of %s", name)

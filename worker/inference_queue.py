@@ -341,4 +341,4 @@ def translating_errors() -> Iterator[None]:
     except OutOfMemoryError as error:
         raise QueueFull("The memory set aside for pictures is full.") from error
     except LOST as error:
-        raise QueueUnreachable(f"Redis does not answer: {error}") from error
+        raise QueueUnreachable("The queue is not reachable. Try again shortly.") from error

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.errors import BadRequest, Conflict, NotReady, Unavailable
+from app.errors import NotReady
 from app.routes import answers, fields
 from app.schemas import Job
 from app.training_schemas import DatasetDetails
 from app.work import outcome_of
-from models.errors import DatasetInUse, UnknownDataset
+from models.errors import Conflict, DatasetExists, Invalid, Unavailable, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
 from worker.contract import Status
 
@@ -52,7 +52,7 @@ async def upload_dataset(
 ) -> Response | DatasetDetails:
     """Every picture is decoded once, checked and counted; bad ones are left out and listed, duplicates are reported."""
     if not valid_name(name):
-        raise BadRequest("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
+        raise Invalid("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
     workplace = await run_in_threadpool(services.imports.receive, archive.file)
     record = await run_in_threadpool(services.imports.record, name, workplace)
@@ -68,7 +68,7 @@ async def upload_dataset(
         assert state.error is not None
         if state.error.title == "import failed":
             raise Unavailable(state.error.detail)
-        raise (Conflict if state.error.title == "name taken" else BadRequest)(state.error.detail)
+        raise (Conflict if state.error.title == "name taken" else Invalid)(state.error.detail)
     if event is not None and state.status is Status.SUCCEEDED:
         response.headers["Location"] = f"/datasets/{name}"
         return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])
@@ -82,7 +82,7 @@ def _check_free(services: Services, name: str) -> None:
         services.datasets.get(name)
     except UnknownDataset:
         return
-    raise Conflict(f"There is a data set {name!r} already; remove it first, or choose another name.")
+    raise DatasetExists(name)
 
 
 @router.get("", summary="All data sets")
@@ -114,7 +114,4 @@ def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
 @router.delete("/{name}", status_code=204, summary="Remove a data set", responses=answers.problems(404, 409, 422))
 def remove_dataset(services: ServicesDep, dataset: DatasetDep) -> None:
     """Not while a run trains on it, or waits to."""
-    try:
-        services.datasets.remove(dataset.name, users=lambda: services.runs.using(dataset.name))
-    except DatasetInUse as error:
-        raise Conflict(str(error)) from error
+    services.datasets.remove(dataset.name, users=lambda: services.runs.using(dataset.name))

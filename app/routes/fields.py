@@ -6,8 +6,8 @@ from fastapi import File, Form, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import images
-from app.errors import BadRequest
 from app.images import Fit
+from models.errors import Invalid
 
 MAX_WAIT_S = 600
 RESOLUTIONS = range(32, 2049)
@@ -39,7 +39,7 @@ def resolution(value: str) -> images.Resolution:
     """The field ``resolution``, read.
 
     Raises:
-        BadRequest: it is neither a number in its range nor ``native``.
+        Invalid: it is neither a number in its range nor ``native``.
     """
     if not value:
         return None
@@ -47,5 +47,5 @@ def resolution(value: str) -> images.Resolution:
         return "native"
     if len(value) > 4 or not value.isascii() or not value.isdigit() or int(value) not in RESOLUTIONS:
         bounds = f"{RESOLUTIONS[0]} to {RESOLUTIONS[-1]}"
-        raise BadRequest(f"resolution: {value[:40]!r} is neither a number of pixels from {bounds} nor 'native'.")
+        raise Invalid(f"resolution: {value[:40]!r} is neither a number of pixels from {bounds} nor 'native'.")
     return int(value)

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 
 from app.deps import ServicesDep
-from app.errors import Unavailable
 from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import Health
+from models.errors import Unavailable
 
 router = APIRouter(tags=["health"])
 

@@ -9,11 +9,12 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import JobDep, ServicesDep
-from app.errors import Expired, NotFound, NotReady
+from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import OFFERED, render
 from app.routes import answers
 from app.schemas import Job
+from models.errors import NotFound
 from worker.contract import Status
 from worker.errors import QueueUnreachable
 

@@ -3,12 +3,11 @@
 from fastapi import APIRouter
 
 from app.deps import Services, ServicesDep
-from app.errors import Conflict, NotFound
 from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import ModelInfo
 from app.training_schemas import Published
-from models.errors import CatalogError, NoVersion, UnknownModel
+from models.errors import Conflict, DoppelError
 from models.store.catalog import Model
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -22,22 +21,13 @@ def list_models(services: ServicesDep) -> list[ModelInfo]:
 
 @router.get("/{name}", summary="One model", responses=answers.problems(404, 503))
 def read_model(services: ServicesDep, name: str) -> ModelInfo:
-    try:
-        model = services.catalog.get(name)
-    except UnknownModel as error:
-        raise NotFound(str(error)) from error
-    return _described(services, [model])[0]
+    return _described(services, [services.catalog.get(name)])[0]
 
 
 @router.post("/{name}/rollback", summary="Go back to a model's version before", responses=answers.problems(404, 409))
 def roll_back(services: ServicesDep, name: str) -> Published:
     """Put the version before the one in service into service, at once on every worker; it answers which it is now."""
-    try:
-        return Published(name=name, version=services.versions.roll_back(name))
-    except UnknownModel as error:
-        raise NotFound(str(error)) from error
-    except NoVersion as error:
-        raise Conflict(str(error)) from error
+    return Published(name=name, version=services.versions.roll_back(name))
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a published model", responses=answers.problems(404, 409))
@@ -45,12 +35,7 @@ def remove_model(services: ServicesDep, name: str) -> None:
     """Out of service at once on every worker, with all its versions. The run that it was published from stays."""
     if runs := services.runs.begun_from(name):
         raise Conflict(f"The runs {', '.join(runs)} start from {name!r}; stop them first.")
-    try:
-        services.versions.remove(name)
-    except UnknownModel as error:
-        raise NotFound(str(error)) from error
-    except NoVersion as error:
-        raise Conflict(str(error)) from error
+    services.versions.remove(name)
 
 
 def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
@@ -68,5 +53,5 @@ def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
 def _runs_as(services: Services, model: Model) -> str | None:
     try:
         return services.catalog.resolve(model.name).name
-    except CatalogError:
+    except DoppelError:
         return None

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.errors import BadRequest
 from app.guidance import Wish, domain_index, read_seeds
 from app.images import Geometry
 from app.negotiation import accepted_type
@@ -15,6 +14,7 @@ from app.rendering import OFFERED, ZIP
 from app.routes import answers, fields
 from app.schemas import StyleCode
 from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_order
+from models.errors import Invalid
 from worker.contract import Status, StyleGuide
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
@@ -239,7 +239,7 @@ async def _long_order(
 async def _wishes(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[Wish]:
     """A wish for each reference or seed."""
     if bool(references) == bool(seeds):
-        raise BadRequest("Send either references or seeds" + (", not both." if seeds else "."))
+        raise Invalid("Send either references or seeds" + (", not both." if seeds else "."))
     if references:
         _check_count("references", references, at_least, MAX_GRID)
         return [Wish(domain, await reference.read()) for reference in references]
@@ -248,4 +248,4 @@ async def _wishes(references: list[UploadFile] | None, seeds: str, domain: str, 
 
 def _check_count(field: str, uploads: list[UploadFile], at_least: int, at_most: int) -> None:
     if not at_least <= len(uploads) <= at_most:
-        raise BadRequest(f"{field}: {len(uploads)} pictures; this call takes {at_least} to {at_most}.")
+        raise Invalid(f"{field}: {len(uploads)} pictures; this call takes {at_least} to {at_most}.")

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import curves
 from app.deps import RunDep, Services, ServicesDep
-from app.errors import BadRequest, Conflict, NotFound, NotReady
+from app.errors import NotReady
 from app.preparation import Request
 from app.routes import answers
 from app.routes.fields import MannerQuery
@@ -27,7 +27,7 @@ from app.training_schemas import (
     StarGANRequest,
     TrainingRun,
 )
-from models.errors import NameTaken, PublicationError
+from models.errors import Conflict, Invalid, NotFound
 from models.store.options import CycleGANOptions
 from models.store.publication import publish
 from models.store.run_folder import MetricsTail
@@ -263,7 +263,7 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
     step = _step(run, asked.step)
     cyclegan = isinstance(folder.options(), CycleGANOptions)
     if asked.direction is not None and not cyclegan:
-        raise BadRequest("direction: a StarGAN v2 has one generator for all directions; leave it out.")
+        raise Invalid("direction: a StarGAN v2 has one generator for all directions; leave it out.")
     told: dict[str, Any] = {
         "name": asked.name,
         "description": asked.description or f"Trained on {run.dataset}, {step or run.last_checkpoint} steps.",
@@ -284,8 +284,6 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
         )
     except FileNotFoundError as error:
         raise Conflict("The checkpoint was dropped for a newer one just now; ask again.") from error
-    except (PublicationError, NameTaken) as error:
-        raise Conflict(str(error)) from error
     response.headers["Location"] = f"/models/{asked.name}"
     assert card.version is not None
     return Published(name=card.name, version=card.version)

@@ -14,7 +14,7 @@ import httpx
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from models.errors import CatalogError, CheckpointError, FetchError
+from models.errors import CheckpointError, DoppelError, FetchError
 from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
 from models.store.files import sha256
 from models.weights import doctor
@@ -154,7 +154,7 @@ def main() -> int:
             if any(file.url for file in model.card.files):
                 fetch(model.card, catalog.models_dir / name, mirror=arguments.mirror)
             print(f"{name}: ready")
-        except (CatalogError, FetchError, CheckpointError) as error:
+        except DoppelError as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from app import images
-from app.errors import BadPicture, BadRequest
+from app.errors import BadPicture
 from app.images import Geometry
+from models.errors import Invalid
 from tests.app.bad_uploads import corpus
 from tests.pictures import decoded, encoded, landscape
 
@@ -21,7 +22,7 @@ def decode(data, geometry=NATIVE, **limits):
 
 @pytest.mark.parametrize("name", corpus())
 def test_a_bad_upload_is_refused_with_a_sentence(name):
-    with pytest.raises((BadPicture, BadRequest), match=r"accepted|Accepted"):
+    with pytest.raises((BadPicture, Invalid), match=r"accepted|Accepted"):
         decode(corpus()[name])
 
 
@@ -118,7 +119,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded():
 
 
 def test_too_large_a_translation_is_refused():
-    with pytest.raises(BadRequest, match="smaller resolution"):
+    with pytest.raises(Invalid, match="smaller resolution"):
         decode(encoded(landscape()), Geometry(1024), max_output_pixels=100_000)
 
 
