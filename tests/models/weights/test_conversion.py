@@ -77,7 +77,10 @@ def test_what_is_allowed_by_name_is_left_out(tmp_path):
     ("spoil", "words"),
     [
         (lambda content: content["generator"].pop("to_rgb.0.weight"), r"lacks 1 tensors \(generator.to_rgb.0.weight\)"),
-        (lambda content: content["generator"].update({"more": torch.zeros(1)}), r"unexpected tensors \(generator.more\)"),
+        (
+            lambda content: content["generator"].update({"more": torch.zeros(1)}),
+            r"unexpected tensors \(generator.more\)",
+        ),
         (lambda content: content.update({"critic": {}}), "holds critic beside generator"),
         (lambda content: content.pop("style_encoder"), "not a state dict of named tensors"),
         (lambda content: content["mapping_network"].clear(), "of an unknown network"),
