@@ -38,5 +38,5 @@ install: .venv/installed
 .venv/installed: pyproject.toml
 	@$(PYTHON) bin/check-python.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[worker,embedded,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[worker,dev]'
 	@touch $@
