@@ -115,8 +115,8 @@ class EmbeddedRedis:
         message = "\n".join([f"{server} did not start. The end of its log, {log_file}:", *lines[-LOG_LINES:]])
         if has_data:
             message += (
-                f"\nIf a newer Redis wrote {self._folder}, put that one on PATH. "
-                "Or move that folder away: Doppel then starts without the jobs in it."
+                f"\nIf a newer Redis or Valkey wrote {self._folder}, put that one first on PATH; with none on PATH, "
+                "the packaged one runs. Or move that folder away: Doppel then starts without the jobs in it."
             )
         raise RuntimeError(message)
 

@@ -27,7 +27,7 @@ def running(folder):
 
 
 def fake_server(folder, name, script="exit 1"):
-    """An executable on a PATH of its own."""
+    """An executable that stands in for a server, in a folder of its own."""
     folder.mkdir()
     executable = folder / name
     executable.write_text(f"#!/bin/sh\n{script}\n")
@@ -144,7 +144,7 @@ def test_an_unreadable_file_is_kept_and_named(tmp_path):
     folder.mkdir(parents=True)
     (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
     (folder / "appendonly.aof.1.base.rdb").write_bytes(b"REDIS0079")  # a format that no server here knows
-    with pytest.raises(RuntimeError, match="newer Redis") as raised:
+    with pytest.raises(RuntimeError, match="newer Redis or Valkey") as raised:
         EmbeddedRedis(tmp_path).start()
     assert str(tmp_path / "redis") in str(raised.value)
     assert (folder / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS0079"
