@@ -104,7 +104,7 @@ class Trainer(ReportingWorker, SimpleWorker):
             self._training.stop()
 
     def set_shutdown_requested_date(self) -> None:
-        """Write nothing: RQ calls this in a signal handler, where a lost Redis would break off the wait for a training."""
+        """Write nothing: RQ calls this in a signal handler, where a lost Redis would break off the wait."""
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the training in hand, on RQ's stop command."""

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from models.store.run_folder import RunFolder
-from models.store.run_status import RunState, is_held, read_status
+from models.store.run_lock import is_locked
+from models.store.run_status import RunState, read_status
 from tests.processes import children, eventually, process
 from tests.training import CYCLEGAN, add_dataset
 
@@ -71,7 +72,7 @@ def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path,
         assert training.wait(timeout=120) == 0
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
-    assert not is_held(output)
+    assert not is_locked(output)
     other = add_dataset(tmp_path, "others")
     refused = typed("cyclegan", other, "-o", output, "--resume")
     assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
@@ -129,7 +130,7 @@ def test_killed_it_takes_its_training_along(pictures, tmp_path):
     with process(*command("cyclegan", pictures, "-o", output, *SMALL, "--epochs=100000")) as training:
         eventually(RunFolder(output).metrics_file.exists)
         training.kill()
-        eventually(lambda: not is_held(output))
+        eventually(lambda: not is_locked(output))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_what_can_be_no_folder_is_refused(pictures, tmp_path, output):
 
 def test_pictures_that_are_not_there_are_refused(tmp_path):
     answer = typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run")
-    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is no folder\n")
+    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is not a folder\n")
 
 
 def test_help_tells_choices_and_defaults():
