@@ -118,9 +118,7 @@ def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | 
             try:
                 planned.trainer.start_from(load_state(options.init_from)["trainer"])
             except (KeyError, RuntimeError) as error:
-                raise RunFolderError(
-                    f"{options.init_from} is of a run with other networks: {error}"
-                ) from error
+                raise RunFolderError(f"{options.init_from} is of a run with other networks: {error}") from error
     return Loop(
         run,
         planned.trainer,
