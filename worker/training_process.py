@@ -117,7 +117,7 @@ class Trainer(ReportingWorker, SimpleWorker):
         """Train a run until its process ends, and have its folder say how it ended.
 
         Returns:
-            Whether the attempt goes back to the queue, because this process was told to end.
+            Whether the attempt goes back to the queue, because this process is ending.
         """
         run_id, attempt = job.kwargs["run"], job.kwargs["attempt"]
         try:
@@ -161,10 +161,10 @@ class Trainer(ReportingWorker, SimpleWorker):
 
         Args:
             error: why the run failed; None: it was stopped.
-            requeue: it goes on later instead.
+            requeue: it goes back to the queue instead.
 
         Returns:
-            Whether it goes on later.
+            Whether it goes back to the queue.
         """
         with contextlib.suppress(UnknownRun, RunFolderError), self._runs.changing(run_id):
             run = self._runs.folder(run_id)

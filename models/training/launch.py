@@ -74,7 +74,7 @@ class TrainingProcess:
             self._process.wait()
 
     def start(self, *, env: dict[str, str] | None = None, output: IO[Any] | None = None, niceness: int = 0) -> None:
-        """Start the training, unless it was told to stop before.
+        """Start the training, unless it was stopped before.
 
         Args:
             env: added to this process's environment.

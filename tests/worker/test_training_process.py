@@ -1,4 +1,4 @@
-"""The trainer's process: what becomes of a run when it is told to end, or is killed."""
+"""The trainer's process: what happens to a run on SIGTERM, on kill, and when Redis is away."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def step(folder):
     return read_status(folder).step
 
 
-def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, queue, training_queue, store):
+def test_sigterm_puts_the_run_back_at_the_head_of_the_queue(run, settings, queue, training_queue, store):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: step(folder) > 3)
@@ -66,7 +66,7 @@ def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, queue, trainin
         eventually(lambda: step(folder) > left.step)
 
 
-def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
+def test_a_run_that_is_put_back_is_never_reported_as_stopped(run, settings):
     _, folder = run
     seen = set()
     with trainer(settings) as first:
@@ -77,7 +77,7 @@ def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
     assert seen <= {RunState.RUNNING, RunState.QUEUED}
 
 
-def test_told_to_end_before_its_training_listens_it_leaves_the_run_to_the_next(run, settings, queue, training_queue):
+def test_sigterm_before_the_training_handles_signals_puts_the_run_back(run, settings, queue, training_queue):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: running(f"models.training {folder}"))
@@ -89,7 +89,7 @@ def test_told_to_end_before_its_training_listens_it_leaves_the_run_to_the_next(r
     assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
 
 
-def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
+def test_a_training_that_is_killed_before_its_first_step_has_failed(run, settings):
     _, folder = run
     with trainer(settings):
         eventually(lambda: running(f"models.training {folder}"))
@@ -98,7 +98,7 @@ def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
     assert "killed by signal 9" in read_status(folder).error
 
 
-def test_a_training_that_a_person_ends_is_stopped(run, settings):
+def test_a_training_that_gets_sigterm_itself_is_stopped(run, settings):
     _, folder = run
     with trainer(settings):
         eventually(lambda: step(folder) > 3)
@@ -107,7 +107,7 @@ def test_a_training_that_a_person_ends_is_stopped(run, settings):
     assert read_status(folder).last_checkpoint == step(folder)
 
 
-def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settings, training_queue):
+def test_a_run_waits_until_its_folder_is_unlocked(run, settings, training_queue):
     run_id, folder = run
     with trainer(settings):
         with lock_run(folder):
@@ -117,8 +117,8 @@ def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settin
         eventually(lambda: step(folder) > 0)
 
 
-def test_told_to_end_while_a_run_waits_it_hands_the_run_back_at_no_cost(run, settings, queue, training_queue, janitor):
-    """Even at the moment at which it took the run, when the janitor has to put it back."""
+def test_sigterm_while_a_run_waits_puts_it_back_and_uses_up_no_try(run, settings, queue, training_queue, janitor):
+    """Even at the moment it takes the run, when the janitor has to put it back."""
     run_id, folder = run
     with lock_run(folder), trainer(settings) as first:
         eventually(lambda: training_queue.position(run_id, 1) is None, every_s=0)
@@ -138,7 +138,7 @@ def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
     assert "options.json" in read_status(folder).error
 
 
-def test_a_redis_that_is_gone_first_leaves_the_run_to_be_taken_up_again(own_redis):
+def test_sigterm_while_redis_is_away_leaves_the_run_queued(own_redis):
     server, data, _, folder = own_redis
     with process(sys.executable, "-c", IMPATIENT, env=environment(data)) as child:
         eventually(lambda: step(folder) > 3)
@@ -153,7 +153,7 @@ def test_a_redis_that_is_gone_first_leaves_the_run_to_be_taken_up_again(own_redi
         eventually(lambda: janitor.sweep() or step(folder) > left.step, every_s=1)
 
 
-def test_it_takes_the_place_of_one_that_died_under_its_name(run, settings, redis_url):
+def test_a_trainer_replaces_a_dead_one_of_the_same_name(run, settings, redis_url):
     _, folder = run
     script = (
         "import os, sys, worker.training_process as t; from worker.connection import connect; "
@@ -167,7 +167,7 @@ def test_it_takes_the_place_of_one_that_died_under_its_name(run, settings, redis
         eventually(lambda: step(folder) > 0)
 
 
-def test_told_to_kill_a_run_that_has_ended_it_lives(run, settings, queue, training_queue, store):
+def test_a_kill_command_for_a_run_that_has_ended_does_nothing(run, settings, queue, training_queue, store):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: step(folder) > 3)
@@ -183,7 +183,7 @@ def test_told_to_kill_a_run_that_has_ended_it_lives(run, settings, queue, traini
         assert first.poll() is None
 
 
-def test_told_to_kill_a_run_it_ends_the_run_at_once_and_takes_the_next(run, settings, training_queue, store):
+def test_a_kill_command_stops_the_run_at_once(run, settings, training_queue, store):
     run_id, folder = run
     with trainer(settings):
         eventually(lambda: read_status(folder).last_checkpoint)
@@ -195,7 +195,7 @@ def test_told_to_kill_a_run_it_ends_the_run_at_once_and_takes_the_next(run, sett
         assert running(f"models.training {folder}") is None
 
 
-def test_a_run_that_was_removed_while_it_waited_is_passed_over(run, settings, training_queue, store):
+def test_a_run_that_was_removed_while_it_waited_is_skipped(run, settings, training_queue, store):
     run_id, _ = run
     store.remove(run_id)
     with trainer(settings) as first:
@@ -203,7 +203,7 @@ def test_a_run_that_was_removed_while_it_waited_is_passed_over(run, settings, tr
         assert first.poll() is None
 
 
-def test_a_device_that_is_not_there_is_said(settings):
+def test_a_missing_device_is_reported_in_one_line(settings):
     env = environment(settings) | {"DOPPEL_DEVICE": "cuda:99"}
     command = [sys.executable, "-m", "app.cli", "trainer"]
     answer = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
@@ -225,13 +225,13 @@ def own_redis(settings, tmp_path):
     server.stop()
 
 
-# A trainer that soon gives up on a lost Redis.
+# A trainer that gives up on a lost Redis after a second.
 IMPATIENT = (
     "import sys, worker.training_process as t; t.PATIENCE_S = 1; from app.cli import main; sys.exit(main(['trainer']))"
 )
 
 
-def test_a_redis_that_stays_away_ends_no_training(own_redis):
+def test_training_continues_while_redis_is_away(own_redis):
     server, data, run_id, folder = own_redis
     run = RunStore(data.data_dir).folder(run_id)
     with process(sys.executable, "-c", IMPATIENT, env=environment(data)) as child:
@@ -247,7 +247,7 @@ def test_a_redis_that_stays_away_ends_no_training(own_redis):
         eventually(lambda: run.request_stop() or read_status(folder).status is RunState.STOPPED)
 
 
-def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(
+def test_a_killed_trainer_takes_its_processes_along_and_the_run_continues_elsewhere(
     run, settings, queue, training_queue, janitor
 ):
     run_id, folder = run
@@ -278,7 +278,7 @@ def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, trai
     assert step(folder) == 0
 
 
-def test_a_run_that_cannot_begin_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
+def test_a_run_that_cannot_start_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
     run_id, folder = run
     options = store.folder(run_id).options()
     store.folder(run_id).options_file.write_text(
@@ -301,7 +301,7 @@ def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
 
 def test_trainers_report_what_they_have(settings, training_queue):
     with trainer(settings) as first:
-        # Who sees it may tell it to end at that moment.
+        # SIGTERM must be handled from the first report on.
         eventually(lambda: training_queue.trainers(seen_within_s=60), every_s=0)
         (report,) = training_queue.trainers(seen_within_s=60)
         assert (report.pid, report.memory_mb > 100, report.cores > 0) == (first.pid, True, True)
