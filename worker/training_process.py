@@ -30,7 +30,7 @@ from models.store.run_status import RunState, now, read_status, write_status
 from models.store.runs import RunStore
 from models.training.launch import TrainingProcess
 from worker import contract
-from worker.connection import connect
+from worker.connection import LOST, connect
 from worker.heartbeat import ReportingWorker
 from worker.janitor import Janitor
 from worker.training_queue import TrainerReport, rq_training_queue
@@ -88,6 +88,8 @@ class Trainer(ReportingWorker, SimpleWorker):
             if job.func_name != contract.TRAIN:
                 raise PermissionError(f"The function {job.func_name!r} is not one that a trainer runs.")
             requeue = self._make_attempt(job)
+        except LOST:
+            raise  # ends this process, and the run is queued again when the lease has run out
         except Exception:
             job.retries_left = 0  # only the death of a trainer is worth another try
             self._finalize_failure(job, queue, execution, sys.exc_info())
@@ -139,10 +141,9 @@ class Trainer(ReportingWorker, SimpleWorker):
             return self._conclude(run_id, attempt, error=f"The training process could not be started: {error}")
         finally:
             self._training = None
-        if run.stop_requested:
-            asked = status == 0 or training.stopping or training.killed
-            return self._conclude(run_id, attempt, error=None if asked else _explain(status))
-        return self._conclude(run_id, attempt, error=_explain(status) if status else None, requeue=training.stopping)
+        stopped = status == 0 or (run.stop_requested and (training.stopping or training.killed))
+        requeue = training.stopping and not run.stop_requested
+        return self._conclude(run_id, attempt, error=None if stopped else _explain(status), requeue=requeue)
 
     def _train(self, job: Job, run: RunFolder, training: TrainingProcess) -> int:
         """Train until the process has ended and nobody trains in the folder any more; the process's exit status."""
