@@ -217,7 +217,7 @@ class Comparisons:
                 with contextlib.suppress(UnknownRun):
                     changes.enter_context(store.changing(member.id))
                     there.append(member.id)
-            if busy := [run_id for run_id in there if not self._runs.removable(run_id)]:
+            if busy := [run_id for run_id in there if not self._runs.can_be_removed(run_id)]:
                 raise Conflict(f"These runs have not ended: {', '.join(busy)}; stop them first.")
             for run_id in there:
                 store.remove(run_id)

@@ -6,9 +6,8 @@ DoppelError
 │   └── QueueError
 │       ├── QueueFull
 │       └── QueueUnreachable
-├── TaskError               a job can't be done, whoever tries
-│   └── ModelRemoved        its model went out of service while it waited
-└── HandedBack              an attempt at a run was not begun, and waits for another trainer
+└── TaskError               a job can't be done, whoever tries
+    └── ModelRemoved        its model went out of service while it waited
 """
 
 from models.errors import DoppelError, Unavailable
@@ -43,7 +42,3 @@ class ModelRemoved(TaskError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The model {name!r} was taken out of service while the job waited.")
-
-
-class HandedBack(DoppelError):
-    """An attempt at a run was not begun."""

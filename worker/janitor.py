@@ -27,7 +27,6 @@ from worker.training_queue import TrainerReport, rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
-INTERPRETER_GRACE_S = 60  # a run for so long: a fresh interpreter comes between
 FORGET_WORKER_S = 120
 
 log = logging.getLogger("doppel.worker")
@@ -120,13 +119,12 @@ class Janitor:
 
     def _sweep_intermediate(self, queue: Queue) -> None:
         """Put back what a worker took from the queue and died before it had started. No try is used up."""
-        grace_s = INTERMEDIATE_GRACE_S if queue is self._queue else INTERPRETER_GRACE_S
         waiting = set(queue.intermediate_queue.get_job_ids())
         seen = self._seen[queue.name] = {
             job_id: self._seen.get(queue.name, {}).get(job_id, time.monotonic()) for job_id in waiting
         }
         for job_id, first_seen in seen.items():
-            if time.monotonic() - first_seen > grace_s:
+            if time.monotonic() - first_seen > INTERMEDIATE_GRACE_S:
                 with self.connection.pipeline() as pipe:
                     pipe.lrem(queue.intermediate_queue_key, 1, job_id)
                     if Job.exists(job_id, self.connection):

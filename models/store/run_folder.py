@@ -24,7 +24,8 @@ from pydantic import ValidationError
 
 from models.errors import RunFolderError
 from models.store.options import Options, read_options
-from models.store.run_status import STOP_FILE
+
+STOP_FILE = "stop"  # exists while a person wants the run stopped
 
 
 class RunFolder:
