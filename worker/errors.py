@@ -8,6 +8,7 @@ DoppelError
 │       └── QueueUnreachable
 ├── TaskError               a job can't be done, whoever tries
 │   └── ModelRemoved        its model went out of service while it waited
+├── JobCanceled             a job was canceled while it ran
 └── HandedBack              an attempt at a run was not begun, and waits for another trainer
 """
 
@@ -43,6 +44,10 @@ class ModelRemoved(TaskError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The model {name!r} was taken out of service while the job waited.")
+
+
+class JobCanceled(DoppelError):
+    """A job was canceled while it ran."""
 
 
 class HandedBack(DoppelError):
