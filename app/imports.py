@@ -20,7 +20,7 @@ from models.store import files
 from models.store.archives import Limits
 from models.store.datasets import DatasetStore
 from models.store.importing import Line, Order
-from worker.contract import Failure
+from worker.contract import Failure, FailureCode
 from worker.errors import QueueError
 from worker.records import Record
 
@@ -154,8 +154,8 @@ class Imports:
         if last.progress == 1:
             record.succeeded()
         elif last.refused is not None:
-            title = "name taken" if last.taken else "archive refused"
-            record.failed(Failure(title=title, detail=last.refused))
+            code = FailureCode.NAME_TAKEN if last.taken else FailureCode.ARCHIVE_REFUSED
+            record.failed(Failure(code=code, detail=last.refused))
         else:
             detail = last.failed or "The process that read the archive died."
-            record.failed(Failure(title="import failed", detail=detail))
+            record.failed(Failure(code=FailureCode.IMPORT_FAILED, detail=detail))
