@@ -13,6 +13,7 @@ DoppelError
 """
 
 from models.errors import DoppelError, Unavailable
+from worker.contract import FailureCode
 
 
 class RedisMissing(Unavailable):
@@ -34,13 +35,13 @@ class QueueUnreachable(QueueError):
 class TaskError(DoppelError):
     """A job can't be done, whoever tries; the message is for the job's owner."""
 
-    title = "cannot be done"
+    code = FailureCode.CANNOT_BE_DONE
 
 
 class ModelRemoved(TaskError):
     """The model went out of service after the job was accepted."""
 
-    title = "model removed"
+    code = FailureCode.MODEL_REMOVED
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The model {name!r} was taken out of service while the job waited.")

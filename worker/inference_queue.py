@@ -21,6 +21,7 @@ from worker import contract
 from worker.connection import LOST
 from worker.contract import (
     Failure,
+    FailureCode,
     JobEvent,
     JobMeta,
     JobState,
@@ -52,15 +53,15 @@ _STATUSES = {
 }
 
 IMPORT_DIED = Failure(
-    title="import failed",
+    code=FailureCode.IMPORT_FAILED,
     detail="The server ended while it read the archive, and nothing of it was kept. Send it again.",
 )
 IMPORT_DIED_LATE = Failure(
-    title="import failed",
+    code=FailureCode.IMPORT_FAILED,
     detail="The server ended just as the data set was ready; GET /datasets tells whether it is there.",
 )
 WORKER_DIED = Failure(
-    title="worker died",
+    code=FailureCode.WORKER_DIED,
     detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
 )
 

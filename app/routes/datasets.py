@@ -13,7 +13,7 @@ from app.training_schemas import DatasetDetails
 from app.work import outcome_of
 from models.errors import Conflict, DatasetExists, Invalid, Unavailable, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
-from worker.contract import Status
+from worker.contract import FailureCode, Status
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -66,9 +66,13 @@ async def upload_dataset(
         raise NotReady("The import was canceled while it was waited for.")
     if event is not None and state.status is Status.FAILED:
         assert state.error is not None
-        if state.error.title == "import failed":
-            raise Unavailable(state.error.detail)
-        raise (Conflict if state.error.title == "name taken" else Invalid)(state.error.detail)
+        match state.error.code:
+            case FailureCode.ARCHIVE_REFUSED:
+                raise Invalid(state.error.detail)
+            case FailureCode.NAME_TAKEN:
+                raise Conflict(state.error.detail)
+            case _:
+                raise Unavailable(state.error.detail)
     if event is not None and state.status is Status.SUCCEEDED:
         response.headers["Location"] = f"/datasets/{name}"
         return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])

@@ -215,7 +215,7 @@ def test_an_import_whose_server_was_killed_has_failed_and_leaves_nothing(service
     with monkeypatch.context() as patch:  # the import that comes after it lives
         patch.setattr(contract, "RECORD_ALIVE_S", 0)
         state = service.get(job).json()
-        assert (state["status"], state["error"]["title"]) == ("failed", "import failed")
+        assert (state["status"], state["error"]["code"]) == ("failed", "import_failed")
         assert service.delete(job).status_code == 409
     assert list(incoming.glob("*"))
     assert upload(service, zipped(unpaired())).status_code == 201
