@@ -15,7 +15,7 @@ IMPORT = "worker.dataset_import.import_dataset"  # the one function name that a 
 ESTIMATE_QUEUE = "doppel-estimates"
 ESTIMATE = "worker.estimation.estimate"  # the one function name that a preparer takes from that queue
 PREPARERS = "doppel:preparers"  # hash of worker name → PreparerReport
-RECORD = "worker.records"  # names the jobs that no worker takes
+JOB_QUEUES = (QUEUE, PREPARATION_QUEUE)  # whose jobs clients see as jobs
 TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
@@ -32,7 +32,6 @@ FACE_MARGIN = 2.4  # its side in widths of the face
 LEASE_S = 6  # a job is its worker's for so long after each heartbeat
 HEARTBEAT_S = 2
 SWEEP_S = 1  # the janitor's period
-RECORD_ALIVE_S = 60  # whoever keeps a record has died when it was silent for so long
 
 
 class Status(StrEnum):

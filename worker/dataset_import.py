@@ -1,7 +1,7 @@
 """The job that makes a data set of an uploaded archive.
 
-RQ calls it in the process that it forks for each job. Only that process loads Pillow, and only it has a memory limit, so
-a hostile picture costs nobody else anything.
+RQ calls it in the process that it forks for each job. Only that process loads Pillow, and it has a memory limit, so a
+hostile picture costs nobody else anything.
 """
 
 import resource

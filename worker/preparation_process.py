@@ -25,7 +25,7 @@ from models.process import die_with_parent
 from models.store.incoming import IncomingStore
 from worker import contract
 from worker.connection import LOST, connect
-from worker.contract import HEARTBEAT_S, Failure, JobEvent, Status
+from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
 from worker.errors import JobCanceled, QueueError
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import claim_end, fetch_jobs, job_meta
@@ -171,6 +171,8 @@ class ImportWorker(PreparationWorker):
         return super().perform_job(job, queue, execution)
 
     def note_failure(self, job: Job, error: Exception) -> None:
+        if isinstance(error, JobCanceled):
+            return
         meta = job_meta(job)
         meta.error = _failure(job, error)
         job.meta = meta.model_dump(exclude_none=True)
@@ -184,17 +186,16 @@ class ImportWorker(PreparationWorker):
         exc_string: str = "",
         execution: Execution | None = None,
     ) -> None:
-        """Let RQ try the job again or fail it, unless it was canceled, which then stands."""
-        if claim_end(self.connection, [job.key]) == [JobStatus.CANCELED.value.encode()]:
+        """Let RQ try the job again or fail it, unless it was canceled, or lost to another worker by silence."""
+        if claim_end(self.connection, [job.key]) != [JobStatus.STARTED.value.encode()]:
             self._drop(job, queue, execution)
-            self._incoming.remove(job.id)
             return
-        super().handle_job_failure(job, queue, exc_string=exc_string, execution=execution)  # type: ignore[no-untyped-call]
+        super().handle_job_failure(job, queue, exc_string=exc_string, execution=execution)
         if job.get_status(refresh=False) is JobStatus.FAILED:
             self._conclude(job, Status.FAILED)
 
     def handle_job_success(self, job: Job, *arguments: Any, **options: Any) -> None:
-        super().handle_job_success(job, *arguments, **options)  # type: ignore[no-untyped-call]
+        super().handle_job_success(job, *arguments, **options)
         self._conclude(job, Status.SUCCEEDED)
 
     def _conclude(self, job: Job, status: Status) -> None:
@@ -207,17 +208,17 @@ class ImportWorker(PreparationWorker):
 def _failure(job: Job, error: Exception) -> Failure:
     """Why an import failed, for its owner; what its owner can't mend is logged."""
     if isinstance(error, DatasetExists):
-        return Failure(title="name taken", detail=str(error))
+        return Failure(code=FailureCode.NAME_TAKEN, detail=str(error))
     if isinstance(error, ArchiveError | DatasetError):
-        return Failure(title="archive refused", detail=str(error))
-    if isinstance(error, JobCanceled):
-        return Failure(title="canceled", detail="The job was canceled.")
+        return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
     if isinstance(error, DoppelError):
-        return Failure(title="import failed", detail=str(error))
+        return Failure(code=FailureCode.IMPORT_FAILED, detail=str(error))
     log.error("the import %s failed", job.id, exc_info=error)
     if isinstance(error, OSError):
-        return Failure(title="import failed", detail=f"The data set could not be stored: {error.strerror}.")
-    return Failure(title="import failed", detail=f"The archive could not be read: {type(error).__name__}.")
+        detail = f"The data set could not be stored: {error.strerror}."
+    else:
+        detail = f"The archive could not be read: {type(error).__name__}."
+    return Failure(code=FailureCode.IMPORT_FAILED, detail=detail)
 
 
 def run_import_worker(*, redis_url: str, data_dir: Path) -> None:

@@ -1,7 +1,7 @@
 """The client's end of the preparer's two queues: imports of data sets, and estimates of what a training run takes."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import redis
 from pydantic import BaseModel, ValidationError
@@ -104,7 +104,7 @@ class PreparationQueue:
                 result = job.latest_result(timeout=BLOCKED_S)
         if result is None or result.type is not Result.Type.SUCCESSFUL:
             raise Unavailable("The size of the run could not be estimated in time. Try again shortly.")
-        answer: dict[str, Any] = result.return_value
+        answer = cast(dict[str, Any], result.return_value)
         if "refused" in answer:
             raise Invalid(answer["refused"])
         estimates: list[dict[str, Any]] = answer["estimates"]

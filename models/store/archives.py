@@ -109,7 +109,9 @@ class _Reader(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > self._max_read_bytes:
-            raise ArchiveError(f"The archive's directory has {size:,} bytes; at most {self._max_read_bytes:,} are taken.")
+            raise ArchiveError(
+                f"The archive's directory has {size:,} bytes; at most {self._max_read_bytes:,} are taken."
+            )
         return super().read(size)
 
 

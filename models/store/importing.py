@@ -110,9 +110,7 @@ def import_archive(
     return info
 
 
-def _store(
-    archive: Archive, picture: ArchivedPicture, workspace: Path, findings: _Findings, max_pixels: int
-) -> None:
+def _store(archive: Archive, picture: ArchivedPicture, workspace: Path, findings: _Findings, max_pixels: int) -> None:
     """Check a picture and store it, or note why not."""
     try:
         checked = _checked(archive.read(picture), max_pixels)

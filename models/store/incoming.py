@@ -13,7 +13,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class IncomingStore:
-    """The uploads under one ``data_dir``. They are on the disk that the data sets will be on, to be renamed into place."""
+    """The uploads under one ``data_dir``: on the file system of the data sets, which appear by a rename."""
 
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "datasets" / FOLDER
