@@ -17,7 +17,7 @@ from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
 from models.store.run_status import RunState, RunStatus, is_held, let_go, now, read_status, write_status
 from models.store.runs import RunStore
-from worker.contract import MAX_TRIES, Failure
+from worker.contract import MAX_TRIES, Failure, FailureCode
 from worker.errors import QueueError
 from worker.training_queue import TrainingQueue
 
@@ -291,7 +291,7 @@ class Runs:
             checkpoints=[int(path.stem) for path in folder.checkpoints()],
             samples=folder.samples(),
             options=options.model_dump(mode="json", exclude=HIDDEN_OPTIONS) | {"init_from": status.init_from},
-            error=Failure(title="training failed", detail=status.error) if status.error else None,
+            error=Failure(code=FailureCode.TRAINING_FAILED, detail=status.error) if status.error else None,
             links=links,
         )
 
