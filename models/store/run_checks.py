@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from models.errors import DatasetError, Invalid
 from models.pictures import SUFFIXES
 from models.store.catalog import Model
-from models.store.options import CycleGANChoices, StarGANChoices
+from models.store.options import CycleGANChoices, RunChoices, StarGANChoices
 
-CHOICES = TypeVar("CHOICES", CycleGANChoices, StarGANChoices)
+CHOICES = TypeVar("CHOICES", bound=RunChoices)
 
 
 def cyclegan_steps(choices: CycleGANChoices, pictures: int) -> tuple[int, int]:
