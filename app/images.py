@@ -1,4 +1,4 @@
-"""Bytes ⇄ checked RGB pictures. Pillow only; every rule about uploads is here."""
+"""Decode and check uploaded pictures, and encode results. Every rule about uploaded pictures is here. Pillow only."""
 
 import io
 import struct
@@ -21,13 +21,13 @@ Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
-MIN_SIDE = 16  # px; less leaves nothing at the depth of a generator
-MAX_SIDE = 16_383  # px; WebP has no more
+MIN_SIDE = 16  # px; a generator halves smaller pictures down to nothing
+MAX_SIDE = 16_383  # px; the limit of WebP
 DEFAULT_RESOLUTION = 512  # px, short side
 SIDE_MULTIPLE = 4  # generators halve the picture twice
-LONG_SIDE_MULTIPLE = 32  # coarse, so that photos share shapes and can run in one batch
+LONG_SIDE_MULTIPLE = 32  # px; coarse, so that photos share shapes and can run in one batch
 
-# IPTC's term for a picture that a trained model made from another picture.
+# The IPTC term for a picture that a trained model made from another picture.
 _DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 GENERATED_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -35,30 +35,30 @@ GENERATED_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>""".encode()
 
-# Pillow's own bound is a process-wide global with a warning; the bound below is a setting with a sentence.
+# Pillow's own limit is a process-wide global that only warns; ours is a setting, and its error says what is accepted.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shape in which a picture is given to a model."""
+    """How an upload is brought to the shape in which a model gets it."""
 
     resolution: Resolution = None
     fit: Fit = "keep"
-    multiple: int = SIDE_MULTIPLE  # px, that both sides are multiples of
-    at_most: int = DEFAULT_RESOLUTION  # px, short side of a picture for which no resolution is named
+    multiple: int = SIDE_MULTIPLE  # px; both sides become multiples of this
+    at_most: int = DEFAULT_RESOLUTION  # px; short side limit when no resolution is given
 
     @classmethod
     def squeezed(cls, image_size: int) -> "Geometry":
-        """Into the one shape that a style encoder reads, as its training pictures were."""
+        """Resize to a square without keeping the aspect, as the style encoder's training pictures were."""
         return cls(image_size, "square")
 
 
 def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
-    """Read an upload as RGB in the shape that ``geometry`` asks for.
+    """Decode an upload to RGB in the shape that ``geometry`` asks for.
 
-    The picture is turned as its EXIF says, its colours are brought to sRGB, transparency is laid on white, of an
-    animation the first frame is taken.
+    EXIF orientation is applied, colours are converted to sRGB, transparency is composited on white, and only the first
+    frame of an animation is used.
 
     Returns:
         (H, W, 3) uint8 RGB, both sides multiples of ``geometry.multiple``.
@@ -72,18 +72,18 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
-            turned = image.format != "TIFF" and _lies_on_its_side(image)  # of a TIFF Pillow turns the size itself
+            turned = image.format != "TIFF" and _is_rotated(image)  # Pillow already swaps the size of a TIFF
             plan = _plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
-            # JPEG decodes at a fraction of its size for next to nothing, as long as enough pixels are left.
+            # A JPEG can be decoded at a fraction of its size, which is much faster; draft() keeps enough pixels.
             image.draft(None, plan.target[::-1] if turned else plan.target)
             image.load()
             rgb = _to_srgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise BadPicture(f"The upload ({len(data)} bytes) is not a picture that is known here. {ACCEPTED}") from None
+        raise BadPicture(f"The upload ({len(data)} bytes) is not a picture in a known format. {ACCEPTED}") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error) as error:
-        raise BadPicture(f"The picture is damaged or cut short ({error}). {ACCEPTED}") from error
+        raise BadPicture(f"The picture is damaged or truncated ({error}). {ACCEPTED}") from error
     except (MemoryError, OverflowError, TypeError, NotImplementedError, ZeroDivisionError, RuntimeError) as error:
-        raise BadPicture(f"The picture's content makes no sense ({error}). {ACCEPTED}") from error
+        raise BadPicture(f"The picture's content is inconsistent ({error}). {ACCEPTED}") from error
     return np.asarray(plan.apply(rgb))
 
 
@@ -93,7 +93,7 @@ def resized(picture: Picture, width: int, height: int) -> Picture:
 
 
 def encode(picture: Picture, media_type: str) -> bytes:
-    """Write (H, W, 3) uint8 RGB as a file of ``media_type``, with no metadata but the mark of generated media."""
+    """Encode (H, W, 3) uint8 RGB as ``media_type``. The only metadata is the IPTC mark of generated media."""
     file = io.BytesIO()
     _WRITERS[media_type](Image.fromarray(picture), file)
     return file.getvalue()
@@ -102,7 +102,7 @@ def encode(picture: Picture, media_type: str) -> bytes:
 def _write_png(image: Image.Image, file: io.BytesIO) -> None:
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", GENERATED_XMP.decode())
-    image.save(file, "PNG", pnginfo=info, compress_level=1)  # level 6 takes three times as long to save a tenth
+    image.save(file, "PNG", pnginfo=info, compress_level=1)  # level 6 takes three times as long and saves a tenth
 
 
 def _write_jpeg(image: Image.Image, file: io.BytesIO) -> None:
@@ -129,24 +129,24 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise BadPicture(f"The picture is {width} × {height}; sides of {MIN_SIDE} to {MAX_SIDE} px are accepted.")
 
 
-def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether EXIF orders a quarter turn; values that it does not define order nothing, as for Pillow."""
+def _is_rotated(image: Image.Image) -> bool:
+    """Whether EXIF asks for a quarter turn. Like Pillow, ignores undefined values."""
     try:
         return image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except Exception:  # broken EXIF is no reason to refuse a sound picture
+    except Exception:  # broken EXIF must not refuse a sound picture
         return False
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How an upload comes to the shape in which a model gets it."""
+    """Crop and resize that bring an upload to its target shape."""
 
     target: tuple[int, int]  # width, height in px
-    scaled: bool  # False: only cropped, every pixel stays as it is
+    scaled: bool  # False: crop only, no pixel changes
     fit: Fit
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """Bring a picture, at the uploaded size or smaller by a JPEG draft, to ``target`` around its centre."""
+        """Crop around the centre and resize to ``target``. JPEG's draft mode may already have shrunk it."""
         if self.fit == "square":
             return image.resize(self.target, Image.Resampling.BICUBIC)
         scale = min(self.target) / min(image.size) if self.scaled else 1.0
@@ -165,12 +165,12 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
         wanted = min(short, geometry.at_most)
     else:
         wanted = short if geometry.resolution == "native" else geometry.resolution
-    # Two of the deepest features at least, or nothing is left to normalise over.
+    # Instance normalisation needs at least 2 × 2 features at the deepest layer.
     side = max(MIN_SIDE, 2 * geometry.multiple, wanted // geometry.multiple * geometry.multiple)
     scaled = wanted != short or side > short
     if geometry.fit == "keep":
         length = long * side / short if scaled else long
-        # Rounding down crops a few pixels; a picture that is nearly square becomes square.
+        # Rounding down crops a few pixels; a nearly square picture becomes square.
         coarse = max(LONG_SIDE_MULTIPLE, geometry.multiple)
         other = max(side, int(length) // coarse * coarse)
     else:
@@ -184,7 +184,7 @@ def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> 
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as sRGB, with 16 and 32 bits scaled to 8 and transparency laid on white."""
+    """Convert any Pillow mode to sRGB: 16 and 32 bits are scaled to 8, transparency is composited on white."""
     profile = image.info.get("icc_profile")
     image = _to_eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -201,7 +201,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError):
-            pass  # a profile that is broken or of another colour space is no reason to refuse the picture
+            pass  # a broken profile, or one for another colour space, must not refuse the picture
     if image.mode == "LAB":
         lab_to_srgb = ImageCms.buildTransform(
             ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
@@ -217,7 +217,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if levels.dtype.itemsize == 2:
         return Image.fromarray((levels >> 8).astype(np.uint8))
     levels = np.nan_to_num(levels.astype(np.float32), copy=False)
-    # A floating-point picture is from 0 to 1 by custom, an integer one of 16 bits unless it says otherwise.
+    # By convention floats are in [0, 1] and integers have 16 bits, unless larger values occur.
     full = max(1.0 if image.mode == "F" else 65535.0, float(levels.max(initial=0)))
     levels *= 255 / full
     return Image.fromarray(levels.clip(0, 255).astype(np.uint8))

@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
-    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection))
     preparation = PreparationQueue(queue.connection)
+    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection), preparation)
     services = Services(
         settings=settings,
         catalog=catalog,

@@ -1,4 +1,4 @@
-"""``doppel serve``: everything on one machine, and a word to the person who started it."""
+"""``doppel serve``: all roles on one machine."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ SAMPLE = "docs/images/sample-photo.jpg"
 
 
 def serve(settings: Settings) -> int:
-    """Run API, workers and, unless one is named, Redis until Ctrl-C; the exit status."""
+    """Run all roles, and Redis unless one is configured, until Ctrl-C. Returns the exit status."""
     if problem := _port_problem(settings):
         print(f"doppel: {problem}", file=sys.stderr)
         return 1
@@ -52,7 +52,7 @@ def _port_problem(settings: Settings) -> str | None:
 
 
 def _announce(settings: Settings) -> None:
-    """Say where the service is once it can translate, with a line to try it."""
+    """Print the address once the service can translate, with a command to try it."""
     host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
     address = f"http://{host}:{settings.port}"
     deadline = time.monotonic() + READY_TIMEOUT_S

@@ -2,14 +2,14 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from pydantic import ValidationError
 from rq.job import JobStatus
 
 from app.forecast import HIDDEN_OPTIONS
-from app.preparation import Preparation, Prepared, Request
+from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
 from app.training_schemas import TrainingRun
 from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
@@ -19,6 +19,7 @@ from models.store.run_status import RunState, RunStatus, is_held, let_go, now, r
 from models.store.runs import RunStore
 from worker.contract import MAX_TRIES, Failure, FailureCode
 from worker.errors import QueueError
+from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
 log = logging.getLogger("doppel.app")
@@ -37,26 +38,33 @@ TRAINERS_DIED = (
 class Runs:
     """Starts, finds, stops and resumes runs."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, datasets: DatasetStore, queue: TrainingQueue) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        datasets: DatasetStore,
+        queue: TrainingQueue,
+        preparation: PreparationQueue,
+    ) -> None:
         self.store = RunStore(settings.data_dir)
-        self._preparation = Preparation(catalog, datasets, self.store)
+        self._checker = RunChecker(catalog, datasets, self.store, preparation)
         self._datasets = datasets
         self._queue = queue
 
     # what is done
 
-    def prepare(self, request: Request) -> Prepared:
-        """Check a request; raises as :meth:`Preparation.prepare` does."""
-        return self._preparation.prepare(request, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
+    def check(self, requests: Sequence[RunRequest]) -> list[AcceptedRun]:
+        """Check requests for runs; raises as :meth:`RunChecker.check` does."""
+        return self._checker.check(requests, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
 
-    def start(self, prepared: Prepared) -> str:
+    def start(self, accepted: AcceptedRun) -> str:
         """Queue a new run; its id.
 
         Raises:
             Unavailable: no trainer runs.
         """
         self.require_trainer()
-        run_id = self.create(prepared, pictures=self.pictures(prepared.dataset))
+        run_id = self.create(accepted, pictures=self.pictures(accepted.dataset))
         try:
             self.submit(run_id)
         except QueueError:
@@ -79,24 +87,25 @@ class Runs:
         except FileNotFoundError:
             raise UnknownDataset(dataset, self._datasets.names()) from None
 
-    def create(self, prepared: Prepared, *, pictures: str, comparison: str | None = None) -> str:
+    def create(self, accepted: AcceptedRun, *, pictures: str, comparison: str | None = None) -> str:
         """Make a new run's folder; its id."""
         moment = now()
         status = RunStatus(
-            dataset=prepared.dataset,
+            dataset=accepted.dataset,
             dataset_fingerprint=pictures,
-            family=prepared.options.family,
-            init_from=prepared.init_from,
+            family=accepted.options.family,
+            init_from=accepted.init_from,
             comparison=comparison,
             created_at=moment,
             updated_at=moment,
-            total_steps=prepared.forecast.total_steps,
+            total_steps=accepted.forecast.total_steps,
+            gflop_per_step=accepted.forecast.gflop_per_step,
             attempts=1,
         )
-        run_id = self.store.create(prepared.options, status)
-        if not self._datasets.path(prepared.dataset).is_dir():  # removed since it was looked at
+        run_id = self.store.create(accepted.options, status)
+        if not self._datasets.path(accepted.dataset).is_dir():  # removed since it was looked at
             self.store.remove(run_id)
-            raise UnknownDataset(prepared.dataset, self._datasets.names())
+            raise UnknownDataset(accepted.dataset, self._datasets.names())
         return run_id
 
     def require_trainer(self) -> None:

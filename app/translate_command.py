@@ -1,4 +1,4 @@
-"""``doppel translate``: pictures through a model in this process, with no server."""
+"""``doppel translate``: translate pictures in this process, without a server."""
 
 import sys
 from pathlib import Path
@@ -16,15 +16,15 @@ MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 
 
 def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: int | None) -> int:
-    """Translate ``source`` into ``output``: a picture into a picture, or a folder's pictures into a folder.
+    """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
 
-    A picture of a folder that cannot be used is named and passed over.
+    Pictures of a folder that can't be used are reported and skipped.
 
     Returns:
         The exit status: 0 when every picture was translated.
     """
     if source.is_dir():
-        # The whole old name is kept, so that a.jpg and a.png do not meet, nor a picture its own translation.
+        # Keep the whole old name, so that a.jpg and a.png don't collide, and no picture overwrites its source.
         pairs = [(path, output / f"{path.name}.png") for path in sorted(source.iterdir()) if path.is_file()]
         output.mkdir(parents=True, exist_ok=True)
     else:

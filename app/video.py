@@ -1,4 +1,4 @@
-"""Frames to files that play in a browser."""
+"""Encode frames as video files that browsers play."""
 
 import io
 import itertools
@@ -12,21 +12,21 @@ from PIL import Image
 from app.images import GENERATED_XMP
 from models.pictures import Picture
 
-H264_QUALITY = "18"  # constant rate factor: lower is better, 18 looks like the original
+H264_QUALITY = "18"  # constant rate factor: lower is better, 18 is visually lossless
 # The box in which MP4 files carry XMP (Adobe's XMP specification, part 3).
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def encode_mp4(frames: Iterable[Picture], fps: int) -> bytes:
-    """H.264 in yuv420p, of frames (H, W, 3), uint8 RGB, of one shape with even sides; marked as generated."""
-    import av  # large, and most API processes never film
+    """Encode frames (H, W, 3), uint8 RGB, of one shape with even sides, as H.264 in yuv420p; marked as generated."""
+    import av  # large, and most API processes never encode a video
 
     others = iter(frames)
     first = next(others)
     height, width, _ = first.shape
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        # With its index in front, it plays before all of it has arrived.
+        # With the index in front, playback starts before the download has finished.
         with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream = container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -39,7 +39,7 @@ def encode_mp4(frames: Iterable[Picture], fps: int) -> bytes:
 
 
 def encode_webp(frames: Sequence[Picture], fps: int) -> bytes:
-    """An animated WebP that repeats, of frames as :func:`encode_mp4` takes; marked as generated."""
+    """Encode frames, as :func:`encode_mp4` takes them, as a looping animated WebP; marked as generated."""
     first, *others = (Image.fromarray(frame) for frame in frames)
     file = io.BytesIO()
     first.save(

@@ -1,6 +1,6 @@
-"""Which device a name means.
+"""Select a device by name.
 
-``python -m models.device NAME`` prints the memory in MiB of each GPU that a run on it could have, one a line.
+``python -m models.device NAME`` prints the memory of each GPU that a run on this device may use, in MiB, one per line.
 """
 
 import sys
@@ -11,10 +11,10 @@ from models.errors import DeviceError
 
 
 def select_device(name: str) -> torch.device:
-    """``auto`` takes the first accelerator and else the CPU; any other name is torch's own (``cuda:1``, ``mps``).
+    """``auto`` selects the first accelerator, or else the CPU; other names are torch's (``cuda:1``, ``mps``).
 
     Raises:
-        DeviceError: torch knows no such device, or this machine has none.
+        DeviceError: torch does not know the device, or this machine does not have it.
     """
     if name != "auto":
         try:
@@ -30,7 +30,7 @@ def select_device(name: str) -> torch.device:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, without which it is slower than float32."""
+    """Whether the device has bfloat16 instructions. Without them bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -40,7 +40,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def gpu_memory_mb(name: str) -> list[int]:
-    """Memory of each GPU that ``name`` allows: of all that this process can see, unless it names one. MiB."""
+    """Memory in MiB of each GPU that ``name`` allows: the one it names, or all that this process can see."""
     device = select_device(name)
     if device.type != "cuda":
         return []

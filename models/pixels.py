@@ -1,4 +1,4 @@
-"""The one owner of the value range: uint8 pictures outside, float tensors in [-1, 1] inside."""
+"""The only place that converts value ranges: uint8 pictures outside the networks, float tensors in [-1, 1] inside."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
 
 
 def to_pictures(x: torch.Tensor) -> list[Picture]:
-    """Undo :func:`to_tensor`, rounding to the nearest level and clipping what lies outside [-1, 1].
+    """Undo :func:`to_tensor`: round to the nearest level and clip to [0, 255].
 
     Args:
         x: (N, 3, H, W), any float dtype and device.

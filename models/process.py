@@ -1,6 +1,6 @@
-"""Processes that die with the one that started them. Loads nothing but Python's own, so that it may run alone.
+"""Child processes that are killed when their parent ends. Imports only the standard library, so that it can run alone.
 
-As a program (``python process.py PARENT_PID COMMAND...``) it asks the system for that and then becomes COMMAND.
+Run as a program (``python process.py PARENT_PID COMMAND...``), it asks to die with its parent and executes COMMAND.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The objective of section 3 and the identity loss of section 5.2, as free functions of the four networks."""
+"""The objective of section 3 and the identity loss of section 5.2, as functions of the four networks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ def vanilla_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
 
 
 def distance(x: torch.Tensor, x_rec: torch.Tensor, color_share: float) -> torch.Tensor:
-    """Of a reconstruction from its picture, (N, 3, H, W): mean absolute differences.
+    """Distance of a reconstruction from its picture, both (N, 3, H, W): mean absolute difference.
 
     Args:
-        color_share: 1 gives the paper's L1 (equation 2). The rest is L1 after each channel of ``x_rec`` was given the
-            mean and contrast that it has in ``x``. The generators' instance normalisation takes those from every
-            picture before anything else is computed; small generators that are asked for them all the same learn to
-            carry them as blotches. Some share keeps pictures from going pale.
+        color_share: 1 gives the paper's L1 (equation 2). The remaining share is L1 after matching the mean and
+            contrast of each channel of ``x_rec`` to those of ``x``. Instance normalisation removes mean and contrast
+            in the first layer, and small generators that must restore them learn to carry them as blotches. A share
+            above 0 keeps pictures from going pale.
     """
     plain = functional.l1_loss(x_rec, x)
     if color_share == 1:
@@ -42,7 +42,7 @@ GAN_LOSSES: dict[str, GanLoss] = {"lsgan": lsgan_loss, "vanilla": vanilla_loss}
 
 @dataclass(frozen=True)
 class Generated:
-    """What one generator step drew, (N, 3, H, W) in [-1, 1]: kept for the discriminators and for looking at."""
+    """The pictures of one generator step, (N, 3, H, W) in [-1, 1]; the discriminators are trained on them."""
 
     fake_a: torch.Tensor
     fake_b: torch.Tensor
@@ -62,16 +62,16 @@ def generator_losses(
     lambda_identity: float,
     color_share: float = 1.0,
 ) -> tuple[dict[str, torch.Tensor], Generated]:
-    """All terms of both generators' loss, already weighted: their sum is what is minimised.
+    """All terms of both generators' loss, already weighted; their sum is minimised.
 
-    The terms carry the names under which the paper's code reports them, where G_A is the paper's G (A → B), G_B its F,
-    D_A judges B and D_B judges A.
+    The terms have the names that the paper's code reports: G_A is the paper's G (A → B), G_B its F, D_A judges B and
+    D_B judges A.
 
     Args:
         real_a, real_b: (N, 3, H, W) float in [-1, 1].
         lambda_a, lambda_b: weight of the cycle A → B → A, and of B → A → B.
-        lambda_identity: weight of the identity loss as a share of the cycle's; 0 leaves it out.
-        color_share: of :func:`distance`, by which both are measured.
+        lambda_identity: weight of the identity loss relative to the cycle's; 0 leaves it out.
+        color_share: see :func:`distance`, which measures both losses.
     """
     if lambda_identity > 0:
         # Instance normalisation keeps pictures apart, so one pass over both gives what two passes would.
@@ -94,5 +94,5 @@ def generator_losses(
 def discriminator_loss(
     discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, gan_loss: GanLoss
 ) -> torch.Tensor:
-    """Half the sum of the real and the fake part, which slows D down relative to G (section 7.1)."""
+    """Half the sum of the real and the fake loss, which slows D down relative to G (section 7.1)."""
     return 0.5 * (gan_loss(discriminator(real), True) + gan_loss(discriminator(fake), False))

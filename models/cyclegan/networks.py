@@ -28,7 +28,7 @@ class ResnetGenerator(nn.Module):
     """The generator of section 7.2: c7s1-64, d128, d256, n × R256, u128, u64, c7s1-3.
 
     Instance normalisation has neither affine parameters nor running statistics, so a picture's result does not
-    depend on its batch mates.
+    depend on the rest of its batch.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(
         self,
         ndf: int = 64,  # channels after the first convolution, at most 8 × ndf later
-        n_layers: int = 3,  # stride-2 convolutions; each about doubles the patch
+        n_layers: int = 3,  # stride-2 convolutions; each roughly doubles the patch
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
@@ -102,10 +102,10 @@ class PatchDiscriminator(nn.Module):
 def balance_upsampling(generator: nn.Module) -> None:
     """Give the four kinds of output pixels of each transposed convolution the same gain, in place.
 
-    At kernel 3 and stride 2 an output pixel gets 1, 2, 2 or 4 of the taps, depending on its place. Where the sums of
-    those differ, an even input comes out as a checkerboard (Odena et al., 2016, "Deconvolution and Checkerboard
-    Artifacts"), which takes a long training to unlearn. Kept balanced from the first step on, they draw
-    none; a network that has learned otherwise does not survive it.
+    With kernel 3 and stride 2, an output pixel receives 1, 2, 2 or 4 of the taps, depending on its position. If their
+    sums differ, a flat input becomes a checkerboard (Odena et al., 2016, "Deconvolution and Checkerboard
+    Artifacts"), which takes long training to unlearn. Balancing from the first step on prevents it. It must not be
+    applied to a network that was trained without it.
     """
     for module in generator.modules():
         if isinstance(module, nn.ConvTranspose2d):
@@ -117,7 +117,7 @@ def balance_upsampling(generator: nn.Module) -> None:
                 taps.add_((mean - gain) / (taps.shape[2] * taps.shape[3]))
 
 
-_PARITIES = (slice(1, 2), slice(0, 3, 2))  # the taps that reach even, and odd, rows or columns of the output
+_PARITIES = (slice(1, 2), slice(0, 3, 2))  # the taps that contribute to even and to odd output rows or columns
 
 
 def init_normal(network: nn.Module, std: float = 0.02) -> None:

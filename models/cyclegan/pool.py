@@ -8,7 +8,7 @@ import torch
 class ImagePool:
     """Keeps up to ``size`` generated pictures and answers half of the queries with an old one.
 
-    Its random numbers are its own, so that a resumed run draws what the uninterrupted one would have drawn.
+    It has its own random generator, so that a resumed run draws what an uninterrupted one would have drawn.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -17,7 +17,7 @@ class ImagePool:
         self._random = torch.Generator().manual_seed(seed)
 
     def query(self, fakes: torch.Tensor) -> torch.Tensor:
-        """Exchange (N, 3, H, W) fresh pictures for a batch of the same shape, each fresh or from the pool."""
+        """Exchange (N, 3, H, W) new pictures for a batch of the same shape, each new or from the pool."""
         if self.size == 0:
             return fakes
         answer = []
@@ -27,8 +27,8 @@ class ImagePool:
                 answer.append(fake)
             elif torch.rand((), generator=self._random) < 0.5:
                 slot = int(torch.randint(self.size, (), generator=self._random))
-                answer.append(self._pictures[slot].to(fake.device))  # a resumed run read it onto the CPU
-                self._pictures[slot] = fake.clone()  # of its own, or it would keep the whole batch alive
+                answer.append(self._pictures[slot].to(fake.device))  # a resumed run loads the pool onto the CPU
+                self._pictures[slot] = fake.clone()  # a view would keep the whole batch alive
             else:
                 answer.append(fake)
         return torch.stack(answer)

@@ -1,4 +1,4 @@
-"""The similarity transform that brings a face to where the faces of a training set are."""
+"""The similarity transform that aligns a face with the faces of a training set."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ Points = NDArray[np.float32]  # (98, 2), x and y in px
 
 
 def alignment_matrix(points: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """The 3 × 3 matrix that takes a face's points to the mean face's: rotation, scale, translation.
+    """The 3 × 3 matrix that maps a face's points onto the mean face's by rotation, scale and translation.
 
     Args:
         points, mean: (98, 2), x and y in px.
@@ -21,13 +21,13 @@ def alignment_matrix(points: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     Returns:
         (3, 3) float32 for column vectors (x, y, 1).
     """
-    # NumPy and float32, as the training sets were aligned: other orders of rounding move a face by 0.0003 px.
+    # NumPy and float32, as the training sets were aligned: rounding in another order moves a face by 0.0003 px.
     return torch.from_numpy(_matrix(np.asarray(points, np.float32), np.asarray(mean, np.float32)))
 
 
 def _matrix(points: Points, mean: Points) -> NDArray[np.float32]:
     (x, y), (mean_x, mean_y) = _axis(points), _axis(mean)
-    # Both are unit vectors: their products are the cosine and the sine of the angle from one to the other.
+    # Both are unit vectors, so their products are the cosine and sine of the angle between them.
     cosine, sine = x * mean_x + y * mean_y, x * mean_y - y * mean_x
     centre, mean_centre = points.mean(axis=0), mean.mean(axis=0)
     reach, mean_reach = (np.linalg.norm(p[_ANCHORS] - p.mean(axis=0), axis=1) for p in (points, mean))

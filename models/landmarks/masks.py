@@ -1,15 +1,15 @@
-"""From heat maps of the 98 points to the two masks of the generator's high-pass path.
+"""Turn heat maps of the 98 points into the two masks of the generator's high-pass path.
 
-Groups of points are shifted and sharpened so that the masks cover what makes a face the same person: the first all of
-it, the second without jaw, brows and mouth's outline, which may change with the style.
+Groups of points are shifted and sharpened so that the masks cover the features that identify a person. The first mask
+covers all of them; the second leaves out jaw, brows and the outline of the mouth, which may change with the style.
 """
 
 import torch
 
-FLOOR = 0.1  # lower heat is none
+FLOOR = 0.1  # lower heat counts as none
 POINTS = 98
 
-# First and last point, rows to move up (negative: down), power. The rest is special, and in prepare_masks.
+# First and last point, rows to move up (negative: down), power. prepare_masks treats the other points one by one.
 _GROUPS = (
     (8, 24, 0, 3),  # chin
     (33, 50, -7, 2),  # brows

@@ -16,7 +16,7 @@ from models.stargan_v2.losses import Masks
 from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.store.catalog import Model
-from models.weights.loading import weights_of
+from models.weights.loading import load_weights
 
 log = logging.getLogger("doppel.models")
 
@@ -53,7 +53,7 @@ class Stylist:
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
-        weights = weights_of(model)
+        weights = load_weights(model)
         card = model.card
         arguments: dict[str, Any] = dict(weights.arguments)
         arguments["w_hpf"] = card.network["w_hpf"]  # how strong the high-pass path is does not show in the weights

@@ -11,7 +11,7 @@ from models.cyclegan import ResnetGenerator
 from models.pictures import Picture
 from models.serving.precision import cheapest, probe
 from models.store.catalog import Model
-from models.weights.loading import weights_of
+from models.weights.loading import load_weights
 
 log = logging.getLogger("doppel.models")
 
@@ -28,7 +28,7 @@ class Translator:
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
-        weights = weights_of(model)
+        weights = load_weights(model)
         network = ResnetGenerator(**{name: int(value) for name, value in weights.arguments.items()})
         network.load_state_dict(weights.state)
         network.requires_grad_(False).eval().to(device)

@@ -1,4 +1,4 @@
-"""The networks that serve one StarGAN v2 model together, as one module and hence one weights file."""
+"""The networks of one StarGAN v2 model, as one module with one weights file."""
 
 import torch
 from torch import nn
@@ -9,12 +9,12 @@ from models.stargan_v2.networks import Generator, MappingNetwork, StyleEncoder
 
 
 class Ensemble(nn.Module):
-    """Generator, mapping network and style encoder; for faces also the landmark network and the mean face's points.
+    """Generator, mapping network and style encoder; for faces also the landmark network and the mean face.
 
-    The arguments are those of the networks, of the same names.
+    The arguments have the names and meanings that they have in the networks.
     """
 
-    landmark_mean: torch.Tensor  # (98, 2) px: where the training set's faces have their points
+    landmark_mean: torch.Tensor  # (98, 2) px: mean position of the points in the training set
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Ensemble(nn.Module):
         w_hpf: float = 1,
         base_dim: int | None = None,
         normalize_rgb: bool = True,
-        landmarks: bool = False,  # whether the landmark network and the mean face belong to it
+        landmarks: bool = False,  # whether it includes the landmark network and the mean face
     ) -> None:
         super().__init__()
         self.img_size = img_size

@@ -1,4 +1,4 @@
-"""Latent codes and the style codes made from them."""
+"""Latent codes and style codes."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-MEAN_OF = 10_000  # latent codes whose styles are averaged
+MEAN_OF = 10_000  # number of latent codes whose styles are averaged
 
 
 def latent_code(seed: int, latent_dim: int) -> torch.Tensor:
@@ -23,12 +23,12 @@ def mean_styles(mapping: nn.Module, latent_dim: int, num_domains: int) -> torch.
 
 
 def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float | torch.Tensor) -> torch.Tensor:
-    """Draw style codes (N, style_dim) towards a mean style: by nothing at ``psi`` 1, wholly at 0."""
+    """Pull style codes (N, style_dim) towards a mean style: ``psi`` 1 leaves them as they are, 0 gives the mean."""
     return torch.lerp(mean, s, psi)
 
 
 def interpolated(s: torch.Tensor, frames: int) -> torch.Tensor:
-    """Style codes on the way through ``s`` (N, style_dim): ((N - 1) * frames + 1, style_dim), eased at each."""
+    """Interpolate between consecutive codes of ``s`` (N, style_dim), with easing: ((N - 1) * frames + 1, style_dim)."""
     steps = [0.5 - 0.5 * math.cos(math.pi * frame / frames) for frame in range(frames)]
     way = [torch.lerp(before, after, step) for before, after in itertools.pairwise(s) for step in steps]
     return torch.stack([*way, s[-1]])

@@ -1,7 +1,7 @@
-"""Which models there are and whether their weights are at hand. Reads two folders; loads no torch.
+"""The models there are, and whether their weights are here. Reads two folders; loads no torch.
 
-``weights/`` ships with the software and is never written; ``DATA_DIR/models/`` holds what was fetched or published.
-Each has one folder a model; where both describe a model, DATA_DIR's files come first.
+``weights/`` ships with the software and is never written. ``DATA_DIR/models/`` holds what was fetched or published.
+Each has one folder per model. Where both describe a model, the files in DATA_DIR win.
 """
 
 import contextlib
@@ -25,60 +25,60 @@ FAILURE_REMEMBERED_S = 600
 
 log = logging.getLogger("doppel.models")
 
-_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder's name and never a path
+_NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder name, never a path
 
 Availability = Literal["ready", "not fetched", "unavailable"]
 
 
 class ModelFile(BaseModel):
-    """A file that the model's weights come from."""
+    """A file that the model's weights are made from."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    sha256: str | None = None  # None: upstream publishes no hash; pinned in LOCK_FILE at the first fetch
+    sha256: str | None = None  # None: upstream publishes no hash; LOCK_FILE pins it at the first fetch
     url: str | None = None  # None: the file ships in the model's folder
     format: Literal["safetensors", "pytorch", "numpy"] = "safetensors"
 
 
 class ModelCard(BaseModel):
-    """The content of a model.json: all that is needed to rebuild the network and to judge it."""
+    """The content of a model.json: all that is needed to rebuild the network, and to decide whether to use it."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     family: Literal["cyclegan", "stargan_v2"]
     network: dict[str, int | float]  # the network's constructor arguments
-    image_size: int  # px, side of the pictures it was trained on
+    image_size: int  # px; side of the training pictures
     description: str
     licence: str
     source: str
     files: list[ModelFile]
-    fallback: str | None = None  # a model that does the same task, used openly while this one's weights are missing
-    margin: int = 0  # px of mirrored surroundings a CycleGAN is given and loses again, where it draws borders badly
-    domains: list[str] = []  # of StarGAN: what a picture can be made, in the order of the network's branches
-    align: Literal["face", "none"] = "none"  # how the training pictures were brought into place
-    masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts, for w_hpf > 0
-    training: dict[str, Any] | None = None  # options and metrics, of models trained here
-    version: int | None = None  # of models that were published, see versions.py
+    fallback: str | None = None  # model that answers while these weights are missing
+    margin: int = 0  # px of mirrored border added before a CycleGAN runs and cropped afterwards; hides border artefacts
+    domains: list[str] = []  # StarGAN: the target domains, in the order of the network's branches
+    align: Literal["face", "none"] = "none"  # how the training pictures were aligned
+    masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts (w_hpf > 0)
+    training: dict[str, Any] | None = None  # options and metrics of models trained here
+    version: int | None = None  # of published models, see versions.py
 
     @property
     def side_multiple(self) -> int:
-        """Px that both sides of a picture must be multiples of: what the generator halves it by."""
+        """Both sides of a picture must be multiples of this many px, because the generator halves them."""
         if self.family == "cyclegan":
             return 4
-        lowest = 8 if self.network["w_hpf"] else 16  # px of the deepest features, at the size trained at
+        lowest = 8 if self.network["w_hpf"] else 16  # px; side of the deepest features at the training size
         return int(self.network["img_size"]) // lowest
 
 
 @dataclass(frozen=True)
 class Model:
-    """A card, and what is on disk for it."""
+    """A card, and what is on disk for it now."""
 
     card: ModelCard
-    weights: Path | None  # None while the weights are not at hand
-    sha256: str | None  # that the weights file must have
-    failure: str | None  # why the last fetch failed, while it is remembered
+    weights: Path | None  # None while the weights are not here
+    sha256: str | None  # expected digest of the weights file
+    failure: str | None  # why the last fetch failed, for FAILURE_REMEMBERED_S
 
     @property
     def name(self) -> str:
@@ -92,7 +92,7 @@ class Model:
 
 
 class Catalog:
-    """The models of both folders, as they are now: a folder that appears is served without a restart."""
+    """The models of both folders. Looks at the disk each time, so a new folder is served without a restart."""
 
     def __init__(self, weights_dir: Path, data_dir: Path) -> None:
         self.weights_dir = weights_dir
@@ -100,12 +100,12 @@ class Catalog:
         self._read: dict[Path, tuple[int, ModelCard]] = {}
 
     def names(self) -> list[str]:
-        """All models' names in alphabetical order."""
+        """The names of all models, in alphabetical order."""
         found = {path.parent.name for root in self._roots() for path in root.glob(f"*/{CARD_FILE}")}
         return sorted(filter(_NAME.fullmatch, found))
 
     def all(self) -> list[Model]:
-        """Every model whose card can be read; the others are logged."""
+        """Every model whose card can be read. The others are logged."""
         models = []
         for name in self.names():
             try:
@@ -147,11 +147,11 @@ class Catalog:
         )
 
     def resolve(self, name: str) -> Model:
-        """The model that runs when ``name`` is asked for: itself, or its fallback while its weights are missing.
+        """The model that runs for ``name``: itself, or its fallback while its weights are missing.
 
         Raises:
             UnknownModel: there is no model of this name.
-            ModelUnavailable: neither it nor a fallback has weights here.
+            ModelUnavailable: neither it nor its fallback has weights here.
         """
         model = self.get(name)
         if model.weights is not None:
@@ -188,7 +188,7 @@ class Catalog:
 
 
 def _resolved(folder: Path) -> Path:
-    """The folder behind a published model's link, for good: another one may be there at the next look."""
+    """Follow a published model's link once, since it may point elsewhere at the next look."""
     try:
         return folder.resolve()
     except FileNotFoundError:  # the link was removed just now
@@ -196,7 +196,7 @@ def _resolved(folder: Path) -> Path:
 
 
 def read_lock(folder: Path) -> dict[str, str]:
-    """The sha256 of each file that was pinned when it first came into ``folder``; empty before that."""
+    """The pinned sha256 of each file in ``folder``, by file name; empty if nothing was fetched yet."""
     try:
         lock: dict[str, str] = json.loads((folder / LOCK_FILE).read_text())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Data sets: folders of pictures in one of two layouts, and what is known of each. Loads no torch.
+"""Data sets: folders of pictures in one of two layouts. Loads no torch.
 
 ``trainA/ trainB/ [testA/ testB/]``                 two domains, A and B
-``train/<domain>/ ... [val/<domain>/ or test/...]`` two domains or more, by name
+``train/<domain>/ ... [val/<domain>/ or test/...]`` two or more named domains
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from models.store import files
 INFO_FILE = "dataset.json"
 PREVIEW_FILE = "preview.jpg"
 HELD_OUT = ("val", "test")
-LEAST_PICTURES = 2  # in a domain
+LEAST_PICTURES = 2  # to train with, in each domain
 THUMBNAIL_PX = 128
-SHOWN_DOMAINS = 100  # in a preview, which no file could hold at any height
-SHOWN = 8  # pictures of each domain in a preview
+SHOWN_DOMAINS = 100  # rows of a preview; JPEG limits its height
+SHOWN = 8  # pictures per domain in a preview
 
 log = logging.getLogger("doppel.models")
 
@@ -38,31 +38,31 @@ Layout = Literal["unpaired", "domains"]
 
 
 class DomainInfo(BaseModel):
-    """One domain's pictures, counted."""
+    """How many pictures a domain has."""
 
     train: int
     held_out: int = 0
 
 
 class Rejected(BaseModel):
-    """A file of an archive that was left out, and why."""
+    """A file of an archive that was left out, and the reason."""
 
     file: str
     why: str
 
 
 class DatasetInfo(BaseModel):
-    """What is known of a data set. Sizes and findings only of those that were uploaded, whose pictures were decoded."""
+    """A data set. Picture sizes, duplicates and rejected files are known only for uploads, which were decoded."""
 
     name: str
     layout: Layout
     domains: dict[str, DomainInfo]
     created_at: datetime
     nbytes: int
-    smallest_px: tuple[int, int] | None = None  # width and height of the picture with the fewest pixels
+    smallest_px: tuple[int, int] | None = None  # width, height of the picture with the fewest pixels
     largest_px: tuple[int, int] | None = None
     duplicates: list[list[str]] = []  # groups of files with the same pixels
-    rejected: list[Rejected] = []  # the first of them, pictures before other files
+    rejected: list[Rejected] = []  # the first ones, pictures before other files
     rejected_count: int = 0
 
     @property
@@ -71,14 +71,14 @@ class DatasetInfo(BaseModel):
 
 
 def domain_folders(root: Path, part: str = "train") -> dict[str, Path]:
-    """Domain → folder of this part, in order of their names; empty where the layout is not known."""
+    """The folder of each domain in this part, ordered by domain name; empty if the layout is not recognised."""
     if (root / part).is_dir():
         return {path.name: path for path in sorted((root / part).iterdir()) if path.is_dir()}
     return {domain: root / f"{part}{domain}" for domain in "AB" if (root / f"{part}{domain}").is_dir()}
 
 
 def held_out_folders(root: Path) -> dict[str, Path]:
-    """Domain → folder of pictures that no training sees; without those that there are none for."""
+    """The folder of held-out pictures of each domain that has one. Training never reads them."""
     found: dict[str, Path] = {}
     for part in reversed(HELD_OUT):
         found |= domain_folders(root, part)
@@ -89,13 +89,13 @@ def describe(root: Path) -> DatasetInfo:
     """Count the pictures of a data set.
 
     Raises:
-        DatasetError: the layout is not known, or a domain has too few pictures.
+        DatasetError: the layout is not recognised, or a domain has too few pictures.
     """
     folders = domain_folders(root)
     if len(folders) < 2:
         raise DatasetError(
-            f"{root.name} has neither trainA/ and trainB/ nor train/<domain>/ for two domains or more; these are the "
-            "layouts that are understood"
+            f"{root.name} has neither trainA/ and trainB/ nor train/<domain>/ for two domains or more; one of these "
+            "layouts is needed"
         )
     held_out = held_out_folders(root)
     domains = {}
@@ -107,9 +107,9 @@ def describe(root: Path) -> DatasetInfo:
                 f"the domain {name} has {len(train)} pictures to train with; at least {LEAST_PICTURES} are needed "
                 f"({', '.join(sorted(SUFFIXES))})"
             )
-        kept_back = list_pictures(held_out[name]) if name in held_out else []
-        domains[name] = DomainInfo(train=len(train), held_out=len(kept_back))
-        nbytes += sum(path.stat().st_size for path in (*train, *kept_back))
+        unseen = list_pictures(held_out[name]) if name in held_out else []
+        domains[name] = DomainInfo(train=len(train), held_out=len(unseen))
+        nbytes += sum(path.stat().st_size for path in (*train, *unseen))
     return DatasetInfo(
         name=root.name,
         layout="domains" if (root / "train").is_dir() else "unpaired",
@@ -120,10 +120,10 @@ def describe(root: Path) -> DatasetInfo:
 
 
 def fingerprint(root: Path) -> str:
-    """A digest of which pictures a data set has, by their places and sizes: another one is another order of training.
+    """A digest of a data set's pictures by relative path and size. A different one means a different training order.
 
     Raises:
-        FileNotFoundError: a picture vanished meanwhile.
+        FileNotFoundError: a picture was removed meanwhile.
     """
     digest = hashlib.sha256()
     for folders in (domain_folders(root), held_out_folders(root)):
@@ -136,13 +136,13 @@ def fingerprint(root: Path) -> str:
 
 
 def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> bytes:
-    """A JPEG with a row of thumbnails for each domain, of evenly chosen pictures to train with.
+    """A JPEG with one row of evenly chosen training pictures per domain.
 
     Args:
-        on_picture: called before each, since large ones take a while.
+        on_picture: called before each picture is read, since large ones take a while.
 
     Raises:
-        DatasetError: the layout is not known.
+        DatasetError: the layout is not recognised.
     """
     rows = []
     for folder in list(domain_folders(root).values())[:SHOWN_DOMAINS]:
@@ -158,9 +158,9 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
                 with Image.open(path) as image:
                     image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
                     thumbnail = image.convert("RGB")
-            except Exception:  # an operator's folder may hold anything, and Pillow raises whatever its decoders do
-                log.info("%s is not shown: it cannot be read", path, exc_info=True)
-                continue  # its place stays white
+            except Exception:  # Pillow's decoders raise all kinds of errors on damaged files
+                log.info("%s is left white in the preview: it cannot be read", path, exc_info=True)
+                continue
             thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
     file = io.BytesIO()
@@ -169,12 +169,12 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
 
 
 def valid_name(name: str) -> bool:
-    """Whether a data set may be called so: a folder's name and never a path."""
+    """Whether this is a valid data set name. It is a folder name, never a path."""
     return _NAME.fullmatch(name) is not None
 
 
 class DatasetStore:
-    """The data sets in ``DATA_DIR/datasets/``: uploaded ones, and folders that an operator put there."""
+    """The data sets in ``DATA_DIR/datasets/``: uploads, and folders that an operator put there."""
 
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "datasets"
@@ -183,7 +183,7 @@ class DatasetStore:
         return self.root / name
 
     def names(self) -> list[str]:
-        """Of all folders that look like a data set, in alphabetical order."""
+        """The names of all folders with a known layout, in alphabetical order."""
         if not self.root.is_dir():
             return []
         return sorted(path.name for path in self.root.iterdir() if valid_name(path.name) and self._has_layout(path))
@@ -195,7 +195,7 @@ class DatasetStore:
         return False
 
     def all(self) -> list[DatasetInfo]:
-        """Every data set that can be used."""
+        """Every usable data set."""
         return list(self._usable(self.names()))
 
     def _usable(self, names: Iterable[str]) -> Iterable[DatasetInfo]:
@@ -206,11 +206,11 @@ class DatasetStore:
                 continue
 
     def get(self, name: str) -> DatasetInfo:
-        """What is known of a data set.
+        """Describe one data set.
 
         Raises:
             UnknownDataset: there is none of this name.
-            DatasetError: an operator's folder cannot be used, or not now.
+            DatasetError: an operator's folder cannot be used.
         """
         path = self.path(name)
         if not valid_name(name) or not path.is_dir():
@@ -218,13 +218,13 @@ class DatasetStore:
         try:
             info = DatasetInfo.model_validate_json((path / INFO_FILE).read_bytes())
         except (OSError, ValidationError):
-            with self._looking_at(name):
+            with self._reading(name):
                 return describe(path)
         return info.model_copy(update={"name": name})  # an operator may have renamed the folder
 
     @contextlib.contextmanager
-    def _looking_at(self, name: str) -> Iterator[None]:
-        """Say what it means that something is gone that was there a moment ago; raises as :meth:`get` does."""
+    def _reading(self, name: str) -> Iterator[None]:
+        """Translate errors that come from a data set being removed while it is read; raises as :meth:`get` does."""
         try:
             yield
         except (FileNotFoundError, DatasetError) as error:
@@ -232,26 +232,26 @@ class DatasetStore:
                 raise UnknownDataset(name, self.names()) from error
             if isinstance(error, DatasetError):
                 raise
-            raise DatasetError(f"pictures of {name} vanished while they were looked at; ask again") from error
+            raise DatasetError(f"pictures of {name} were removed while they were read; try again") from error
 
     def preview(self, name: str) -> bytes:
-        """The stored contact sheet, or a fresh one of an operator's folder; raises as :meth:`get` does."""
+        """The stored contact sheet of an upload, or a fresh one of an operator's folder; raises as :meth:`get` does."""
         self.get(name)
         with contextlib.suppress(FileNotFoundError):
             return (self.path(name) / PREVIEW_FILE).read_bytes()
-        with self._looking_at(name):
+        with self._reading(name):
             return contact_sheet(self.path(name))
 
     def remove(self, name: str, *, users: Callable[[], list[str]]) -> None:
-        """Take a data set away; it vanishes at once, whole.
+        """Remove a data set; it vanishes at once, whole.
 
         Args:
-            users: runs that need it. Asked twice: before anything is touched, for those that are at it may open a
-                picture any moment; and when it is out of sight, for one that began meanwhile.
+            users: returns the runs that need it. Called before the folder is hidden, and again afterwards for runs
+                that were started in between.
 
         Raises:
             UnknownDataset: there is none of this name.
-            DatasetInUse: there are such runs; it is in its place.
+            DatasetInUse: there are such runs; the data set stays.
         """
         self.get(name)
         if using := users():
@@ -263,7 +263,7 @@ class DatasetStore:
         try:
             if using := users():
                 raise DatasetInUse(name, using)
-        except BaseException:  # also when nobody could be asked
+        except BaseException:  # including an unreachable queue
             doomed.rename(self.path(name))
             raise
         if doomed.is_symlink():

@@ -1,4 +1,4 @@
-"""Putting a run's generator into a model folder, by copying: loads no torch.
+"""Copy a run's generator into a model folder. Loads no torch.
 
 ``python -m models.store.publication RUN_DIR FOLDER --help``.
 """
@@ -12,14 +12,14 @@ from typing import Any
 from models.errors import PublicationError, RunFolderError
 from models.store.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
 from models.store.datasets import domain_folders
-from models.store.files import sha256
+from models.store.files import replace_text, replacing, sha256
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
 
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"
-# Where the run happened says nothing about the model; these stay out of its card.
+# These describe the machine and not the model, so they stay out of the card.
 LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "reserved_mb", "sample_every", "save_every"}
 
 
@@ -33,13 +33,13 @@ def publish(
     version: int | None = None,
     **card: str,
 ) -> ModelCard:
-    """Write a checkpoint's generators (float16), with their card and a sample picture, into ``folder``.
+    """Write a checkpoint's float16 generator, its card and a sample picture into ``folder``.
 
     Args:
-        direction: ``AtoB`` or ``BtoA``, of a CycleGAN.
-        step: of the checkpoint; None: the newest.
-        margin: px of surroundings that the generator is given, if its borders are bad.
-        card: the card's description, licence and source; also its name, if it is not the folder's.
+        direction: ``AtoB`` or ``BtoA``; required for a CycleGAN.
+        step: the checkpoint's; None takes the newest.
+        margin: px of mirrored border to add before the generator runs (see ``ModelCard.margin``).
+        card: description, licence and source for the card; also its name, if it differs from the folder's.
 
     Raises:
         PublicationError: there is no such checkpoint or direction.
@@ -54,11 +54,10 @@ def publish(
     content = _stargan(run, options) if isinstance(options, StarGANOptions) else _cyclegan(options, direction)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
-    part = weights.with_suffix(".part")
-    shutil.copyfile(run.export_path(step) / f"{content.pop('export')}.safetensors", part)
-    part.chmod(0o644)
-    part.replace(weights)
-    (folder / LOCK_FILE).unlink(missing_ok=True)  # of weights that were fetched under this name
+    with replacing(weights) as part:
+        shutil.copyfile(run.export_path(step) / f"{content.pop('export')}.safetensors", part)
+        part.chmod(0o644)
+    (folder / LOCK_FILE).unlink(missing_ok=True)  # it pins weights that were fetched under this name before
     if samples := [sampled for sampled in run.samples() if sampled <= step]:
         shutil.copyfile(run.sample_path(samples[-1]), folder / SAMPLE_FILE)
     model = ModelCard.model_validate(
@@ -73,17 +72,16 @@ def publish(
         | content
         | card
     )
-    part = folder / f"{CARD_FILE}.part"
-    part.write_text(json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n")
-    part.replace(folder / CARD_FILE)
+    text = json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
+    replace_text(folder / CARD_FILE, text)
     return model
 
 
 def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:
     metrics = next((record for record in run.metrics(after_step=step - 1) if record["step"] == step), {})
     status = read_status(run.path)
-    measured = [said for said in status.quality if said.step == step] if status else []
-    told = {
+    measured = [quality for quality in status.quality if quality.step == step] if status else []
+    record = {
         "direction": direction,
         "dataset": (status.dataset if status else None) or None,
         "steps": step,
@@ -91,7 +89,7 @@ def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any
         "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
         "quality": measured[0].figures if measured else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def _cyclegan(options: CycleGANOptions, direction: str | None) -> dict[str, Any]:

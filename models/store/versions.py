@@ -1,10 +1,9 @@
-"""Published models with their versions: DATA_DIR/models/NAME is a link to DATA_DIR/versions/NAME/N. Loads no torch.
+"""Published models and their versions. DATA_DIR/models/NAME is a link to DATA_DIR/versions/NAME/N. Loads no torch.
 
-Swapping the link puts another version into service at once and whole; a worker sees it at its next picture.
+Replacing the link switches versions atomically; a worker notices at its next picture.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from models.errors import NameTaken, NoVersion
 from models.store import files
 from models.store.catalog import Catalog, ModelCard
 
-BEFORE_FILE = "before"  # in a version's folder: the number of the one that it took the place of
+BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced
 
 
 class Versions:
@@ -27,12 +26,12 @@ class Versions:
         self._root = data_dir / "versions"
 
     def of(self, name: str) -> list[int]:
-        """Numbers of the versions that there are, oldest first."""
+        """The version numbers of a model, oldest first."""
         folder = self._root / name
         return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
     def current(self, name: str) -> int | None:
-        """The version in service; None for a model that was not published here."""
+        """The version in service, or None for a model that was not published here."""
         try:
             target = (self._models / name).readlink()
         except OSError:  # there is none, or it is a folder
@@ -44,13 +43,12 @@ class Versions:
         """Put a new version into service.
 
         Args:
-            write: given a folder that is not there yet and the version's number, makes it a whole model folder.
+            write: called with a path that does not exist yet and the version number; writes a model folder there.
 
         Raises:
-            NameTaken: a model that ships or was fetched has this name, or what was published so far is of another
-                family.
+            NameTaken: a model that ships or was fetched has this name, or the published model is of another family.
         """
-        with self._held(name):
+        with self._changing(name):
             current = self.current(name)
             if current is None and (name in self._catalog.names() or (self._models / name).is_symlink()):
                 raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
@@ -67,19 +65,19 @@ class Versions:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
                 with contextlib.suppress(OSError):
-                    (self._root / name).rmdir()  # if nothing was ever published
+                    (self._root / name).rmdir()  # succeeds only if no version was ever published
             self._serve(name, number)
             return card
 
     def roll_back(self, name: str) -> int:
-        """Put the version that was in service before into service again, and return its number.
+        """Put the previous version back into service and return its number.
 
         Raises:
             UnknownModel: there is none of this name.
-            NoVersion: the model was not published here, or there was none before.
+            NoVersion: the model was not published here, or it has no previous version.
         """
         self._published(name)
-        with self._held(name):
+        with self._changing(name):
             current = self._published(name)
             try:
                 before = int((self._root / name / str(current) / BEFORE_FILE).read_text())
@@ -90,21 +88,21 @@ class Versions:
             return before
 
     def remove(self, name: str) -> None:
-        """Take a published model out of service, with all its versions.
+        """Remove a published model with all its versions.
 
         Raises:
             UnknownModel: there is none of this name.
             NoVersion: the model was not published here.
         """
         self._published(name)
-        with self._held(name):
-            self._published(name)  # still
+        with self._changing(name):
+            self._published(name)  # it may have been removed meanwhile
             (self._models / name).unlink()
             doomed = files.hide(self._root / name)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what was left of removed models when a process was killed."""
+        """Finish removals that a killed process left behind."""
         files.sweep(self._root)
 
     def _published(self, name: str) -> int:
@@ -116,20 +114,19 @@ class Versions:
         """
         current = self.current(self._catalog.get(name).name)
         if current is None:
-            raise NoVersion(f"{name!r} was not published here: it has no versions, and its operator removes it.")
+            raise NoVersion(f"{name!r} was not published here, so it has no versions; only its operator can remove it.")
         return current
 
     @contextlib.contextmanager
-    def _held(self, name: str) -> Iterator[None]:
-        """Let one change of a model's versions be made at a time, whichever process makes it."""
+    def _changing(self, name: str) -> Iterator[None]:
+        """Allow one change of a model's versions at a time, across all processes."""
         locks = self._root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with (locks / name).open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with files.locked(locks / name):
             yield
 
     def _serve(self, name: str, number: int) -> None:
+        """Point the model's link at this version."""
         self._models.mkdir(parents=True, exist_ok=True)
-        part = self._models / f".{uuid4().hex}"
-        part.symlink_to(Path(os.path.relpath(self._root / name / str(number), self._models)))
-        part.replace(self._models / name)
+        with files.replacing(self._models / name) as link:
+            link.symlink_to(Path(os.path.relpath(self._root / name / str(number), self._models)))

@@ -1,4 +1,4 @@
-"""Which network a state dict belongs to, told by its keys and shapes."""
+"""Recognise the network that a state dict belongs to, by its keys and shapes."""
 
 import math
 from dataclasses import dataclass
@@ -22,38 +22,38 @@ KNOWN = "a CycleGAN generator (model.1.weight ...) or discriminator, StarGAN v2'
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network, described."""
+    """A recognised network."""
 
     kind: str
     arguments: Arguments
-    network: nn.Module  # on the meta device: its keys and shapes, no numbers
+    network: nn.Module  # on the meta device: keys and shapes without numbers
 
 
 def identify(state: StateDict) -> Architecture | None:
-    """The network that ``state`` seems to be of; None if it is of none known here."""
+    """The network that ``state`` appears to belong to, or None if it is not a known one."""
     with torch.device("meta"):
-        for tell in (_cyclegan_generator, _cyclegan_discriminator, _stargan, _landmarks):
-            found = tell(state)
+        for recognise in (_cyclegan_generator, _cyclegan_discriminator, _stargan, _landmarks):
+            found = recognise(state)
             if found is not None:
                 return found
     return None
 
 
 def expected(kind: str, arguments: Arguments) -> Arguments:
-    """Constructor arguments as :func:`identify` tells them, where several come to the same network."""
+    """Constructor arguments as :func:`identify` returns them, where several spellings mean one network."""
     if kind != STARGAN:
         return arguments
-    told: Arguments = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
-    told |= {"normalize_rgb": 1, "landmarks": 0} | arguments
-    size = int(told["img_size"])
-    base_dim = int(told.get("base_dim") or 2**14 // size)
+    complete: Arguments = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
+    complete |= {"normalize_rgb": 1, "landmarks": 0} | arguments
+    size = int(complete["img_size"])
+    base_dim = int(complete.get("base_dim") or 2**14 // size)
     widest = base_dim * 2 ** (int(math.log2(size)) - 2)
-    return told | {
+    return complete | {
         "base_dim": base_dim,
-        "max_conv_dim": min(told["max_conv_dim"], widest),
-        "w_hpf": int(told["w_hpf"] > 0),
-        "normalize_rgb": int(told["normalize_rgb"]),
-        "landmarks": int(told["landmarks"]),
+        "max_conv_dim": min(complete["max_conv_dim"], widest),
+        "w_hpf": int(complete["w_hpf"] > 0),
+        "normalize_rgb": int(complete["normalize_rgb"]),
+        "landmarks": int(complete["landmarks"]),
     }
 
 
@@ -89,7 +89,7 @@ def _stargan(state: StateDict) -> Architecture | None:
         "latent_dim": latent.shape[1],
         "num_domains": _count(state, "mapping_network.unshared."),
         "max_conv_dim": deepest[-1].shape[0],
-        # The high-pass path costs one more block; how strong it is, only a card can say.
+        # The high-pass path adds one block. Its strength is not in the weights; only a card has it.
         "w_hpf": int(depth == halvings(img_size, 1)),
         "base_dim": from_rgb.shape[0],
         "normalize_rgb": int(any(key.startswith("generator.to_rgb.0.") for key in state)),
@@ -107,5 +107,5 @@ def _landmarks(state: StateDict) -> Architecture | None:
 
 
 def _count(state: StateDict, prefix: str) -> int:
-    """How many different numbers follow ``prefix``."""
+    """How many different numbers follow ``prefix`` in the keys."""
     return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})

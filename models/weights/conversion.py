@@ -1,4 +1,4 @@
-"""From a model's upstream files to one state dict."""
+"""Join a model's upstream files into one state dict."""
 
 import zipfile
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ MEAN_FACE_KEY = "mean"  # in the .npz file of the mean face's points
 
 @dataclass(frozen=True)
 class Converted:
-    """What the files hold together, and what was left out of them or understood."""
+    """The joined state dict, and notes on what was renamed or left out."""
 
     state: StateDict
     notes: list[str]
 
 
 def convert(card: ModelCard, files: list[Path]) -> Converted:
-    """Read a model's files, each under the check of its kind, and join them.
+    """Read a model's files, check each strictly, and join them.
 
-    A StarGAN v2 for faces has three: its networks, the landmark network, and the mean face's points.
+    A StarGAN v2 for faces has three files: its networks, the landmark network, and the points of the mean face.
 
     Raises:
         CheckpointError: a file is not what the card needs, or one is missing.
@@ -48,7 +48,7 @@ def convert(card: ModelCard, files: list[Path]) -> Converted:
     found = {key.split(".")[0] for key in state} & {"landmarks", "landmark_mean"}
     if card.family == "stargan_v2" and len(found) != 2 * wants_landmarks:
         raise CheckpointError(
-            f"{card.name} is a {STARGAN} {'with' if wants_landmarks else 'without'} landmarks, but its files bring "
+            f"{card.name} is a {STARGAN} {'with' if wants_landmarks else 'without'} landmarks, but its files hold "
             f"{' and '.join(sorted(found)) or 'neither a landmark network nor a mean face'}"
         )
     return Converted(state, notes)
@@ -60,7 +60,7 @@ def _mean_face(path: Path) -> torch.Tensor:
             points = arrays[MEAN_FACE_KEY]
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path.name} ({path.stat().st_size} bytes) is no .npz file with {MEAN_FACE_KEY!r} in it: {error}"
+            f"{path.name} ({path.stat().st_size} bytes) is not an .npz file with an array {MEAN_FACE_KEY!r}: {error}"
         ) from error
     if points.shape != (POINTS, 2) or points.dtype.kind != "f" or not np.isfinite(points).all():
         raise CheckpointError(f"{path.name} holds points of shape {points.shape}; expected ({POINTS}, 2)")

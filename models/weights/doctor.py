@@ -1,6 +1,6 @@
-"""Weights files: what one holds, whether it can be trusted, and its conversion to safetensors.
+"""Examine a weights file: what it holds, whether it loads, and its conversion to safetensors.
 
-``python -m models.weights.doctor FILE`` says all of that about any file.
+``python -m models.weights.doctor FILE`` reports on any file.
 """
 
 import pickle
@@ -17,18 +17,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.errors import CheckpointError
-from models.store.files import sha256
+from models.store.files import replacing, sha256
 from models.weights import architecture
 from models.weights.architecture import Arguments, StateDict
 
-# Old PyTorch kept running statistics for InstanceNorm, which has never used them in these networks.
+# Old PyTorch stored running statistics for InstanceNorm, which these networks never use.
 LEGACY_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
-# StarGAN v2's files hold one state dict a network.
+# StarGAN v2's files hold one state dict per network.
 STARGAN_NETWORKS = ("generator", "mapping_network", "style_encoder")
-UNUSED_NETWORKS = ("fan",)  # also in those files; the landmark network comes from its own
-UNUSED_FILTER = "generator.hpf.filter"  # a constant that some files carry
-# The landmark network's file has the further modules of the stack that it was cut from.
-_FURTHER_MODULES = re.compile(r"(?:m|top_m_|conv_last|bn_end|l)[1-9]\d*\.|(?:al|bl)\d+\.")
+UNUSED_NETWORKS = ("fan",)  # also in those files, but the landmark network is read from a file of its own
+UNUSED_FILTER = "generator.hpf.filter"  # a constant that some files contain
+# The landmark network's file also holds the other modules of the stack that it was taken from.
+_OTHER_MODULES = re.compile(r"(?:m|top_m_|conv_last|bn_end|l)[1-9]\d*\.|(?:al|bl)\d+\.")
 _FIRST_LAYERS = re.compile(r"\bmodel\.\d|\bconv1\.conv\.weight$")
 SHOWN_KEYS = 3
 
@@ -38,16 +38,16 @@ class Checkpoint:
     """A state dict that fits its network exactly."""
 
     kind: str  # as models.weights.architecture names it
-    arguments: Arguments  # the network's constructor arguments, as the shapes tell them
+    arguments: Arguments  # the network's constructor arguments, read off the shapes
     state: StateDict
-    notes: list[str] = field(default_factory=list)  # what was understood or left out on the way
+    notes: list[str] = field(default_factory=list)  # what was renamed or left out while reading
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a weights file of any known format and check it strictly. Never runs code that the file brings.
+    """Read a weights file of any known format and check it strictly. Never runs code from the file.
 
     Raises:
-        CheckpointError: it is missing, truncated, hostile, not weights, or of no known network.
+        CheckpointError: it is missing, truncated, hostile, not weights, or of an unknown network.
     """
     notes: list[str] = []
     state = _state_dict(_read(path), path, notes)
@@ -55,11 +55,11 @@ def load(path: Path) -> Checkpoint:
     state = _without_unused(state, notes)
     try:
         found = architecture.identify(state)
-    except (ValueError, IndexError, RuntimeError):  # keys as of a network known here, with shapes as of none
+    except (ValueError, IndexError, RuntimeError):  # familiar keys with impossible shapes
         found = None
     if found is None:
         raise CheckpointError(
-            f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of no network known here; expected "
+            f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of an unknown network; expected "
             f"{architecture.KNOWN}"
         )
     _check_strictly(state, found.network, f"{path.name} looks like a {found.kind} with {_shown(found.arguments)}, but")
@@ -79,11 +79,10 @@ def load_exactly(path: Path, kind: str, arguments: Arguments) -> Checkpoint:
 
 
 def save(state: StateDict, path: Path) -> None:
-    """Write safetensors to a temporary name and rename it, so that no reader ever sees half a file."""
-    part = path.with_name(path.name + ".part")
-    save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
-    part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
-    part.replace(path)
+    """Write a safetensors file that appears whole."""
+    with replacing(path) as part:
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
+        part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
 
 
 def _read(path: Path) -> Any:
@@ -105,7 +104,7 @@ def _read(path: Path) -> Any:
                 "are read from weights files"
             ) from error
         raise CheckpointError(_not_weights(path, size)) from error
-    except Exception as error:  # torch.load raises whatever its zip and pickle readers raise
+    except Exception as error:  # torch.load passes on all errors of its zip and pickle readers
         raise CheckpointError(_not_weights(path, size)) from error
 
 
@@ -113,8 +112,8 @@ def _not_weights(path: Path, size: int) -> str:
     with path.open("rb") as file:
         head = file.read(4)
     if head[:2] == b"PK" and not zipfile.is_zipfile(path):
-        return f"{path.name} ({size} bytes) is a PyTorch file that was cut short; expected a whole one"
-    return f"{path.name} ({size} bytes) is no PyTorch weights file, or one that was cut short; expected a state dict"
+        return f"{path.name} ({size} bytes) is a truncated PyTorch file"
+    return f"{path.name} ({size} bytes) is not a PyTorch weights file, or it is truncated; expected a state dict"
 
 
 def _state_dict(content: Any, path: Path, notes: list[str]) -> StateDict:
@@ -133,12 +132,12 @@ def _state_dict(content: Any, path: Path, notes: list[str]) -> StateDict:
 
 
 def _flattened(networks: dict[str, Any], path: Path, notes: list[str]) -> dict[str, Any]:
-    """One state dict of several, each key led by its network's name."""
+    """Join several state dicts into one, with the network's name before each key."""
     unknown = [name for name in networks if name not in (*STARGAN_NETWORKS, *UNUSED_NETWORKS)]
     if unknown:
         raise CheckpointError(
             f"{path.name} holds {_some(list(map(str, unknown)))} beside {', '.join(STARGAN_NETWORKS)}; expected these "
-            f"three, and no other than {', '.join(UNUSED_NETWORKS)}"
+            f"three, and at most {', '.join(UNUSED_NETWORKS)} beside them"
         )
     if unused := [name for name in networks if name in UNUSED_NETWORKS]:
         notes.append(f"the network {', '.join(unused)} was left out")
@@ -152,11 +151,11 @@ def _flattened(networks: dict[str, Any], path: Path, notes: list[str]) -> dict[s
 
 
 def _without_unused(state: StateDict, notes: list[str]) -> StateDict:
-    """Drop what is allowed by name and needed by nothing."""
+    """Drop the tensors that are known by name and not needed."""
     if "m0.coordconv.conv.weight" in state:
-        kept = {key: tensor for key, tensor in state.items() if not _FURTHER_MODULES.match(key)}
+        kept = {key: tensor for key, tensor in state.items() if not _OTHER_MODULES.match(key)}
         if len(kept) < len(state):
-            notes.append(f"{len(state) - len(kept)} tensors of further modules were left out")
+            notes.append(f"{len(state) - len(kept)} tensors of other modules were left out")
         return kept
     if "generator.from_rgb.weight" in state:
         return {key: tensor for key, tensor in state.items() if key != UNUSED_FILTER}
@@ -167,7 +166,7 @@ def _without_unused(state: StateDict, notes: list[str]) -> StateDict:
 
 
 def _without_prefix(state: StateDict, notes: list[str]) -> StateDict:
-    """Strip what wrappers put before every key (``module.``, ``netG.`` ...)."""
+    """Strip the prefix that a wrapper put before every key (``module.``, ``netG.`` ...)."""
     if any(key.startswith("generator.") for key in state):
         return state
     prefixes = {key[: match.start()] for key in state if (match := _FIRST_LAYERS.search(key))}
@@ -183,7 +182,7 @@ def _check_strictly(state: StateDict, network: nn.Module, subject: str) -> None:
     if missing := [key for key in expected if key not in state]:
         problems.append(f"lacks {len(missing)} tensors ({_some(missing)})")
     if unexpected := [key for key in state if key not in expected]:
-        problems.append(f"has {len(unexpected)} tensors too many ({_some(unexpected)})")
+        problems.append(f"has {len(unexpected)} unexpected tensors ({_some(unexpected)})")
     for key, shape in expected.items():
         if key in state and state[key].shape != shape:
             problems.append(f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(shape)}")

@@ -1,4 +1,4 @@
-"""Getting upstream weights: download, check, convert, pin. ``python -m models.weights.fetch NAME... [--help]``.
+"""Download, check, convert and pin upstream weights. ``python -m models.weights.fetch NAME... [--help]``.
 
 Upstream publishes no hashes, so a file is trusted on first use: its sha256 is pinned next to the converted weights, and
 a later download that differs is refused.
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from models.errors import CheckpointError, DoppelError, FetchError
 from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
-from models.store.files import sha256
+from models.store.files import replace_text, sha256
 from models.weights import doctor
 from models.weights.conversion import convert
 
@@ -26,19 +26,19 @@ CHUNK_BYTES = 1 << 16
 
 
 def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
-    """Bring a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
+    """Fetch a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
 
-    An interrupted download is taken up where it stopped. Only one process fetches a model at a time.
+    An interrupted download continues where it stopped. Only one process fetches a model at a time.
 
     Args:
-        mirror: base address used instead of the card's own; the file's name is appended.
+        mirror: base address to use instead of the card's; the file name is appended.
 
     Returns:
         The converted weights file.
 
     Raises:
-        FetchError: no network, no such file, another process is fetching it, or its hash is not the pinned one.
-        CheckpointError: what was downloaded is not this model's weights.
+        FetchError: no network, no such file, another process is fetching it, or its hash differs from the pinned one.
+        CheckpointError: the download is not this model's weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -72,7 +72,7 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
         _check_pin(file, digests[file.name], lock, part)
     complete = [folder / file.name for file in upstream]
     for file, path in zip(upstream, complete, strict=True):
-        _part(folder, file).replace(path)  # the checks name the files as they are known
+        _part(folder, file).replace(path)  # so that errors name the file as upstream does
     try:
         converted = convert(card, complete)
     finally:
@@ -81,7 +81,7 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
     new = folder / f"new-{WEIGHTS_FILE}"
     doctor.save(converted.state, new)
     _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: sha256(new)})
-    new.replace(target)  # last, so that no weights are ever here without their hash
+    new.replace(target)  # last, so that weights are never here without their hash
     for note in converted.notes:
         print(f"{card.name}: {note}", file=sys.stderr)
 
@@ -96,7 +96,7 @@ def _check_pin(file: ModelFile, digest: str, lock: dict[str, str], part: Path) -
         part.unlink()
         raise FetchError(
             f"{file.name} has sha256 {digest}, but {pinned} was pinned when it was first fetched: it changed upstream "
-            f"or on the way. If the new file is wanted, remove {part.parent / LOCK_FILE}"
+            f"or in transit. To accept the new file, remove {part.parent / LOCK_FILE}"
         )
 
 
@@ -113,7 +113,7 @@ def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
     try:
         with httpx.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # all of it is here already; the checks that follow tell whether it is right
+                return  # it is complete already; the checks that follow verify it
             response.raise_for_status()
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
             length = response.headers.get("Content-Length")
@@ -132,9 +132,7 @@ def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)
+    replace_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def main() -> int:

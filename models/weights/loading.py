@@ -1,4 +1,4 @@
-"""From a model of the catalog to numbers that can be trusted."""
+"""Load and verify a model's weights."""
 
 from models.errors import CheckpointError, ModelUnavailable
 from models.store.catalog import Model
@@ -10,15 +10,15 @@ from models.weights.doctor import Checkpoint
 KINDS = {"cyclegan": CYCLEGAN, "stargan_v2": STARGAN}
 
 
-def weights_of(model: Model) -> Checkpoint:
-    """The model's weights, once their hash, keys and shapes are found to be what its card says.
+def load_weights(model: Model) -> Checkpoint:
+    """Load the weights of a model whose hash, keys and shapes match its card.
 
     Raises:
-        ModelUnavailable: they are not at hand.
+        ModelUnavailable: the weights are not here.
         CheckpointError: the file is not what the card says.
     """
     if model.weights is None:
         raise ModelUnavailable(model.name, model.failure or "not fetched yet")
     if model.sha256 is not None and (digest := sha256(model.weights)) != model.sha256:
-        raise CheckpointError(f"{model.weights} has sha256 {digest}, but {model.sha256} is what its card or lock says")
+        raise CheckpointError(f"{model.weights} has sha256 {digest}, but its card or lock file says {model.sha256}")
     return doctor.load_exactly(model.weights, KINDS[model.card.family], model.card.network)

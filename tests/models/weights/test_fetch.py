@@ -174,7 +174,7 @@ def test_no_network_is_said_within_seconds(catalog):
 
 def test_what_is_no_weights_file_is_refused_and_not_kept(catalog, upstream):
     upstream.content = b"<html>Moved</html>"
-    with pytest.raises(CheckpointError, match="no PyTorch weights file"):
+    with pytest.raises(CheckpointError, match="not a PyTorch weights file"):
         pull(catalog)
     assert not list(catalog.models_dir.rglob("*.pth*"))
 
