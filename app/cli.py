@@ -13,6 +13,8 @@ import pydantic
 from app.settings import Settings
 from app.train_command import FAMILIES, options_of, train
 
+PREPARER_JOBS = ("imports", "estimates")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; its exit status. What a person can mend is said in one line, without a traceback."""
@@ -38,10 +40,14 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("serve", _serve, "run everything on this machine: API, workers, and a Redis if none is named")
+    command("serve", _serve, "run all roles on this machine, and a Redis if none is named")
     command("api", _api, "run the HTTP API alone")
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
+    preparer = command("preparer", _preparer, "run the preparer alone: it imports data sets and sizes training runs")
+    preparer.add_argument(
+        "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: both, each in its own"
+    )
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
     command("models", _models, "list the models and where their weights stand")
@@ -129,6 +135,24 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
         )
     except subprocess.CalledProcessError as error:
         return error.returncode
+    return 0
+
+
+def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
+    from worker.embedded_redis import socket_url
+    from worker.preparation_process import run_estimate_worker, run_import_worker
+    from worker.supervisor import Supervisor
+
+    redis_url = settings.redis_url or socket_url(settings.data_dir)
+    match parsed.jobs:
+        case "imports":
+            run_import_worker(redis_url=redis_url, data_dir=settings.data_dir)
+        case "estimates":
+            run_estimate_worker(redis_url=redis_url)
+        case _:
+            commands = {f"preparer-{jobs}": [*role_command("preparer"), jobs] for jobs in PREPARER_JOBS}
+            env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
+            Supervisor(commands, env=env, redis_url=redis_url, embedded=None).run()
     return 0
 
 

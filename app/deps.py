@@ -7,18 +7,19 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
-from app.imports import Imports
 from app.model_selection import ModelSelection
 from app.results import Dispatcher
 from app.settings import Settings
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
+from app.uploads import Uploads
 from models.errors import NotFound
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions
 from worker.contract import JobState
 from worker.inference_queue import InferenceQueue
+from worker.preparation_queue import PreparationQueue
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Services:
     queue: InferenceQueue
     dispatcher: Dispatcher
     datasets: DatasetStore
-    imports: Imports
+    uploads: Uploads
+    preparation: PreparationQueue
     runs: Runs
     comparisons: Comparisons
     versions: Versions

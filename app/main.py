@@ -12,7 +12,6 @@ from fastapi_offline import FastAPIOffline
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
-from app.imports import Imports
 from app.middleware import DeclaredLengthLimit, FarewellFilter
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
@@ -21,6 +20,8 @@ from app.routes import comparisons, health, jobs, models, stargan, training, tra
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
+from app.uploads import Uploads
+from models.store import files
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions
@@ -28,6 +29,7 @@ from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
+from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
 PATIENCE_S = 5  # with a lost Redis, before a request is answered 503
@@ -44,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
-    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection))
-    imports = Imports(settings, queue.connection)
+    preparation = PreparationQueue(queue.connection)
+    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection), preparation)
     services = Services(
         settings=settings,
         catalog=catalog,
@@ -53,7 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         queue=queue,
         dispatcher=Dispatcher(queue, redis_url),
         datasets=datasets,
-        imports=imports,
+        uploads=Uploads(settings, preparation),
+        preparation=preparation,
         runs=runs,
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
@@ -63,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        imports.sweep()
+        files.sweep(datasets.root)
         services.versions.sweep()
         services.runs.store.sweep()
         services.comparisons.sweep()

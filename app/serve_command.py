@@ -27,6 +27,7 @@ def serve(settings: Settings) -> int:
     env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
+    commands["preparer"] = role_command("preparer")
     commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
     try:
         supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)

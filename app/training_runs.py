@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
 from app.forecast import HIDDEN_OPTIONS
-from app.preparation import Preparation, Prepared, Request
+from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
 from app.training_schemas import TrainingRun
 from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
@@ -18,8 +18,9 @@ from models.store.run_life import life
 from models.store.run_lock import is_locked, wait_until_unlocked
 from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
-from worker.contract import Failure
+from worker.contract import Failure, FailureCode
 from worker.errors import QueueError
+from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
 log = logging.getLogger("doppel.app")
@@ -32,26 +33,33 @@ UNREADABLE = (UnknownRun, RunFolderError, ValidationError, FileNotFoundError)
 class Runs:
     """Starts, finds, stops and resumes runs."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, datasets: DatasetStore, queue: TrainingQueue) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        datasets: DatasetStore,
+        queue: TrainingQueue,
+        preparation: PreparationQueue,
+    ) -> None:
         self.store = RunStore(settings.data_dir)
-        self._preparation = Preparation(catalog, datasets, self.store)
+        self._checker = RunChecker(catalog, datasets, self.store, preparation)
         self._datasets = datasets
         self._queue = queue
 
     # changes
 
-    def prepare(self, request: Request) -> Prepared:
-        """Check a request; raises as :meth:`Preparation.prepare` does."""
-        return self._preparation.prepare(request, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
+    def check(self, requests: Sequence[RunRequest]) -> list[AcceptedRun]:
+        """Check requests for runs; raises as :meth:`RunChecker.check` does."""
+        return self._checker.check(requests, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
 
-    def start(self, prepared: Prepared) -> str:
+    def start(self, accepted: AcceptedRun) -> str:
         """Queue a new run and return its id.
 
         Raises:
             Unavailable: no trainer is alive.
         """
         self.require_trainer()
-        run_id = self.create(prepared, pictures=self.pictures(prepared.dataset))
+        run_id = self.create(accepted, pictures=self.pictures(accepted.dataset))
         try:
             self.submit(run_id)
         except QueueError:
@@ -74,7 +82,7 @@ class Runs:
         except FileNotFoundError:
             raise UnknownDataset(dataset, self._datasets.names()) from None
 
-    def create(self, prepared: Prepared, *, pictures: str, comparison: str | None = None) -> str:
+    def create(self, accepted: AcceptedRun, *, pictures: str, comparison: str | None = None) -> str:
         """Make a new run's folder and return its id.
 
         Raises:
@@ -82,20 +90,21 @@ class Runs:
         """
         moment = now()
         status = RunStatus(
-            dataset=prepared.dataset,
+            dataset=accepted.dataset,
             dataset_fingerprint=pictures,
-            family=prepared.options.family,
-            init_from=prepared.init_from,
+            family=accepted.options.family,
+            init_from=accepted.init_from,
             comparison=comparison,
             created_at=moment,
             updated_at=moment,
-            total_steps=prepared.forecast.total_steps,
+            total_steps=accepted.forecast.total_steps,
+            gflop_per_step=accepted.forecast.gflop_per_step,
             attempts=1,
         )
-        run_id = self.store.create(prepared.options, status)
-        if not self._datasets.path(prepared.dataset).is_dir():  # removed since the request was checked
+        run_id = self.store.create(accepted.options, status)
+        if not self._datasets.path(accepted.dataset).is_dir():  # removed since the request was checked
             self.store.remove(run_id)
-            raise UnknownDataset(prepared.dataset, self._datasets.names())
+            raise UnknownDataset(accepted.dataset, self._datasets.names())
         return run_id
 
     def require_trainer(self) -> None:
@@ -282,7 +291,7 @@ class Runs:
             checkpoints=[int(path.stem) for path in folder.checkpoints()],
             samples=folder.samples(),
             options=options.model_dump(mode="json", exclude=HIDDEN_OPTIONS) | {"init_from": status.init_from},
-            error=Failure(title="training failed", detail=status.error) if status.error else None,
+            error=Failure(code=FailureCode.TRAINING_FAILED, detail=status.error) if status.error else None,
             links=links,
         )
 

@@ -20,7 +20,7 @@ from app.results import Events, ended
 from app.schemas import Job
 from models.errors import Conflict, Invalid, Unavailable
 from models.store.catalog import Model
-from worker.contract import LONG_KINDS, MODEL_REMOVED, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
+from worker.contract import LONG_KINDS, FailureCode, JobEvent, JobState, Kind, Layout, Status, StyleGuide, Task
 from worker.inference_queue import new_job_id
 
 PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of it
@@ -216,7 +216,7 @@ def job_answer(services: Services, done: Ended) -> Response:
         raise Unavailable("The queue lost this job. Send it again.")
     if waited and state.status is Status.CANCELED:
         raise NotReady("The job was canceled while it was waited for.")
-    if waited and state.error is not None and state.error.title == MODEL_REMOVED:
+    if waited and state.error is not None and state.error.code is FailureCode.MODEL_REMOVED:
         raise Conflict(state.error.detail)
     status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
     job = Job.of(state)

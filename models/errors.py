@@ -3,6 +3,7 @@
 DoppelError
 ├── Invalid                what was sent or asked for can't be used
 │   ├── ArchiveError       an uploaded archive is refused
+│   ├── PictureRejected    one picture of an archive is left out
 │   ├── DatasetError       a folder is not a usable data set
 │   ├── CheckpointError    a weights file can't be used
 │   ├── DeviceError        the device that was asked for is not here
@@ -41,6 +42,10 @@ class Invalid(DoppelError):
 
 class ArchiveError(Invalid):
     """The archive is refused."""
+
+
+class PictureRejected(Invalid):
+    """A picture of an archive is left out; the message goes on from its file name ("is damaged")."""
 
 
 class DatasetError(Invalid):

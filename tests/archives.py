@@ -36,6 +36,12 @@ def unpaired(count: int = 3, top: str = "", held_out: int = 1) -> dict[str, byte
     return files
 
 
+def slow(count: int = 300) -> bytes:
+    """An archive whose import takes a while: the same large picture ``count`` times in each of two domains."""
+    picture = colored(0, (600, 600))
+    return zipped({f"train{domain}/{n}.jpg": picture for domain in "AB" for n in range(count)})
+
+
 def domains(*names: str, count: int = 3) -> dict[str, bytes]:
     """Files of named domains, by name."""
     files = {}

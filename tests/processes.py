@@ -21,6 +21,7 @@ from app.settings import Settings
 from models.process import bound
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
+from worker.preparation_queue import PreparationQueue
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,6 +96,20 @@ def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[byte
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
         queue = InferenceQueue(connect(redis_url, patience_s=1), limit=1000)
         eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
+        yield child
+
+
+@contextmanager
+def preparer(settings: Settings, *jobs: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``doppel preparer`` as a process, once it takes jobs: ``imports``, ``estimates``, or both."""
+    with process(sys.executable, "-m", "app.cli", "preparer", *jobs, env=environment(settings)) as child:
+        queue = PreparationQueue(connect(str(settings.redis_url), patience_s=1))
+
+        def served() -> set[str]:
+            mine = {child.pid, *children(child.pid)}
+            return {report.queue for report in queue.preparers(seen_within_s=60) if report.pid in mine}
+
+        eventually(lambda: len(served()) == (len(jobs) or 2))
         yield child
 
 

@@ -41,11 +41,11 @@ def test_the_line_that_it_prints_works_as_it_stands(served, tmp_path):
 
 
 def test_each_role_is_a_process_that_says_what_it_is(served):
-    for name in ("redis.sock", "doppel api", "doppel worker"):
+    for name in ("redis.sock", "doppel api", "doppel worker", "doppel preparer"):
         assert role(served, name), name
 
 
-@pytest.mark.parametrize("name", ["doppel worker", "doppel api", "redis.sock"])
+@pytest.mark.parametrize("name", ["doppel worker", "doppel preparer", "doppel api", "redis.sock"])
 def test_what_dies_is_started_again(served, name):
     _, client, _ = served
     killed = role(served, name)
@@ -61,7 +61,7 @@ def test_what_dies_is_started_again(served, name):
 def test_ctrl_c_stops_every_role(served):
     supervisor, _, _ = served
     pids = list(children(supervisor.pid))
-    assert len(pids) == 4
+    assert len(pids) == 5
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait(timeout=120) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

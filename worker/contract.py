@@ -4,13 +4,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 QUEUE = "doppel-inference"
 TRANSLATE = "worker.batch_worker.translate"  # the one function name that a worker takes from the queue
 TRAINING_QUEUE = "doppel-training"
 TRAIN = "worker.training_process.train"  # the one function name that a trainer takes from its queue
-RECORD = "worker.records"  # names the jobs that no worker takes
+PREPARATION_QUEUE = "doppel-preparation"
+IMPORT = "worker.dataset_import.import_dataset"  # the one function name that a preparer takes from that queue
+ESTIMATE_QUEUE = "doppel-estimates"
+ESTIMATE = "worker.estimation.estimate"  # the one function name that a preparer takes from that queue
+PREPARERS = "doppel:preparers"  # hash of worker name → PreparerReport
+JOB_QUEUES = (QUEUE, PREPARATION_QUEUE)  # whose jobs clients see as jobs
 TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
@@ -27,8 +32,6 @@ FACE_MARGIN = 2.4  # its side in widths of the face
 LEASE_S = 6  # a job is its worker's for so long after each heartbeat
 HEARTBEAT_S = 2
 SWEEP_S = 1  # the janitor's period
-RECORD_ALIVE_S = 60  # whoever keeps a record has died when it was silent for so long
-MODEL_REMOVED = "model removed"  # title of the failure of a job whose model went out of service before its turn
 
 
 class Status(StrEnum):
@@ -107,11 +110,29 @@ class Layout(BaseModel):
     fps: int = 0  # frames a second, of a video
 
 
-class Failure(BaseModel):
-    """Why a job failed, for a person."""
+class FailureCode(StrEnum):
+    """Why a job or a training run failed, for programs. Clients see these values: they may be added to, not changed."""
 
-    title: str
+    ARCHIVE_REFUSED = "archive_refused"  # an uploaded archive holds no data set that can be used
+    NAME_TAKEN = "name_taken"  # another upload took the data set's name first
+    IMPORT_FAILED = "import_failed"  # an upload could not be imported, through no fault of its own
+    CANNOT_BE_DONE = "cannot_be_done"  # no worker could do this job
+    MODEL_REMOVED = "model_removed"  # the model went out of service while the job waited
+    TRANSLATION_FAILED = "translation_failed"  # an unexpected error; the worker's log has the traceback
+    WORKER_DIED = "worker_died"  # as often as a job is tried
+    TRAINING_FAILED = "training_failed"
+
+
+class Failure(BaseModel):
+    """Why a job or a training run failed: ``code`` for programs, ``title`` and ``detail`` for people."""
+
+    code: FailureCode
     detail: str
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator above @property
+    @property
+    def title(self) -> str:
+        return self.code.replace("_", " ")
 
 
 class Timings(BaseModel):

@@ -6,11 +6,13 @@ DoppelError
 │   └── QueueError
 │       ├── QueueFull
 │       └── QueueUnreachable
-└── TaskError               a job can't be done, whoever tries
-    └── ModelRemoved        its model went out of service while it waited
+├── TaskError               a job can't be done, whoever tries
+│   └── ModelRemoved        its model went out of service while it waited
+└── JobCanceled             a job was canceled while it ran
 """
 
 from models.errors import DoppelError, Unavailable
+from worker.contract import FailureCode
 
 
 class RedisMissing(Unavailable):
@@ -32,13 +34,17 @@ class QueueUnreachable(QueueError):
 class TaskError(DoppelError):
     """A job can't be done, whoever tries; the message is for the job's owner."""
 
-    title = "cannot be done"
+    code = FailureCode.CANNOT_BE_DONE
 
 
 class ModelRemoved(TaskError):
     """The model went out of service after the job was accepted."""
 
-    title = "model removed"
+    code = FailureCode.MODEL_REMOVED
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The model {name!r} was taken out of service while the job waited.")
+
+
+class JobCanceled(DoppelError):
+    """A job was canceled while it ran."""

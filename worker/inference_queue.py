@@ -21,6 +21,7 @@ from worker import contract
 from worker.connection import LOST
 from worker.contract import (
     Failure,
+    FailureCode,
     JobEvent,
     JobMeta,
     JobState,
@@ -51,23 +52,15 @@ _STATUSES = {
     JobStatus.CANCELED: Status.CANCELED,
 }
 
-IMPORT_DIED = Failure(
-    title="import failed",
-    detail="The server ended while it read the archive, and nothing of it was kept. Send it again.",
-)
-IMPORT_DIED_LATE = Failure(
-    title="import failed",
-    detail="The server ended just as the data set was ready; GET /datasets tells whether it is there.",
-)
 WORKER_DIED = Failure(
-    title="worker died",
+    code=FailureCode.WORKER_DIED,
     detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
 )
 
 
-def rq_queue(connection: redis.Redis) -> Queue:
+def rq_queue(connection: redis.Redis, name: str = contract.QUEUE) -> Queue:
     """The RQ queue that both ends share."""
-    return Queue(contract.QUEUE, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
+    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
 
 
 def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
@@ -108,6 +101,7 @@ class InferenceQueue:
     def __init__(self, connection: redis.Redis, *, limit: int) -> None:
         self.connection = connection
         self._queue = rq_queue(connection)
+        self._queues = {name: rq_queue(connection, name) for name in contract.JOB_QUEUES}
         self._room = _Room(connection, self._queue.key, limit)
 
     def submit(
@@ -164,7 +158,7 @@ class InferenceQueue:
         with translating_errors():
             jobs = fetch_jobs(self.connection, job_ids)
             # Attempts at training runs are jobs too, but of another queue and with a truth of their own.
-            return [self._state(job) if job and job.origin == self._queue.name else None for job in jobs]
+            return [self._state(job) if job and job.origin in self._queues else None for job in jobs]
 
     def state(self, job_id: str) -> JobState | None:
         return self.states([job_id])[0]
@@ -176,15 +170,12 @@ class InferenceQueue:
         if status is Status.FAILED and error is None:
             error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
         finished_at = job.ended_at if status.ended else None
-        if status is Status.RUNNING and meta.kind == "dataset" and _is_silent(job):
-            status, finished_at = Status.FAILED, job.last_heartbeat
-            error = IMPORT_DIED_LATE if meta.final else IMPORT_DIED
         return JobState(
             id=job.id,
             kind=meta.kind,
             model=meta.model,
             status=status,
-            position=self._queue.get_job_position(job.id) if status is Status.QUEUED else None,
+            position=self._queues[job.origin].get_job_position(job.id) if status is Status.QUEUED else None,
             progress=1.0 if status is Status.SUCCEEDED else meta.done,
             created_at=job.created_at,
             started_at=job.started_at,
@@ -216,13 +207,13 @@ class InferenceQueue:
         Returns:
             Its state afterwards, unchanged if it had ended or is about to; None if there is no such job.
         """
-        key = Job.key_for(job_id)
+        keys = [Job.key_for(job_id), *(queue.key for queue in self._queues.values())]
         taken_until = time.monotonic() + TAKEN_S
         with translating_errors():
             while True:
                 cancel = functools.partial(self._cancel, job_id, patient=time.monotonic() < taken_until)
                 with contextlib.suppress(_Taken):
-                    self.connection.transaction(cancel, key, self._queue.key)
+                    self.connection.transaction(cancel, *keys)
                     return self.state(job_id)
                 time.sleep(0.002)
 
@@ -236,20 +227,21 @@ class InferenceQueue:
             _Taken: and one is ``patient``.
         """
         found = fetch_jobs(self.connection, [job_id])[0]
-        state = self._state(found) if found is not None and found.origin == self._queue.name else None
+        state = self._state(found) if found is not None and found.origin in self._queues else None
         cancelable = pipe.hexists(Job.key_for(job_id), CANCELABLE_FIELD)
         pipe.multi()
         if found is None or state is None or state.status.ended:
             return
-        if state.status is Status.RUNNING and not cancelable:
+        if job_meta(found).final or (state.status is Status.RUNNING and not cancelable):
             return
         if state.status is Status.QUEUED and state.position is None and patient:
             raise _Taken
         found.set_status(JobStatus.CANCELED, pipeline=pipe)
         pipe.hset(found.key, "ended_at", utcformat(now()))
         pipe.expire(found.key, RECORD_TTL_S)
-        pipe.lrem(self._queue.key, 1, job_id)
-        self._queue.canceled_job_registry.add(found, pipeline=pipe)
+        queue = self._queues[found.origin]
+        pipe.lrem(queue.key, 1, job_id)
+        queue.canceled_job_registry.add(found, pipeline=pipe)
         pipe.delete(input_key(job_id))
         pipe.hdel(contract.CLAIMS, job_id)
         pipe.publish(contract.EVENTS, JobEvent(id=job_id, status=Status.CANCELED).model_dump_json())
@@ -315,11 +307,6 @@ def job_meta(job: Job) -> JobMeta:
         return JobMeta.model_validate(job.meta)
     except ValidationError:
         return JobMeta(model="")  # of another version
-
-
-def _is_silent(job: Job) -> bool:
-    """Whether nobody is left who keeps this record."""
-    return job.last_heartbeat is not None and (now() - job.last_heartbeat).total_seconds() > contract.RECORD_ALIVE_S
 
 
 def _report(data: bytes | str) -> WorkerReport | None:

@@ -1,12 +1,13 @@
-"""RQ's own cleaning, but on time: what a dead worker held is queued again within seconds.
+"""RQ's own maintenance, but in time: what a dead worker held is queued again within seconds.
 
-Recovery must not depend on the workers that are left, which may be busy, so this runs in the API processes; a lock lets
-one of them do it at a time.
+Recovery must not depend on the remaining workers, which may be busy, so this runs in the API processes. A lock lets one
+of them do it at a time.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
@@ -23,22 +24,34 @@ from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
 from worker.inference_queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
 from worker.payload import input_key
+from worker.preparation_queue import PreparerReport, rq_preparation_queue
 from worker.training_queue import TrainerReport, rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes
-INTERMEDIATE_GRACE_S = 5  # a job may be between the queue and a worker for so long
+INTERMEDIATE_GRACE_S = 5  # how long a job may be between its queue and its worker
 FORGET_WORKER_S = 120
+
+REPORTS: dict[str, type[WorkerReport | TrainerReport | PreparerReport]] = {
+    contract.WORKERS: WorkerReport,
+    contract.TRAINERS: TrainerReport,
+    contract.PREPARERS: PreparerReport,
+}
 
 log = logging.getLogger("doppel.worker")
 
 
 class Janitor:
-    """Sweeps the registries of both queues."""
+    """Sweeps the registries of all queues."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
-        self._queue = rq_queue(connection)
         self._training = rq_training_queue(connection)
+        self._job_queues = [rq_queue(connection, name) for name in contract.JOB_QUEUES]
+        self._on_abandoned: dict[Queue, Callable[..., None]] = {
+            **dict.fromkeys(self._job_queues, self._on_abandoned_job),
+            rq_preparation_queue(connection, contract.ESTIMATE_QUEUE): self._on_abandoned_estimate,
+            self._training: self._on_abandoned_run,
+        }
         self._seen: dict[str, dict[str, float]] = {}  # queue → job in its intermediate list → when first seen there
 
     def run(self, stop: threading.Event) -> None:
@@ -48,7 +61,7 @@ class Janitor:
                 self.sweep()
             except redis.RedisError as error:
                 log.warning("the queue was not swept: %s", error)
-            except Exception:  # whatever it is, the next sweep must come
+            except Exception:  # the next sweep must come whatever this was
                 log.exception("the queue was not swept")
 
     def sweep(self) -> None:
@@ -65,45 +78,50 @@ class Janitor:
 
     def _sweep(self) -> None:
         self._end_leases()
-        for queue in (self._queue, self._training):
+        for queue in self._on_abandoned:
             clean_worker_registry(queue)
             self._sweep_intermediate(queue)
         self._forget()
 
     def _end_leases(self) -> None:
         """Queue again, or fail, the jobs whose leases ran out."""
-        clean_registries(self._queue, [self._on_abandoned])
-        clean_registries(self._training, [self._on_abandoned_run])
+        for queue, on_abandoned in self._on_abandoned.items():
+            clean_registries(queue, [on_abandoned])
 
     def recover(self, worker_name: str) -> int:
-        """End at once the leases of a worker that is known to be dead, rather than when they run out.
+        """End the leases of a worker that is known to be dead at once, instead of when they run out.
 
         Returns:
-            How many jobs it held.
+            The number of jobs that it held.
         """
         key = SimpleWorker.redis_worker_namespace_prefix + worker_name
         worker = SimpleWorker.find_by_key(key, connection=self.connection, serializer=JSONSerializer)
         if worker is None:
             return 0
         executions = worker.get_current_executions()
-        with self._lock():  # an ended lease that comes into another's sweep would be dropped with those it has seen
+        with self._lock():  # RQ drops every expired lease at the end of a sweep, also one that expires during it
             for execution in executions:
-                for queue in (self._queue, self._training):
+                for queue in self._on_abandoned:
                     self.connection.zadd(queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
                 self.connection.delete(execution.key)
             self._end_leases()
         worker.register_death()  # type: ignore[no-untyped-call]
-        self.connection.hdel(contract.WORKERS, worker_name)
-        self.connection.hdel(contract.TRAINERS, worker_name)
+        for reports in REPORTS:
+            self.connection.hdel(reports, worker_name)
         return len(executions)
 
     @staticmethod
     def _on_abandoned_run(job: Job, *exc_info: Any) -> None:
-        """RQ found a run whose trainer died, and will queue it again; after the last time its folder tells the end."""
+        """Log that RQ found a run whose trainer died. RQ queues it again, or its folder says how it ended."""
         log.warning("the trainer of %s died%s", job.id, "; it is queued again" if job.retries_left else "")
 
-    def _on_abandoned(self, job: Job, *exc_info: Any) -> None:
-        """RQ found a job whose worker died, and will queue it again or fail it."""
+    @staticmethod
+    def _on_abandoned_estimate(job: Job, *exc_info: Any) -> None:
+        """Log that RQ found an estimate whose worker died. RQ queues it again or fails it."""
+        log.warning("the worker of estimate %s died", job.id)
+
+    def _on_abandoned_job(self, job: Job, *exc_info: Any) -> None:
+        """Note why a job fails whose worker died for the last time. RQ fails it, or queues it again before that."""
         if job.retries_left:
             log.warning("the worker of job %s died; it is queued again, to run alone", job.id)
             return
@@ -118,7 +136,7 @@ class Janitor:
         self.connection.publish(contract.EVENTS, event.model_dump_json())
 
     def _sweep_intermediate(self, queue: Queue) -> None:
-        """Put back what a worker took from the queue and died before it had started. No try is used up."""
+        """Put back a job whose worker took it and died before starting it. This doesn't count as a try."""
         waiting = set(queue.intermediate_queue.get_job_ids())
         seen = self._seen[queue.name] = {
             job_id: self._seen.get(queue.name, {}).get(job_id, time.monotonic()) for job_id in waiting
@@ -133,17 +151,18 @@ class Janitor:
                     pipe.execute()
 
     def _forget(self) -> None:
-        """Drop canceled jobs whose record expired (RQ keeps their ids for ever), claims of the ended, dead workers."""
-        self.connection.zremrangebyscore(self._queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
+        """Forget canceled jobs that expired (RQ keeps their ids for ever), claims of ended jobs, and dead workers."""
+        for queue in self._job_queues:
+            self.connection.zremrangebyscore(queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
         claimants = [job_id.decode() for job_id in cast(list[bytes], self.connection.hkeys(contract.CLAIMS))]
         for job_id, job in zip(claimants, fetch_jobs(self.connection, claimants), strict=True):
             if job is None or job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED):
                 self.connection.hdel(contract.CLAIMS, job_id)
-        for reports, kind in ((contract.WORKERS, WorkerReport), (contract.TRAINERS, TrainerReport)):
+        for reports, kind in REPORTS.items():
             for name, report in self.connection.hgetall(reports).items():
                 try:
                     seen_at = kind.model_validate_json(report).seen_at
                 except ValidationError:
-                    seen_at = 0.0  # of another version; it reports itself anew if it lives
+                    seen_at = 0.0  # of another version; if it is alive, it will report again
                 if seen_at < time.time() - FORGET_WORKER_S:
                     self.connection.hdel(reports, name)

@@ -13,6 +13,7 @@ from worker.batch_worker import worker_name
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.janitor import Janitor
+from worker.preparation_process import preparer_name
 from worker.training_process import trainer_name
 
 POLL_S = 0.05
@@ -20,6 +21,9 @@ FIRST_PAUSE_S = 0.1  # before a dead role is started again; doubled at each deat
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0  # a role that lived so long is not held to have died at start
 STOP_TIMEOUT_S = 30.0
+
+# Kind of role → the name under which RQ knows such a process.
+WORKER_NAMES = {"worker": worker_name, "trainer": trainer_name, "preparer": preparer_name}
 
 log = logging.getLogger("doppel.supervisor")
 
@@ -57,7 +61,7 @@ class Supervisor:
         # A session of its own keeps Ctrl-C from reaching a role before its turn to stop.
         return lambda: subprocess.Popen(bound(command), env=self._env, start_new_session=True)
 
-    def run(self, on_started: Callable[[], None]) -> None:
+    def run(self, on_started: Callable[[], None] = lambda: None) -> None:
         """Keep the roles running until SIGINT, SIGTERM or SIGHUP, then stop them: workers finish their batch.
 
         Args:
@@ -98,10 +102,9 @@ class Supervisor:
         log.warning("%s (process %d) ended with %d; it is started again", role.name, role.process.pid, code)
         role.pause_s = FIRST_PAUSE_S if now - role.started_at > STEADY_S else min(2 * role.pause_s, LONGEST_PAUSE_S)
         role.start_again_at = now + role.pause_s
-        if role.name.startswith("worker"):
-            self._recover(worker_name(role.process.pid))
-        elif role.name.startswith("trainer"):
-            self._recover(trainer_name(role.process.pid))
+        for kind, name_of in WORKER_NAMES.items():
+            if role.name.startswith(kind):
+                self._recover(name_of(role.process.pid))
         role.process = None
 
     def _recover(self, name: str) -> None:

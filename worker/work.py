@@ -10,7 +10,7 @@ from rq.utils import now
 
 from models.pictures import Picture
 from worker import contract
-from worker.contract import Failure, JobEvent, JobMeta, Status, Task
+from worker.contract import Failure, FailureCode, JobEvent, JobMeta, Status, Task
 from worker.errors import TaskError
 from worker.inference_queue import job_meta
 from worker.payload import unpack
@@ -79,6 +79,6 @@ def task_of(job: Job) -> Task | Exception:
 def failure_of(error: Exception) -> Failure:
     """An exception as the job's owner sees it; what is not the owner's to mend is logged whole."""
     if isinstance(error, TaskError):
-        return Failure(title=error.title, detail=str(error))
+        return Failure(code=error.code, detail=str(error))
     log.error("a job failed", exc_info=(type(error), error, error.__traceback__))
-    return Failure(title="translation failed", detail=f"{type(error).__name__}: {error}")
+    return Failure(code=FailureCode.TRANSLATION_FAILED, detail=f"{type(error).__name__}: {error}")

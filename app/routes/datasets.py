@@ -13,7 +13,8 @@ from app.training_schemas import DatasetDetails
 from app.work import outcome_of
 from models.errors import Conflict, DatasetExists, Invalid, Unavailable, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
-from worker.contract import Status
+from worker.contract import FailureCode, Status
+from worker.inference_queue import new_job_id
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -54,21 +55,25 @@ async def upload_dataset(
     if not valid_name(name):
         raise Invalid("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
-    workplace = await run_in_threadpool(services.imports.receive, archive.file)
-    record = await run_in_threadpool(services.imports.record, name, workplace)
-    with services.dispatcher.watching(record.id) as events:
-        services.imports.start(record, name, workplace)
-        event = await outcome_of(request, services, record.id, events, wait) if wait else None
-    state = await run_in_threadpool(services.queue.state, record.id)
+    await run_in_threadpool(services.uploads.require_preparer)
+    job_id = new_job_id()
+    with services.dispatcher.watching(job_id) as events:
+        await run_in_threadpool(services.uploads.accept, job_id, name, archive.file)
+        event = await outcome_of(request, services, job_id, events, wait) if wait else None
+    state = await run_in_threadpool(services.queue.state, job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send the archive again.")
     if event is not None and state.status is Status.CANCELED:
         raise NotReady("The import was canceled while it was waited for.")
     if event is not None and state.status is Status.FAILED:
         assert state.error is not None
-        if state.error.title == "import failed":
-            raise Unavailable(state.error.detail)
-        raise (Conflict if state.error.title == "name taken" else Invalid)(state.error.detail)
+        match state.error.code:
+            case FailureCode.ARCHIVE_REFUSED:
+                raise Invalid(state.error.detail)
+            case FailureCode.NAME_TAKEN:
+                raise Conflict(state.error.detail)
+            case _:
+                raise Unavailable(state.error.detail)
     if event is not None and state.status is Status.SUCCEEDED:
         response.headers["Location"] = f"/datasets/{name}"
         return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])

@@ -15,9 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from app import curves
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import NotReady
-from app.preparation import Request
 from app.routes import answers
 from app.routes.fields import MannerQuery
+from app.run_requests import RunRequest
 from app.training_runs import UNREADABLE
 from app.training_schemas import (
     CycleGANRequest,
@@ -72,11 +72,11 @@ def train_stargan(services: ServicesDep, request: StarGANRequest, manner: Manner
     return _start(services, request, dry_run=manner.dry_run)
 
 
-def _start(services: Services, request: Request, *, dry_run: bool) -> Response:
-    prepared = services.runs.prepare(request)
+def _start(services: Services, request: RunRequest, *, dry_run: bool) -> Response:
+    [accepted] = services.runs.check([request])
     if dry_run:
-        return JSONResponse(prepared.forecast.model_dump(mode="json"), status_code=200)
-    return _queued(services, services.runs.start(prepared))
+        return JSONResponse(accepted.forecast.model_dump(mode="json"), status_code=200)
+    return _queued(services, services.runs.start(accepted))
 
 
 def _queued(services: Services, run_id: str) -> Response:
@@ -196,7 +196,7 @@ async def read_events(
     tail = MetricsTail(folder, after_step=int(known[0]) if known else 0)
     # Those of that very step may not have been sent yet.
     seen_samples = {step for step in run.samples if step < tail.step}
-    seen_alarms = {alarm.detail for alarm in run.alarms if alarm.step < tail.step}
+    seen_alarms = {(alarm.kind, alarm.subject, alarm.step) for alarm in run.alarms if alarm.step < tail.step}
     status: Any = None
     while True:
         try:
@@ -212,8 +212,8 @@ async def read_events(
         for record in curves.thinned(records, MAX_REPLAYED):
             yield ServerSentEvent(data=record, event="metrics", id=str(int(record["step"])))
         for alarm in run.alarms:
-            if alarm.detail not in seen_alarms:
-                seen_alarms.add(alarm.detail)
+            if (key := (alarm.kind, alarm.subject, alarm.step)) not in seen_alarms:
+                seen_alarms.add(key)
                 yield ServerSentEvent(data=alarm, event="alarm")
         for step in run.samples:
             if step not in seen_samples:

@@ -1,6 +1,6 @@
-"""Zip archives that strangers send: looked through before anything is read, and read within bounds.
+"""Zip archives from strangers: checked before anything is read, and read within limits.
 
-Never extracts to a path that the archive names: its pictures are handed out one by one.
+Nothing is ever extracted to a path that the archive names; its pictures are read one by one.
 """
 
 import io
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from models.errors import ArchiveError
+from models.errors import ArchiveError, PictureRejected
 from models.pictures import SUFFIXES
 from models.store.datasets import HELD_OUT, Layout
 
-MAX_RATIO = 200  # uncompressed to compressed; photos compress to no less than a half again
+MAX_RATIO = 200  # uncompressed to compressed bytes; photos hardly compress at all
 SMALL_BYTES = 1 << 20  # below that a high ratio is harmless
 MAX_NAME = 100  # bytes of a domain's name
-ENTRY_BYTES = 512  # of an archive's directory that a file takes, and rather less in one that people make
-MAX_TOLD = 6  # folders that are named when no layout is recognised
+ENTRY_BYTES = 512  # per file in an archive's directory; ordinary archives need far less
+MAX_NAMED = 6  # folders that are named when no layout is recognised
 
 _ENCRYPTED = 0x1
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -28,16 +28,16 @@ _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may come to when it is unpacked."""
+    """How large an archive may be once it is unpacked."""
 
     total_bytes: int
     files: int
-    file_bytes: int
+    file_bytes: int  # of one picture
 
 
 @dataclass(frozen=True)
-class Member:
-    """A picture's place in an archive and in the data set."""
+class ArchivedPicture:
+    """A picture of an archive, and the part of the data set that it belongs to."""
 
     info: zipfile.ZipInfo
     part: Literal["train", "held out"]
@@ -53,10 +53,10 @@ class Archive:
 
     Args:
         path: the file.
-        limits: refuse what goes beyond.
+        limits: what exceeds them is refused.
 
     Raises:
-        ArchiveError: it is not a zip file, hostile, too large, or in no known layout.
+        ArchiveError: it is not a zip file, is hostile or too large, or has no known layout.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -64,29 +64,29 @@ class Archive:
         self._file = _Reader(path, max(limits.files * ENTRY_BYTES, limits.file_bytes + 1))
         try:
             self._zip = _opened(self._file)
-            self.layout, self.members, self.others = _laid_out(_files(self._zip.infolist(), limits))
+            self.layout, self.pictures, self.others = _laid_out(_files(self._zip.infolist(), limits))
         except ArchiveError:
             self._file.close()
             raise
 
-    def read(self, member: Member) -> bytes:
-        """A picture's bytes, as many as it declares and no more.
+    def read(self, picture: ArchivedPicture) -> bytes:
+        """A picture's bytes, exactly as many as the archive declares.
 
         Raises:
-            ArchiveError: it is damaged, or larger than a picture may be.
+            PictureRejected: it is damaged, or larger than a picture may be.
         """
-        declared = member.info.file_size
+        declared = picture.info.file_size
         if declared > self.limits.file_bytes:
-            raise ArchiveError(f"has {declared:,} bytes; a picture may have {self.limits.file_bytes:,}")
+            raise PictureRejected(f"has {declared:,} bytes; a picture may have {self.limits.file_bytes:,}")
         try:
-            with self._zip.open(member.info) as file:
+            with self._zip.open(picture.info) as file:
                 data = file.read(declared + 1)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise ArchiveError(f"is damaged: {error}") from error
+            raise PictureRejected(f"is damaged: {error}") from error
         except Exception as error:  # zlib, lzma and bz2 each raise their own
-            raise ArchiveError(f"is damaged: {type(error).__name__}") from error
+            raise PictureRejected(f"is damaged: {type(error).__name__}") from error
         if len(data) != declared:
-            raise ArchiveError("is not as long as the archive says")
+            raise PictureRejected("is not as long as the archive says")
         return data
 
     def close(self) -> None:
@@ -95,19 +95,23 @@ class Archive:
 
 
 class _Reader(io.BufferedReader):
-    """An archive's file. Of what is read at once only a directory can be so long, of which each entry takes memory.
+    """An archive's file, which refuses to read a directory so long that its entries would fill the memory.
+
+    Only the directory is read in one piece, so a limit on a single read is a limit on the directory.
 
     Raises:
-        ArchiveError: more than ``at_once`` bytes are to be read at once.
+        ArchiveError: a single read of more than ``max_read_bytes``.
     """
 
-    def __init__(self, path: Path, at_once: int) -> None:
+    def __init__(self, path: Path, max_read_bytes: int) -> None:
         super().__init__(io.FileIO(path))
-        self._at_once = at_once
+        self._max_read_bytes = max_read_bytes
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self._at_once:
-            raise ArchiveError(f"The archive's directory has {size:,} bytes; at most {self._at_once:,} are taken.")
+        if size is not None and size > self._max_read_bytes:
+            raise ArchiveError(
+                f"The archive's directory has {size:,} bytes; at most {self._max_read_bytes:,} are taken."
+            )
         return super().read(size)
 
 
@@ -119,7 +123,7 @@ def _opened(file: io.BufferedReader) -> zipfile.ZipFile:
 
 
 def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
-    """What the archive holds but for folders and clutter, once all of it was found harmless."""
+    """The archive's files without clutter, once all of them were found harmless."""
     if len(entries) > limits.files:
         raise ArchiveError(f"The archive has {len(entries):,} files; at most {limits.files:,} are taken.")
     infos = [info for info in entries if not info.is_dir()]
@@ -134,7 +138,7 @@ def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipIn
 
 
 def _check(info: zipfile.ZipInfo) -> None:
-    """Refuse what no honest archive of pictures holds."""
+    """Refuse a file that no honest archive of pictures contains."""
     name = info.filename
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
@@ -155,26 +159,26 @@ def _is_clutter(name: str) -> bool:
     return not parts or any(part in _CLUTTER or part.startswith(".") for part in parts)
 
 
-def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[Member], list[str]]:
-    """The layout, the pictures that have a place in it, and the names of all other files."""
+def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[ArchivedPicture], list[str]]:
+    """The layout, the pictures that fit it, and the names of all other files."""
     tops = {PurePosixPath(info.filename).parts[0] for info in infos}
     for depth in (0, 1) if len(tops) == 1 else (0,):
-        members: list[Member] = []
+        pictures: list[ArchivedPicture] = []
         others: list[str] = []
         for info in infos:
-            place = _place(PurePosixPath(info.filename).parts[depth:])
-            if place is None:
+            part_and_domain = _part_and_domain(PurePosixPath(info.filename).parts[depth:])
+            if part_and_domain is None:
                 others.append(info.filename)
             else:
-                members.append(Member(info, *place))
-        trained = {member.domain for member in members if member.part == "train"}
+                pictures.append(ArchivedPicture(info, *part_and_domain))
+        trained = {picture.domain for picture in pictures if picture.part == "train"}
         unpaired = {f"train{domain}" for domain in "AB"}
         if len(trained) >= 2:
-            folders = {PurePosixPath(member.info.filename).parts[depth] for member in members}
+            folders = {PurePosixPath(picture.info.filename).parts[depth] for picture in pictures}
             if unpaired <= folders and "train" in folders:
                 raise ArchiveError("The archive has both trainA/ and train/; one layout at a time.")
-            known = [member for member in members if member.domain in trained]
-            others += [member.info.filename for member in members if member.domain not in trained]
+            known = [picture for picture in pictures if picture.domain in trained]
+            others += [picture.info.filename for picture in pictures if picture.domain not in trained]
             return ("unpaired" if unpaired <= folders else "domains"), known, others
     raise ArchiveError(
         "No layout was recognised in the archive. It must hold trainA/ and trainB/ (and may hold testA/ and testB/), "
@@ -184,15 +188,15 @@ def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[Member], list[
 
 
 def _found(infos: list[zipfile.ZipInfo]) -> str:
-    """The archive's fullest folders, for who looks for what is wrong with them."""
-    folders = Counter(str(PurePosixPath(info.filename).parent) for info in infos).most_common(MAX_TOLD)
+    """The archive's fullest folders, for the person who has to find the mistake."""
+    folders = Counter(str(PurePosixPath(info.filename).parent) for info in infos).most_common(MAX_NAMED)
     if not folders:
         return "It holds no files."
     return f"It holds: {', '.join(f'{count} in {folder[:60]!r}' for folder, count in folders)}."
 
 
-def _place(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] | None:
-    """Part and domain of a file by its path; None where the layout has no place for it."""
+def _part_and_domain(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] | None:
+    """Part and domain of a file by its path; None if the path fits no layout."""
     if PurePosixPath(parts[-1] if parts else "").suffix.lower() not in SUFFIXES:
         return None
     if len(parts) == 2 and parts[0] in ("trainA", "trainB", "testA", "testB"):
@@ -202,6 +206,6 @@ def _place(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] |
     return None
 
 
-def in_order(members: list[Member]) -> list[Member]:
-    """As the archive holds them, which is how it reads fastest."""
-    return sorted(members, key=lambda member: member.info.header_offset)
+def in_order(pictures: list[ArchivedPicture]) -> list[ArchivedPicture]:
+    """In the order of the archive, in which it reads fastest."""
+    return sorted(pictures, key=lambda picture: picture.info.header_offset)

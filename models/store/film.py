@@ -1,21 +1,27 @@
-"""A StarGAN v2 run's film: its fixed sources going from reference to reference, kept beside the run at its end."""
+"""The film of a StarGAN v2 run: its fixed sources as their style moves from reference to reference."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-FILM_FILE = "film.webp"  # lossless, to be laid beside others and encoded once
+from models.pictures import Picture
+from models.store.files import replacing
+
+FILM_FILE = "film.webp"  # lossless: films are put side by side and encoded once
 FPS = 12
 
 
-def save_film(folder: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    """Keep frames (H, W, 3), uint8 RGB, of one shape."""
+def save_film(folder: Path, frames: Sequence[Picture]) -> None:
+    """Save frames of one shape in the run's folder."""
     pictures = [Image.fromarray(frame) for frame in frames]
-    part = folder / f"{FILM_FILE}.part"
-    pictures[0].save(
-        part, format="WEBP", save_all=True, append_images=pictures[1:], duration=1000 // FPS, lossless=True, method=0
-    )
-    part.replace(folder / FILM_FILE)
+    with replacing(folder / FILM_FILE) as part:
+        pictures[0].save(
+            part,
+            format="WEBP",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=1000 // FPS,
+            lossless=True,
+            method=0,
+        )

@@ -1,15 +1,9 @@
-"""From an uploaded archive to a data set: every picture decoded once, checked and counted; whole or not at all.
-
-``python -m models.store.importing`` does it in a process of its own.
-"""
+"""From an uploaded archive to a data set: every picture is decoded once, checked and counted; all of it, or nothing."""
 
 import hashlib
 import io
 import os
 import re
-import resource
-import sys
-import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pydantic import BaseModel
 
-from models.errors import ArchiveError, DatasetError, DatasetExists
-from models.store.archives import Archive, Limits, Member, in_order
+from models.errors import ArchiveError, DatasetError, DatasetExists, PictureRejected
+from models.store.archives import Archive, ArchivedPicture, Limits, in_order
 from models.store.datasets import (
     INFO_FILE,
     LEAST_PICTURES,
     PREVIEW_FILE,
     DatasetInfo,
-    DatasetStore,
     DomainInfo,
     Layout,
     Rejected,
@@ -36,66 +28,176 @@ from models.store.datasets import (
 )
 
 LEAST_SIDE_PX = 16
-MEMORY_BYTES = 4 << 30  # of the process of an import, whatever an archive holds
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others have readers that strangers should not reach
-SAY_EVERY_S = 0.2
-KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
-ALMOST = 0.999  # of the work, when all pictures are taken
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others have decoders that strangers should not reach
+SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+NEARLY_DONE = 0.999  # the progress once all pictures are stored and only the preview is missing
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
 
+_EXIF_ORIENTATION = 0x0112
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 @dataclass
 class _Findings:
-    """What was seen so far."""
+    """What is known so far of the archive's pictures."""
 
-    numbered: dict[Path, int] = field(default_factory=dict)  # place → how many files were to be there
-    by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    files_named: dict[Path, int] = field(default_factory=dict)  # path → how many pictures would be stored under it
+    by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # digest → names in the archive
     rejected: list[Rejected] = field(default_factory=list)  # pictures
-    others: list[Rejected] = field(default_factory=list)  # what is no picture, or has no place
+    others: list[Rejected] = field(default_factory=list)  # files that are not pictures or are outside the layout
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: dict[str, DomainInfo] = field(default_factory=dict)
     nbytes: int = 0
 
 
+@dataclass(frozen=True)
+class _CheckedPicture:
+    """A picture as it will be stored."""
+
+    suffix: str
+    data: bytes
+    size: tuple[int, int]
+    digest: str  # of its pixels
+
+
 def import_archive(
     archive_file: Path,
-    store: DatasetStore,
-    name: str,
-    workplace: Path,
+    target: Path,
+    workspace: Path,
     *,
     limits: Limits,
     max_pixels: int,
-    on_progress: Callable[[float], None],
-    wanted: Callable[[], bool] = lambda: True,
-) -> DatasetInfo | None:
-    """Make the archive the data set ``name``, which appears at once when everything is in place.
+    on_progress: Callable[[float], None] = lambda share: None,
+    before_publishing: Callable[[], None] = lambda: None,
+) -> DatasetInfo:
+    """Make a data set of an archive. It appears at ``target`` by one rename, when everything is in place.
 
     Args:
-        workplace: a folder of its own, on the store's file system, that the caller removes afterwards.
-        on_progress: told of the share done, 0 to 1, at each picture.
-        wanted: asked once, when nothing is left but to let it appear.
-
-    Returns:
-        What was made; None if it was not wanted any more.
+        target: the data set's folder, whose name is the data set's.
+        workspace: a folder that does not exist yet, on the same file system as ``target``; the caller removes what an
+            error leaves of it.
+        on_progress: called with the share done, 0 to 1, before each picture; it may raise to give up.
+        before_publishing: called once, just before the rename; it may raise to give up.
 
     Raises:
-        ArchiveError, DatasetError: it is refused.
-        DatasetExists: another one of this name was there first.
+        ArchiveError: the archive is refused as a whole.
+        DatasetError: a domain has too few usable pictures.
+        DatasetExists: ``target`` exists.
+        OSError: it can't be stored.
     """
-    archive = Archive(archive_file, limits)
-    root = workplace / name
-    root.mkdir(parents=True)
+    workspace.mkdir(parents=True)
     findings = _Findings()
-    findings.others += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
+    archive = Archive(archive_file, limits)
     try:
-        for done, member in enumerate(in_order(archive.members)):
-            on_progress(done / len(archive.members))
-            _take(archive, member, root, findings, max_pixels)
+        findings.others += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
+        for done, picture in enumerate(in_order(archive.pictures)):
+            on_progress(done / len(archive.pictures))
+            _store(archive, picture, workspace, findings, max_pixels)
     finally:
         archive.close()
-    for domain in sorted({member.domain for member in archive.members}):
+    _require_pictures({picture.domain for picture in archive.pictures}, findings)
+    info = _summary(target.name, archive.layout, findings)
+    (workspace / INFO_FILE).write_text(info.model_dump_json(indent=1))
+    preview = contact_sheet(workspace, on_picture=lambda: on_progress(NEARLY_DONE))
+    (workspace / PREVIEW_FILE).write_bytes(preview)
+    before_publishing()
+    try:
+        os.rename(workspace, target)  # fails if the target is there, unless that is an empty folder
+    except OSError as error:
+        if target.exists():
+            raise DatasetExists(target.name) from error
+        raise
+    return info
+
+
+def _store(archive: Archive, picture: ArchivedPicture, workspace: Path, findings: _Findings, max_pixels: int) -> None:
+    """Check a picture and store it, or note why not."""
+    try:
+        checked = _checked(archive.read(picture), max_pixels)
+    except PictureRejected as error:
+        findings.rejected.append(Rejected(file=picture.info.filename, why=str(error)))
+        return
+    folder = workspace / _folder(archive.layout, picture)
+    folder.mkdir(parents=True, exist_ok=True)
+    _free_path(folder, picture.name, checked.suffix, findings).write_bytes(checked.data)
+    count = findings.counts.setdefault(picture.domain, DomainInfo(train=0))
+    if picture.part == "train":
+        count.train += 1
+    else:
+        count.held_out += 1
+    findings.by_pixels[checked.digest].append(picture.info.filename)
+    findings.sizes.append(checked.size)
+    findings.nbytes += len(checked.data)
+    if findings.nbytes > archive.limits.total_bytes:  # pictures that are stored as PNG may grow
+        raise ArchiveError(f"The pictures come to more than {archive.limits.total_bytes >> 20:,} MiB.")
+
+
+def _folder(layout: Layout, picture: ArchivedPicture) -> str:
+    if layout == "unpaired":
+        return f"{'train' if picture.part == 'train' else 'test'}{picture.domain}"
+    return f"{'train' if picture.part == 'train' else 'val'}/{picture.domain}"
+
+
+def _free_path(folder: Path, name: str, suffix: str, findings: _Findings) -> Path:
+    """A path in ``folder`` that no file has, as like ``name`` as is safe."""
+    stem = _UNSAFE.sub("_", Path(name).stem).strip("._")[:100] or "picture"
+    first = folder / f"{stem}{suffix}"
+    number = findings.files_named[first] = findings.files_named.get(first, 0) + 1
+    path = first if number == 1 else folder / f"{stem}-{number}{suffix}"
+    while path.exists():  # another file has that very name
+        number = findings.files_named[first] = number + 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def _checked(data: bytes, max_pixels: int) -> _CheckedPicture:
+    """Decode a picture.
+
+    A training reads files as they are, so a picture that has an orientation or is not plain RGB is stored as a PNG of
+    what it shows.
+
+    Raises:
+        PictureRejected: it can't be trained with.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(image, max_pixels)
+                shown = ImageOps.exif_transpose(image)
+                is_plain = (
+                    image.mode == "RGB"
+                    and image.format in SUFFIX_OF_FORMAT
+                    and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+                )
+                image_format = str(image.format)
+                if shown.mode.startswith("I"):  # 16 bits of grey, of which RGB gets the upper 8
+                    shown = Image.fromarray((np.asarray(shown).astype(np.uint32) >> 8).astype(np.uint8))
+                rgb = shown.convert("RGB")
+    except PictureRejected:
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureRejected("is no picture in a format that is understood") from error
+    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
+        raise PictureRejected(f"is no picture that can be read: {error}") from error
+    digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
+    if is_plain:
+        return _CheckedPicture(SUFFIX_OF_FORMAT[image_format], data, rgb.size, digest)
+    file = io.BytesIO()
+    rgb.save(file, "PNG")
+    return _CheckedPicture(".png", file.getvalue(), rgb.size, digest)
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PictureRejected(f"has {width * height:,} pixels; at most {max_pixels:,} are taken")
+    if min(width, height) < LEAST_SIDE_PX:
+        raise PictureRejected(f"is {width} × {height} px; a side needs {LEAST_SIDE_PX} at least")
+
+
+def _require_pictures(domains: set[str], findings: _Findings) -> None:
+    for domain in sorted(domains):
         count = findings.counts.get(domain, DomainInfo(train=0))
         if count.train < LEAST_PICTURES:
             why = "".join(f" Left out first: {bad.file} {bad.why}." for bad in findings.rejected[:1])
@@ -103,100 +205,11 @@ def import_archive(
                 f"The domain {domain!r} has {count.train} usable pictures to train with; at least {LEAST_PICTURES} are "
                 f"needed.{why}"
             )
-    info = _summary(name, archive.layout, findings)
-    (root / INFO_FILE).write_text(info.model_dump_json(indent=1))
-    (root / PREVIEW_FILE).write_bytes(contact_sheet(root, on_picture=lambda: on_progress(ALMOST)))
-    if not wanted():
-        return None
-    target = store.path(name)
-    try:
-        os.rename(root, target)  # onto a folder that is there it fails, unless that is empty
-    except OSError as error:
-        if target.exists():
-            raise DatasetExists(name) from error
-        raise
-    return info
-
-
-def _take(archive: Archive, member: Member, root: Path, findings: _Findings, max_pixels: int) -> None:
-    """Check a picture and lay it in its place, or note why not."""
-    try:
-        data = archive.read(member)
-        suffix, data, size, digest = _checked(data, max_pixels)
-    except (ArchiveError, ValueError) as error:
-        findings.rejected.append(Rejected(file=member.info.filename, why=str(error)))
-        return
-    folder = root / _folder(archive.layout, member)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = _UNSAFE.sub("_", Path(member.name).stem).strip("._")[:100] or "picture"
-    place = folder / f"{stem}{suffix}"
-    number = findings.numbered[place] = findings.numbered.get(place, 0) + 1
-    target = place if number == 1 else folder / f"{stem}-{number}{suffix}"
-    while target.exists():  # a file that has such a name of its own
-        number = findings.numbered[place] = number + 1
-        target = folder / f"{stem}-{number}{suffix}"
-    target.write_bytes(data)
-    count = findings.counts.setdefault(member.domain, DomainInfo(train=0))
-    if member.part == "train":
-        count.train += 1
-    else:
-        count.held_out += 1
-    findings.by_pixels[digest].append(member.info.filename)
-    findings.sizes.append(size)
-    findings.nbytes += len(data)
-    if findings.nbytes > archive.limits.total_bytes:  # pictures that are kept as PNG may grow
-        raise ArchiveError(f"The pictures come to more than {archive.limits.total_bytes >> 20:,} MiB.")
-
-
-def _folder(layout: Layout, member: Member) -> str:
-    if layout == "unpaired":
-        return f"{'train' if member.part == 'train' else 'test'}{member.domain}"
-    return f"{'train' if member.part == 'train' else 'val'}/{member.domain}"
-
-
-def _checked(data: bytes, max_pixels: int) -> tuple[str, bytes, tuple[int, int], str]:
-    """Suffix, bytes to keep, size and the pixels' digest of a picture.
-
-    A trainer reads files as they are: what has an orientation, or is not plain RGB, is kept as a PNG of what it shows.
-
-    Raises:
-        ValueError: it is no picture that can be trained with; the message says why.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise ValueError(f"has {width * height:,} pixels; at most {max_pixels:,} are taken")
-                if min(width, height) < LEAST_SIDE_PX:
-                    raise ValueError(f"is {width} × {height} px; a side needs {LEAST_SIDE_PX} at least")
-                shown = ImageOps.exif_transpose(image)
-                plain = shown.size == image.size and image.mode == "RGB" and image.format in KEPT_AS_THEY_ARE
-                image_format = str(image.format)
-                plain = plain and image.getexif().get(0x0112, 1) == 1
-                if shown.mode.startswith("I"):  # 16 bits of grey, of which RGB has the upper 8
-                    shown = Image.fromarray((np.asarray(shown).astype(np.uint32) >> 8).astype(np.uint8))
-                rgb = shown.convert("RGB")
-    except ValueError as error:
-        if str(error).startswith(("has ", "is ")):
-            raise
-        raise ValueError(f"is no picture that can be read: {error}") from error
-    except UnidentifiedImageError as error:
-        raise ValueError("is no picture in a format that is understood") from error
-    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
-        raise ValueError(f"is no picture that can be read: {error}") from error
-    digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
-    if plain:
-        return KEPT_AS_THEY_ARE[image_format], data, rgb.size, digest
-    file = io.BytesIO()
-    rgb.save(file, "PNG")
-    return ".png", file.getvalue(), rgb.size, digest
 
 
 def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
     by_area = sorted(findings.sizes, key=lambda size: size[0] * size[1])
-    duplicates = [files for files in findings.by_pixels.values() if len(files) > 1]
+    duplicates = [names for names in findings.by_pixels.values() if len(names) > 1]
     rejected = findings.rejected + findings.others
     return DatasetInfo(
         name=name,
@@ -210,67 +223,3 @@ def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
         rejected=rejected[:MAX_LISTED],
         rejected_count=len(rejected),
     )
-
-
-class Order(BaseModel):
-    """What the process of an import is told, as JSON in its standard input."""
-
-    archive: Path
-    data_dir: Path
-    name: str
-    workplace: Path
-    limits: Limits
-    max_pixels: int
-
-
-class Line(BaseModel):
-    """What it says, a JSON document a line: how far it is, or why it gave up. The last progress is 1."""
-
-    progress: float | None = None
-    ready: bool = False  # all is in place; it waits for a line in its standard input before the data set appears
-    refused: str | None = None
-    taken: bool = False  # the name is
-    failed: str | None = None  # through no fault of the archive
-
-
-def _wanted() -> bool:
-    print(Line(ready=True).model_dump_json(), flush=True)
-    return bool(sys.stdin.readline())
-
-
-def main() -> None:
-    """Import what standard input orders. A process of its own: a hostile picture costs nobody else anything."""
-    order = Order.model_validate_json(sys.stdin.readline())
-    if sys.platform == "linux":  # others cannot set it
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    said_at = 0.0
-
-    def say(share: float) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at > SAY_EVERY_S or share == 1:
-            said_at = time.monotonic()
-            print(Line(progress=share).model_dump_json(), flush=True)
-
-    try:
-        import_archive(
-            order.archive,
-            DatasetStore(order.data_dir),
-            order.name,
-            order.workplace,
-            limits=order.limits,
-            max_pixels=order.max_pixels,
-            on_progress=say,
-            wanted=_wanted,
-        )
-    except (ArchiveError, DatasetError) as error:
-        print(Line(refused=str(error)).model_dump_json(), flush=True)
-    except OSError as error:
-        print(Line(failed=f"The data set could not be stored: {error.strerror}.").model_dump_json(), flush=True)
-    except DatasetExists as error:
-        print(Line(refused=str(error), taken=True).model_dump_json(), flush=True)
-    else:
-        say(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -33,6 +33,7 @@ class Alarm(BaseModel):
     """A problem with a run that a person should look at."""
 
     kind: AlarmKind
+    subject: str = ""  # what it is about, such as a direction; there is one alarm for each kind and subject
     step: int  # of the first occurrence
     detail: str
 
@@ -61,6 +62,7 @@ class RunStatus(BaseModel):
     attempts: int = 0  # how often it was queued by a person; each attempt is a job of its own
     step: int = 0
     total_steps: int = 0
+    gflop_per_step: float | None = None  # estimated, of runs that a service started
     images_per_s: float | None = None
     eta_s: float | None = None
     learning_rate: float | None = None

@@ -1,4 +1,4 @@
-"""What a person watching a run would want to be told: signs that a training goes wrong while its losses are finite."""
+"""Signs that a training goes wrong although its losses are finite."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,36 +6,40 @@ import torch
 
 from models.store.run_status import Alarm
 
-# From which domain to which, by number → (x, generated), (N, 3, S, S) in [-1, 1].
+# (source domain, target domain) by number → (x, generated), each (N, 3, S, S) in [-1, 1].
 Translations = Mapping[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]
 
 INVERTED = -0.3  # mean correlation of brightness below which generated pictures are negatives of their sources
-COLLAPSED = 0.05  # contrast between generated pictures, as a share of that between their sources
-WINNING = 0.15  # a discriminator's smoothed loss, as a share of what it is when undecided
-WINNING_STEPS = 100  # for so long
+COLLAPSED = 0.05  # contrast between generated pictures, as a share of the contrast between their sources
+WINNING = 0.15  # smoothed loss of a discriminator, as a share of its loss when undecided
+WINNING_STEPS = 100  # steps in a row below WINNING before there is an alarm
 
 
 def of_translations(translations: Translations, domains: Sequence[str], step: int) -> Iterator[Alarm]:
-    """Colour inversion and collapse, told by what the generators make of the fixed inputs."""
+    """Find colour inversion and collapse in what the generators make of the fixed inputs."""
     for (y_org, y_trg), (x, generated) in translations.items():
-        what = f"{domains[y_org]} → {domains[y_trg]}"
+        subject = f"{domains[y_org]} → {domains[y_trg]}"
         correlation = _brightness_correlation(x, generated)
         if correlation < INVERTED:
             yield Alarm(
                 kind="colour inversion",
+                subject=subject,
                 step=step,
-                detail=f"{what}: the brightness of what is generated runs against its source's ({correlation:+.2f})",
+                detail=f"{subject}: generated pictures are bright where their sources are dark (correlation "
+                f"{correlation:+.2f})",
             )
         if len(x) > 1 and (share := _contrast_between(generated) / max(_contrast_between(x), 1e-6)) < COLLAPSED:
             yield Alarm(
                 kind="collapse",
+                subject=subject,
                 step=step,
-                detail=f"{what}: different inputs give nearly the same picture ({share:.1%} of their differences)",
+                detail=f"{subject}: different inputs give nearly the same picture ({share:.1%} of the "
+                "differences between the inputs)",
             )
 
 
 def _brightness_correlation(x: torch.Tensor, generated: torch.Tensor) -> float:
-    """Pearson's, of each source with its generated picture, in the mean; pictures without contrast count as 0."""
+    """Pearson's correlation of each source with its generated picture, averaged; 0 for pictures without contrast."""
     a, b = (pictures.float().mean(dim=1).flatten(1) for pictures in (x, generated))
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
     scale = (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-3)
@@ -49,11 +53,11 @@ def _contrast_between(pictures: torch.Tensor) -> float:
 
 
 class DiscriminatorWatch:
-    """Tells when a discriminator has won: it is sure of every picture, and its generator learns nothing more from it.
+    """Notices a discriminator that has won: it is sure of every picture, so its generator learns nothing from it.
 
     Args:
-        undecided: of what each judges → its losses' names → their values when it cannot tell at all.
-        since: of what a discriminator is sure → the step from which on it is, as an earlier watch saw it.
+        undecided: what a discriminator judges → the names of its losses → their values when it can't tell at all.
+        since: what a discriminator judges → the step since which it has been sure, from an earlier attempt.
     """
 
     def __init__(self, undecided: Mapping[str, Mapping[str, float]], since: Mapping[str, int] | None = None) -> None:
@@ -61,15 +65,16 @@ class DiscriminatorWatch:
         self.since = dict(since or {})
 
     def look(self, smoothed: Mapping[str, float], step: int) -> Iterator[Alarm]:
-        """Look at the smoothed losses of a step."""
-        for what, even in self._undecided.items():
+        """Check the smoothed losses of a step."""
+        for subject, even in self._undecided.items():
             shares = [smoothed[name] / value for name, value in even.items() if name in smoothed]
             if not shares or max(shares) >= WINNING:
-                self.since.pop(what, None)
-            elif step - self.since.setdefault(what, step) >= WINNING_STEPS:
+                self.since.pop(subject, None)
+            elif step - self.since.setdefault(subject, step) >= WINNING_STEPS:
                 yield Alarm(
                     kind="discriminator wins",
+                    subject=subject,
                     step=step,
-                    detail=f"{what}: the discriminator is sure of every picture since step {self.since[what]}; its "
-                    f"loss is below {WINNING:.0%} of what it is when undecided",
+                    detail=f"{subject}: the discriminator has been sure of every picture since step "
+                    f"{self.since[subject]}; its loss is below {WINNING:.0%} of its value when undecided",
                 )

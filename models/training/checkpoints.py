@@ -1,4 +1,4 @@
-"""A run's checkpoints: written whole, read without running any code that a file brings."""
+"""Writes and reads the checkpoints of a run. Reading never runs code from a file."""
 
 import errno
 import os
@@ -11,37 +11,39 @@ import torch
 from safetensors import SafetensorError
 
 from models.errors import RunFolderError
+from models.store.files import replacing
 from models.store.run_folder import RunFolder
 from models.weights import doctor
 from models.weights.architecture import StateDict
 
 
 def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, StateDict]) -> Path:
-    """Write ``state`` (with its ``step``), and ``exports``, weights by name, in the precision they have.
+    """Write a checkpoint.
 
-    The checkpoint's file comes last: where it is, its exports are whole too. What a failure leaves is removed.
+    The file with ``state`` comes last: where it is, the exports are complete too. A failure leaves nothing behind.
+
+    Args:
+        state: what resuming needs, with its ``step``.
+        exports: weights by name, in the precision to save them in.
 
     Raises:
-        OSError: there is no room for it, or the folder cannot be written.
+        OSError: the disk is full, or the folder can't be written to.
     """
     target = run.checkpoint_path(state["step"])
     target.parent.mkdir(parents=True, exist_ok=True)
     exported = run.export_path(state["step"])
-    part = target.with_suffix(".part")
     try:
         exported.mkdir(parents=True, exist_ok=True)
         for name, weights in exports.items():
             doctor.save(weights, exported / f"{name}.safetensors")
-        with part.open("wb") as file:
+        with replacing(target) as part, part.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(target)
     except (OSError, RuntimeError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         if not target.exists():
             shutil.rmtree(exported, ignore_errors=True)
-        # torch and safetensors have errors of their own for a write that failed
+        # torch and safetensors raise errors of their own when a write fails
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None
         if isinstance(error, SafetensorError):
@@ -51,15 +53,19 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
 
 
 def load_checkpoint(run: RunFolder) -> dict[str, Any] | None:
-    """The newest checkpoint's state on the CPU, or None before the first."""
+    """The state in the newest checkpoint, on the CPU; None if there is no checkpoint yet."""
     files = run.checkpoints()
     return load_state(files[-1]) if files else None
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint onto the CPU; tensors and plain values only, no code."""
+    """Read a training checkpoint onto the CPU: tensors and plain values only.
+
+    Raises:
+        RunFolderError: the file is damaged, or it is not a checkpoint.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise RunFolderError(f"{path} is not a checkpoint that can be read: {error}") from error
+        raise RunFolderError(f"The checkpoint {path} can't be read: {error}") from error
     return state

@@ -1,4 +1,4 @@
-"""One CycleGAN being trained: four networks, two optimizers, two image pools."""
+"""Trains a CycleGAN: four networks, two optimizers and two image pools."""
 
 import contextlib
 import math
@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.utils import make_grid
 
 from models import pixels
 from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
@@ -16,6 +15,7 @@ from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balanc
 from models.cyclegan.pool import ImagePool
 from models.pictures import Picture
 from models.store.options import CycleGANOptions
+from models.store.samples import Role, SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
 from models.training.evaluation import Evaluation
@@ -26,11 +26,12 @@ NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b jud
 
 
 class CycleGANTrainer:
-    """The alternating step of the paper's code: both generators together, then both discriminators.
+    """Takes the step of the paper's code: both generators together, then both discriminators.
 
     Args:
         fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1].
-        constant_steps, decay_steps: steps at the full learning rate, then steps over which it falls linearly to 0.
+        constant_steps: number of steps at the full learning rate.
+        decay_steps: number of steps after them, over which it falls linearly to 0.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CycleGANTrainer:
         self.device = device
         self.constant_steps = constant_steps
         self.decay_steps = decay_steps
-        # In float32 a CPU is slower with channels last: 0.85 × (bench: training-steps).
+        # On a CPU, channels last is slower in float32: 0.85 × the steps per second (bench: training-steps).
         plain = options.precision == "fp32" and device.type == "cpu"
         self._memory_format = torch.contiguous_format if plain else torch.channels_last
         self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
@@ -83,12 +84,12 @@ class CycleGANTrainer:
         return contextlib.nullcontext()
 
     def learning_rate(self, progress: int) -> float:
-        """The rate for the step after ``progress`` steps: constant, then linear to 0."""
+        """The learning rate for the step after ``progress`` steps: constant, then falling linearly to 0."""
         done = max(0, progress - self.constant_steps)
         return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
 
-    def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, float]:
-        """One step on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; its losses by name."""
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, torch.Tensor]:
+        """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar."""
         real_a, real_b = (self._place(x) for x in batch)
         lr = self.learning_rate(progress)
         for optimizer in (self._optimizer_g, self._optimizer_d):
@@ -99,10 +100,11 @@ class CycleGANTrainer:
             return self._step_identity(real_a, real_b)
         return self._step_game(real_a, real_b)
 
-    def _step_identity(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
-        """Teach the generators to leave pictures as they are, from where they then learn to change them.
+    def _step_identity(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Train the generators to leave pictures as they are.
 
-        Begun so (Chen et al., 2018, "CartoonGAN", section 3.2), short trainings keep structure from the first picture.
+        A short training that starts like this keeps the structure of pictures from the beginning (Chen et al., 2018,
+        "CartoonGAN", section 3.2).
         """
         both = torch.cat([real_a, real_b])
         with self._autocast():
@@ -112,9 +114,9 @@ class CycleGANTrainer:
             }
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
-        return {name: term.item() for name, term in terms.items()}
+        return {name: term.detach() for name, term in terms.items()}
 
-    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, float]:
+    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, torch.Tensor]:
         self.d_a.requires_grad_(False)
         self.d_b.requires_grad_(False)
         with self._autocast():
@@ -146,11 +148,11 @@ class CycleGANTrainer:
                 ),
             }
         self._improve(self._optimizer_d, judged)
-        return {name: term.item() for name, term in (terms | judged).items()}
+        return {name: term.detach() for name, term in (terms | judged).items()}
 
     @staticmethod
     def _history(pool: ImagePool, fakes: torch.Tensor) -> torch.Tensor:
-        """What the pool gives for fresh pictures. Every process keeps the same pool of what all of them make."""
+        """Exchange fresh pictures through the pool. Every process keeps the same pool, with the pictures of all."""
         share = len(fakes)
         first = distributed.rank() * share
         return pool.query(distributed.gathered(fakes))[first : first + share]
@@ -163,7 +165,7 @@ class CycleGANTrainer:
 
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
-        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        """The loss of a discriminator that can't tell real from generated pictures at all."""
         even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
         return {"AtoB": {"D_A": even}, "BtoA": {"D_B": even}}
 
@@ -171,11 +173,11 @@ class CycleGANTrainer:
         return {"learning_rate": self.learning_rate(progress)}
 
     def film(self) -> list[Picture]:
-        return []  # its directions have no styles to go between
+        return []  # a CycleGAN has no styles
 
     @torch.no_grad()
     def translations(self) -> Translations:
-        """What each direction now makes of the fixed inputs."""
+        """What each direction makes of the fixed inputs now."""
         x_a, x_b = self._fixed_inputs
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
         with self._autocast():
@@ -183,7 +185,7 @@ class CycleGANTrainer:
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
-        """What the generators make of (N, 3, S, S) held-out pictures of A and of B, there and back."""
+        """Translate (N, 3, S, S) held-out pictures of A and of B, there and back."""
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
         made, cycled = [], []
         for x, there, back in zip(held_out, (g_ab, g_ba), (g_ba, g_ab), strict=True):
@@ -195,18 +197,26 @@ class CycleGANTrainer:
                 fakes.append(fake.float().cpu())
             made.append(torch.cat(fakes))
             cycled.append(torch.cat(returned))
-        return Evaluation(real=held_out, cycled=cycled, generated=made[::-1])  # what was made of A is in B's manner
+        return Evaluation(real=held_out, cycled=cycled, generated=made[::-1])  # pictures of A were translated into B
 
     @torch.inference_mode()
-    def sample(self) -> Picture:
-        """A picture with a column for each fixed input: A, its B, back; then B, its A, back."""
+    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
+        """The fixed inputs of A, translated, and translated back; then the same for B."""
         x_a, x_b = self._fixed_inputs
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        a, b = domains
         with self._autocast():
             fake_b, fake_a = g_ab(x_a), g_ba(x_b)
-            rows = [x_a, fake_b, g_ba(fake_b), x_b, fake_a, g_ab(fake_a)]
-        grid = make_grid(torch.cat([row.float() for row in rows]), nrow=len(x_a), padding=2, pad_value=1.0)
-        return pixels.to_pictures(grid[None])[0]
+            rec_a, rec_b = g_ba(fake_b), g_ab(fake_a)
+        rows: list[tuple[str, Role, torch.Tensor, str | None]] = [
+            (a, "input", x_a, None),
+            (f"{a} → {b}", "output", fake_b, a),
+            (f"{a} → {b} → {a}", "cycle", rec_a, a),
+            (b, "input", x_b, None),
+            (f"{b} → {a}", "output", fake_a, b),
+            (f"{b} → {a} → {b}", "cycle", rec_b, b),
+        ]
+        return [SampleRow(label, role, pixels.to_pictures(x), source) for label, role, x, source in rows]
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -218,7 +228,7 @@ class CycleGANTrainer:
         }
 
     def exports(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The generators as they are served: direction → float16 weights."""
+        """Direction → the weights of its generator in float16, for publication."""
         return {
             direction: {key: tensor.half() for key, tensor in self.networks[name].state_dict().items()}
             for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
@@ -241,14 +251,14 @@ class CycleGANTrainer:
             balance_upsampling(self.networks["g_ba"])
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Begin a new run with another run's networks (fine-tuning)."""
+        """Start a new run from the networks of another one (fine-tuning)."""
         self._load_networks(state)
 
     def start_from_weights(self, path: Path) -> None:
-        """Begin a new run with one direction's generator, of weights that were published.
+        """Start a new run with published weights in the generator of one direction.
 
         Raises:
-            CheckpointError: they are not of a generator of these sizes.
+            CheckpointError: the weights belong to a generator of other sizes.
         """
         arguments: Arguments = {"ngf": self.options.ngf, "n_blocks": self.options.n_blocks}
         name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"

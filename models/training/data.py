@@ -1,4 +1,4 @@
-"""The pictures that a run trains on, drawn in an order that depends on nothing but the seed and the position."""
+"""The pictures that a run trains on. Which ones an item has depends on the seed and its position alone."""
 
 import math
 import zlib
@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 
 from models import pixels
 from models.errors import DatasetError
-from models.pictures import SUFFIXES, list_pictures
+from models.pictures import list_pictures
 from models.store.datasets import domain_folders, held_out_folders
+from models.store.run_checks import check_labelled, check_unpaired
 
 CROP_SCALE = (0.8, 1.0)  # share of the picture's area
 CROP_RATIO = (0.9, 1.1)  # width to height
@@ -42,36 +43,29 @@ def load_picture(path: Path, size: int) -> Image.Image:
 
 
 def seeded(*key: object) -> torch.Generator:
-    """A source of random numbers that depends on ``key`` alone."""
+    """A random number generator seeded by ``key`` alone."""
     return torch.Generator().manual_seed(zlib.crc32("/".join(map(str, key)).encode()))
 
 
 class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Item ``n`` of the endless sequence of pairs (x_a, x_b), each (3, S, S) float32 in [-1, 1].
+    """An endless sequence of pairs (x_a, x_b), each (3, S, S) float32 in [-1, 1].
 
-    Each domain is gone through in a new random order again and again, independently of the other. The order, the crop
-    and the flip are functions of (seed, domain, n) alone: a resumed run needs no sampler state, and any number of
-    loader processes yields the same pictures.
+    Each domain is shuffled anew for each pass over it, independently of the other domain. Order, crop and flip of item
+    ``n`` are functions of (seed, domain, n) alone: a resumed run needs no sampler state, and any number of loader
+    processes yields the same pictures.
 
     Raises:
         DatasetError: there are not two domains, or one holds no pictures.
     """
 
     def __init__(self, root: Path, *, load_size: int, image_size: int, seed: int) -> None:
-        if load_size < image_size:
-            raise DatasetError(f"load_size {load_size} is smaller than the crop, image_size {image_size}")
         folders = domain_folders(root)
-        if len(folders) != 2:
-            raise DatasetError(
-                f"{root.name} holds {len(folders)} domains; a CycleGAN needs two: trainA/ and trainB/, "
-                "or two of train/<domain>/"
-            )
-        # Of named domains the first in the alphabet is A.
-        self.paths = {domain: list_pictures(folder) for domain, folder in zip("AB", folders.values(), strict=True)}
-        for folder, paths in zip(folders.values(), self.paths.values(), strict=True):
-            if not paths:
-                raise DatasetError(f"{folder.name} holds no pictures ({', '.join(sorted(SUFFIXES))})")
         self.domains = list(folders)
+        listed = [list_pictures(folder) for folder in folders.values()]
+        self.counts = dict(zip(folders, map(len, listed), strict=True))
+        check_unpaired(root.name, self.counts)
+        # Of named domains the first in the alphabet is A.
+        self.paths = dict(zip("AB", listed, strict=True))
         held_out = held_out_folders(root)
         self._held_out = {
             domain: list_pictures(held_out[name]) if name in held_out else []
@@ -82,7 +76,7 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.seed = seed
 
     def __len__(self) -> int:
-        """Pictures of the larger domain: the length of an epoch, not of the sequence."""
+        """The number of pictures in the larger domain: the length of an epoch, not of the sequence."""
         return max(len(paths) for paths in self.paths.values())
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,9 +84,9 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def _draw(self, domain: str, n: int) -> torch.Tensor:
         paths = self.paths[domain]
-        lap, place = divmod(n, len(paths))
-        order = torch.randperm(len(paths), generator=seeded(self.seed, "order", domain, lap))
-        picture = load_picture(paths[int(order[place])], self.load_size)
+        epoch, position = divmod(n, len(paths))
+        order = torch.randperm(len(paths), generator=seeded(self.seed, "order", domain, epoch))
+        picture = load_picture(paths[int(order[position])], self.load_size)
         random = seeded(self.seed, "crop", domain, n)
         left, top = torch.randint(self.load_size - self.image_size + 1, (2,), generator=random).tolist()
         picture = picture.crop((left, top, left + self.image_size, top + self.image_size))
@@ -101,7 +95,7 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return pixels.to_tensor([np.asarray(picture)])[0]
 
     def held_out(self, count: int) -> list[torch.Tensor]:
-        """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""
+        """Up to ``count`` held-out pictures of each domain, (N, 3, S, S); an empty list if a domain has none."""
         if not all(self._held_out.values()):
             return []
         return [self._uncropped(paths[:count]) for paths in self._held_out.values()]
@@ -110,32 +104,32 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return pixels.to_tensor([np.asarray(load_picture(path, self.image_size)) for path in paths])
 
     def fixed_inputs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first ``count`` held-out pictures (training pictures where there are none) of each domain, uncropped."""
+        """The first ``count`` pictures of each domain, (N, 3, S, S), uncropped: held-out ones if it has any."""
         x_a, x_b = (self._uncropped((self._held_out[domain] or paths)[:count]) for domain, paths in self.paths.items())
         return x_a, x_b
 
 
 class GuidedBatch(NamedTuple):
-    """N sources and what to make of them; pictures (N, 3, S, S) float32 in [-1, 1], domains (N,) int64."""
+    """N source pictures with guides: pictures (N, 3, S, S) float32 in [-1, 1], domains (N,) int64."""
 
     x_src: torch.Tensor
     y_org: torch.Tensor
-    x_ref: torch.Tensor  # of domain y_trg, as x_ref2 is
+    x_ref: torch.Tensor  # reference pictures of domain y_trg
     x_ref2: torch.Tensor
     y_trg: torch.Tensor
-    z_trg: torch.Tensor  # (N, latent_dim) from a standard normal, as z_trg2 is
+    z_trg: torch.Tensor  # latent codes (N, latent_dim) from a standard normal distribution
     z_trg2: torch.Tensor
 
 
 class LabelledPictures(Dataset[GuidedBatch]):
-    """Item ``n`` of the endless sequence of sources with their guides.
+    """An endless sequence of source pictures with their guides.
 
-    Each domain is as likely as the next, however many pictures it has. All that is random about an item is a function
+    All domains are equally likely, however many pictures they have. Everything random about item ``n`` is a function
     of (seed, n): a resumed run needs no sampler state.
 
     Args:
         root: holds ``train/<domain>/``, or ``trainA/`` and ``trainB/``, whose domains are then named A and B.
-        randcrop_prob: how likely a picture is cropped before it is resized.
+        randcrop_prob: probability that a picture is cropped before it is resized.
 
     Raises:
         DatasetError: there are fewer than two domains, or one has fewer than two pictures.
@@ -145,13 +139,8 @@ class LabelledPictures(Dataset[GuidedBatch]):
         folders = domain_folders(root)
         self.domains = list(folders)
         self.paths = [list_pictures(folder) for folder in folders.values()]
-        if len(folders) < 2:
-            raise DatasetError(
-                f"{root.name} has neither train/<domain>/ for two domains or more, nor trainA/ and trainB/"
-            )
-        for name, paths in zip(folders, self.paths, strict=True):
-            if len(paths) < 2:
-                raise DatasetError(f"{name} holds {len(paths)} pictures; a domain needs 2 at least")
+        self.counts = dict(zip(folders, map(len, self.paths), strict=True))
+        check_labelled(root.name, self.counts)
         held_out = held_out_folders(root)
         self._held_out = [list_pictures(held_out[name]) if name in held_out else [] for name in folders]
         self.img_size = img_size
@@ -178,14 +167,14 @@ class LabelledPictures(Dataset[GuidedBatch]):
         return pixels.to_tensor([np.asarray(picture)])[0]
 
     def held_out(self, count: int) -> list[torch.Tensor]:
-        """Up to ``count`` pictures of each domain that no training sees; no list of any if a domain has none."""
+        """Up to ``count`` held-out pictures of each domain, (N, 3, S, S); an empty list if a domain has none."""
         return [self._uncropped(paths[:count]) for paths in self._held_out] if all(self._held_out) else []
 
     def _uncropped(self, paths: list[Path]) -> torch.Tensor:
         return pixels.to_tensor([np.asarray(load_picture(path, self.img_size)) for path in paths])
 
     def fixed_inputs(self, count: int) -> torch.Tensor:
-        """The first ``count`` held-out pictures of each domain, (domains, count, 3, S, S); else training pictures."""
+        """The first ``count`` pictures of each domain, (domains, count, 3, S, S): held-out ones if it has any."""
         rows = []
         for paths, held_out in zip(self.paths, self._held_out, strict=True):
             chosen = held_out or paths
@@ -194,7 +183,7 @@ class LabelledPictures(Dataset[GuidedBatch]):
 
 
 def _crop_box(size: tuple[int, int], random: torch.Generator) -> tuple[float, float, float, float]:
-    """A random part of a picture of ``size``, as left, top, right, bottom in px."""
+    """A random crop of a picture of ``size``, as left, top, right, bottom in px."""
     width, height = size
     area, ratio, x, y = torch.rand(4, generator=random).tolist()
     area = width * height * (CROP_SCALE[0] + area * (CROP_SCALE[1] - CROP_SCALE[0]))

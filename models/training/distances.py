@@ -1,7 +1,7 @@
-"""Distances between pictures as networks see them: FID and KID by Inception, LPIPS by AlexNet.
+"""Distances between sets of pictures in the features of a network: FID and KID with Inception, LPIPS with AlexNet.
 
-Those networks' weights are not ours to ship. They are used where they lie in torch's own folder of downloaded weights,
-``$TORCH_HOME/hub/checkpoints``, and never fetched.
+The licences of those weights don't let us ship them. If they are in torch's own folder of downloaded weights,
+``$TORCH_HOME/hub/checkpoints``, they are used; they are never downloaded.
 """
 
 import math
@@ -15,12 +15,12 @@ from torch.utils.data import Dataset
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # as torchvision names it
 AT_ONCE = 8  # pictures
-LEAST_PICTURES = 2  # of each side, for their covariance
+LEAST_PICTURES = 2  # in each set, to have a covariance
 
 
 def missing(file: str) -> str | None:
-    """Why this file of weights cannot be used; None if it is there."""
-    # Unlike Path.is_file it raises nothing where a folder on the way cannot be entered.
+    """Why this file of weights can't be used; None if it is there."""
+    # Unlike Path.is_file, it doesn't raise if a folder on the way can't be entered.
     return None if os.path.isfile(_path(file)) else f"{file} is not in the trainer's $TORCH_HOME/hub/checkpoints"
 
 
@@ -29,11 +29,15 @@ def _path(file: str) -> Path:
 
 
 def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: torch.device) -> dict[str, float]:
-    """FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) by torch-fidelity; (N, 3, S, S) in [-1, 1] each."""
+    """FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) with torch-fidelity.
+
+    Args:
+        generated, real: (N, 3, S, S) in [-1, 1].
+    """
     import torch_fidelity
 
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # torch-fidelity takes the current one
+        torch.cuda.set_device(device)  # torch-fidelity uses the current device
     found = torch_fidelity.calculate_metrics(
         input1=_Pictures(generated),
         input2=_Pictures(real),
@@ -42,7 +46,7 @@ def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: tor
         kid_subset_size=min(len(generated), len(real), 1000),
         feature_extractor_weights_path=str(_path(INCEPTION_FILE)),
         cuda=device.type == "cuda",
-        save_cpu_ram=True,  # reads in this process; the pictures are in memory as it is
+        save_cpu_ram=True,  # no extra processes to read pictures that are in memory anyway
         verbose=False,
         cache=False,
     )
@@ -53,7 +57,7 @@ def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: tor
 
 
 class PerceptualDistance:
-    """LPIPS (Zhang et al. 2018) by AlexNet, as in StarGAN v2's table 1; from torchmetrics."""
+    """LPIPS (Zhang et al. 2018) with AlexNet, as in table 1 of StarGAN v2, from torchmetrics."""
 
     def __init__(self, device: torch.device) -> None:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -62,14 +66,11 @@ class PerceptualDistance:
         self._metric = LearnedPerceptualImagePatchSimilarity(net_type="alex").to(self._device)
 
     def between(self, x: torch.Tensor, y: torch.Tensor) -> float:
-        """Mean distance of each picture of ``x`` from its counterpart in ``y``, (N, 3, S, S) in [-1, 1] each."""
+        """Mean distance between each picture of ``x`` and its counterpart in ``y``, (N, 3, S, S) in [-1, 1] each."""
         return self._mean(zip(torch.split(x, AT_ONCE), torch.split(y, AT_ONCE), strict=True))
 
     def diversity(self, variants: Iterable[torch.Tensor]) -> float:
-        """Mean distance of all pairs within each of ``variants``, (K, 3, S, S) in [-1, 1]: 0 if all are the same.
-
-        Not a number if there is no pair.
-        """
+        """Mean distance of all pairs within each of ``variants``, (K, 3, S, S) in [-1, 1]; NaN if there is no pair."""
         return self._mean(_pairs(batch) for batch in variants if len(batch) > 1)
 
     def _mean(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
@@ -85,13 +86,13 @@ class PerceptualDistance:
 
 
 def _pairs(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """All pairs of pictures in (K, 3, S, S), as two batches of the same length."""
+    """All pairs of pictures in (K, 3, S, S), as two batches of equal length."""
     n, m = torch.combinations(torch.arange(len(batch))).T
     return batch[n], batch[m]
 
 
 class _Pictures(Dataset[torch.Tensor]):
-    """Pictures as torch-fidelity takes them: (3, S, S) uint8."""
+    """Pictures in the form that torch-fidelity reads: (3, S, S) uint8."""
 
     def __init__(self, x: torch.Tensor) -> None:
         self._levels = x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,198 +1,221 @@
-"""What a run will take, before it is begun: parameters, memory and arithmetic by the shapes of its layers. No torch.
+"""What a training run takes: parameters, arithmetic and memory, counted on the networks themselves.
 
-Parameter counts are exact. Arithmetic counts convolutions and linear layers, which are nearly all of it; memory counts
-weights, gradients, Adam's two moments, and what a step keeps for its backward pass, and errs on the high side.
+The networks are built on torch's meta device, where tensors have shapes but no values, and each makes one forward and
+one backward pass. No picture is read, and nothing is computed.
 """
 
-import itertools
+import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from models.store.options import CycleGANChoices, RunChoices, StarGANChoices
+import torch
+from pydantic import ValidationError
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-FLOAT_BYTES = 4
-KEPT_PER_LAYER = (
-    3  # tensors of its output's size that a layer leaves for the backward pass: convolved, normalised, bent
-)
+from models.errors import Invalid
+from models.landmarks.network import SIDE, LandmarkNetwork
+from models.stargan_v2.losses import r1_penalty
+from models.stargan_v2.networks import everywhere
+from models.store.options import CycleGANChoices, CycleGANOptions, RunChoices, StarGANChoices, StarGANOptions
+from models.training.cyclegan import CycleGANTrainer
+from models.training.stargan_v2 import AVERAGED, StarGANTrainer
+
+FLOAT_BYTES = 4  # in bfloat16 a run takes less
+COPIES = 4  # of every parameter: its value, its gradient and Adam's two moments
+MARGIN = 1.15  # for the gradients of activations, and for what convolutions need besides their results
 OVERHEAD_MB = 600  # of a process that has loaded PyTorch
-ASSUMED_GFLOP_PER_S = 150.0  # of two CPU cores in float32, where no run was timed yet
-HIDDEN_DIM = 512  # of StarGAN's mapping network
-BOTTLENECK_BLOCKS = 2
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A convolution, or with a side of 1 a linear layer."""
-
-    dim_in: int
-    dim_out: int
-    kernel: int
-    side: int  # px, of what comes out
-    bias: bool = True
-    extra: int = 0  # parameters of normalisations beside it
-
-    @property
-    def parameters(self) -> int:
-        return self.dim_in * self.dim_out * self.kernel**2 + self.bias * self.dim_out + self.extra
-
-    @property
-    def flop(self) -> float:
-        return 2.0 * self.dim_in * self.dim_out * self.kernel**2 * self.side**2
-
-    @property
-    def kept(self) -> float:
-        """Bytes that it leaves for the backward pass, of one picture."""
-        return float(KEPT_PER_LAYER * FLOAT_BYTES * self.dim_out * self.side**2)
+META = torch.device("meta")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a whole run."""
+    """What a run takes."""
 
     parameters: dict[str, int]  # of each network
-    flop_per_step: float
-    memory_mb: int  # of one process at its share of the batch
+    flop_per_step: float  # of the whole batch
+    memory_mb: int  # of each process, with its share of the batch
 
 
-def estimate(choices: CycleGANChoices | StarGANChoices, num_domains: int = 2) -> Estimate:
-    """What a run with these choices will take."""
-    return _stargan(choices, num_domains) if isinstance(choices, StarGANChoices) else _cyclegan(choices)
+@dataclass(frozen=True)
+class Pass:
+    """What one picture's way through a network costs."""
+
+    forward_flop: float
+    backward_flop: float
+    kept_bytes: float  # activations that the backward pass needs
+
+    @property
+    def flop(self) -> float:
+        return self.forward_flop + self.backward_flop
 
 
-def _cyclegan(options: CycleGANChoices) -> Estimate:
-    generator = resnet_generator(options.ngf, options.n_blocks, options.image_size)
-    discriminator = patch_discriminator(options.ndf, options.image_size)
-    passes = 3 if options.lambda_identity else 2  # generated, rebuilt, identity
-    backward = 3  # a pass with its backward pass costs three passes
-    flop = 2 * backward * (passes * _flop(generator) + 3 * _flop(discriminator))
-    kept = 2 * passes * _kept(generator) + 2 * _kept(discriminator)
-    parameters = {"g_ab": generator, "g_ba": generator, "d_a": discriminator, "d_b": discriminator}
-    return _sum(parameters, flop, kept, options, _measured(options, options.image_size, 2), averaged=())
+def estimate(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Estimate what several runs take.
+
+    Args:
+        requests: of each run what :func:`models.store.options.sizes` returns.
+
+    Returns:
+        The fields of :class:`Estimate` for each request, in their order.
+
+    Raises:
+        Invalid: an option is unknown, or its value can't be used.
+    """
+    estimates = []
+    for request in requests:
+        sizes = dict(request)
+        family, num_domains = sizes.pop("family"), sizes.pop("num_domains")
+        try:
+            choices = StarGANChoices(**sizes) if family == "stargan_v2" else CycleGANChoices(**sizes)
+        except ValidationError as error:
+            raise Invalid(f"A run with {sizes} can't be estimated: {error}") from error
+        estimates.append(asdict(estimate_run(choices, num_domains)))
+    return estimates
 
 
-def _stargan(options: StarGANChoices, num_domains: int) -> Estimate:
-    size, width = options.img_size, options.max_conv_dim
-    base = options.base_dim or 2**14 // size
-    generator = stargan_generator(size, base, width, options.style_dim, options.w_hpf, options.normalize_rgb)
-    encoder = trunk(size, base, width)
-    dim = encoder[-1].dim_out
-    discriminator = [*encoder, Layer(dim, num_domains, 1, 1)]
-    encoder = [*encoder, *[Layer(dim, options.style_dim, 1, 1)] * num_domains]
-    mapping = mapping_network(options.latent_dim, options.style_dim, num_domains)
-    # D judges real pictures with a penalty on its gradient, which doubles the way, and generated ones; twice. G makes a
-    # picture, a second without gradient, and the first one's source again; twice.
-    flop = 2 * (10 * _flop(discriminator) + _flop(generator) + _flop(encoder))
-    flop += 2 * (7 * _flop(generator) + 3 * _flop(discriminator) + 6 * _flop(encoder))
-    kept = max(2 * _kept(generator) + _kept(discriminator) + 2 * _kept(encoder), 3 * _kept(discriminator))
-    parameters = {
-        "generator": generator,
-        "mapping_network": mapping,
-        "style_encoder": encoder,
-        "discriminator": discriminator,
-    }
-    averaged = ("generator", "mapping_network", "style_encoder")
-    return _sum(parameters, flop, kept, options, _measured(options, size, num_domains), averaged=averaged)
+def estimate_run(choices: CycleGANChoices | StarGANChoices, num_domains: int = 2) -> Estimate:
+    """Estimate what a run takes.
+
+    Parameters are exact. Arithmetic is that of convolutions and matrix products, which are nearly all of it. Memory
+    errs on the high side.
+    """
+    with META, torch.random.fork_rng(devices=[]):
+        return _stargan(choices, num_domains) if isinstance(choices, StarGANChoices) else _cyclegan(choices)
 
 
-def _measured(options: RunChoices, size: int, num_domains: int) -> float:
-    """Bytes of the held-out pictures that quality is measured on, and of what is made of them."""
-    return 3.0 * num_domains * options.quality_pictures * 3 * size**2 * FLOAT_BYTES
+def _cyclegan(choices: CycleGANChoices) -> Estimate:
+    side = choices.image_size
+    options = CycleGANOptions(**{"dataset": Path()} | _in_float32(choices))
+    trainer = CycleGANTrainer(
+        options, device=META, fixed_inputs=(_pictures(side), _pictures(side)), constant_steps=1, decay_steps=0
+    )
+    generator = measured(trainer.g_ab, lambda: trainer.g_ab(_pictures(side)))
+    discriminator = measured(trainer.d_a, lambda: trainer.d_a(_pictures(side)))
+    # Each generator translates, rebuilds and, with the identity loss, repeats. Each discriminator judges a generated
+    # picture for its generator, which needs no gradients of its weights, then a real and a generated one for itself.
+    passes = 3 if choices.lambda_identity else 2
+    flop = 2 * (
+        passes * generator.flop + discriminator.forward_flop + discriminator.backward_flop / 2 + 2 * discriminator.flop
+    )
+    kept = 2 * passes * generator.kept_bytes + 2 * discriminator.kept_bytes
+    pools = 2 * choices.pool_size * _picture_bytes(side)
+    return _total(choices, trainer.networks, flop, kept, pools + _held_out_bytes(choices, side, 2))
 
 
-def _sum(
-    networks: dict[str, list[Layer]],
-    flop: float,
-    kept: float,
-    options: CycleGANChoices | StarGANChoices,
-    measured: float,
-    averaged: Sequence[str],
-) -> Estimate:
-    parameters = {name: sum(layer.parameters for layer in layers) for name, layers in networks.items()}
-    weights = sum(parameters.values()) * 4 + sum(parameters[name] for name in averaged)
-    share = math.ceil(options.batch_size / options.gpus)
-    return Estimate(
-        parameters,
-        flop_per_step=flop * options.batch_size,
-        memory_mb=round((weights * FLOAT_BYTES + kept * share + measured) / 2**20) + OVERHEAD_MB,
+def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
+    side = choices.img_size
+    options = StarGANOptions(**{"dataset": Path(), "landmarks": Path()} | _in_float32(choices))
+    trainer = StarGANTrainer(
+        options, device=META, fixed_inputs=_pictures(side)[None].expand(num_domains, -1, -1, -1, -1), masks=everywhere
+    )
+    y = torch.zeros(1, dtype=torch.int64)
+    s = torch.zeros(1, choices.style_dim, requires_grad=True)
+    z = torch.zeros(1, choices.latent_dim)
+    masks = everywhere(_pictures(side)) if choices.w_hpf else None
+    generator = measured(trainer.generator, lambda: trainer.generator(_pictures(side), s, masks))
+    mapping = measured(trainer.mapping_network, lambda: trainer.mapping_network(z, y))
+    encoder = measured(trainer.style_encoder, lambda: trainer.style_encoder(_pictures(side), y))
+    discriminator = measured(trainer.discriminator, lambda: trainer.discriminator(_pictures(side), y))
+    penalized = measured(trainer.discriminator, lambda: _penalty(trainer.discriminator, _pictures(side), y))
+    # The discriminator judges real pictures, with a penalty on its gradient, and generated ones. The generator makes a
+    # picture, a second one without a gradient, and the source again; all are judged or encoded. Each happens with a
+    # latent code and with a reference.
+    judging = 2 * (penalized.flop + discriminator.flop + generator.forward_flop)
+    making = 2 * (2 * generator.flop + generator.forward_flop + discriminator.flop + 2 * encoder.flop)
+    styles = mapping.flop + 2 * mapping.forward_flop + encoder.flop + 2 * encoder.forward_flop
+    flop = judging + making + styles
+    kept = max(
+        penalized.kept_bytes + discriminator.kept_bytes,
+        2 * generator.kept_bytes + discriminator.kept_bytes + 3 * encoder.kept_bytes,
+    )
+    averages = FLOAT_BYTES * sum(_count(trainer.networks[name]) for name in AVERAGED)
+    fixed = averages + _held_out_bytes(choices, side, num_domains)
+    if choices.needs_landmarks:
+        mask_flop, mask_bytes = _landmark_network()
+        flop += 6 * mask_flop
+        fixed += mask_bytes
+    return _total(choices, trainer.networks, flop, kept, fixed)
+
+
+@functools.cache
+def _landmark_network() -> tuple[float, float]:
+    """Arithmetic for the masks of one picture, and bytes of weights. The network has one size, whatever the run's."""
+    network = LandmarkNetwork().requires_grad_(False).eval()
+    masks = measured(network, lambda: network.masks(_pictures(SIDE))[0])
+    return masks.forward_flop, float(FLOAT_BYTES * _count(network))
+
+
+def _penalty(discriminator: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x = x.clone()  # the counter can't follow a gradient with respect to a leaf
+    logits: torch.Tensor = discriminator(x, y)
+    return logits.sum() + r1_penalty(logits, x)
+
+
+def _in_float32(choices: RunChoices) -> dict[str, Any]:
+    return choices.model_dump() | {"precision": "fp32"}  # the meta device has no autocast
+
+
+def _pictures(side: int) -> torch.Tensor:
+    return torch.zeros(1, 3, side, side, requires_grad=True)
+
+
+def _picture_bytes(side: int) -> float:
+    return float(3 * side**2 * FLOAT_BYTES)
+
+
+def _held_out_bytes(choices: RunChoices, side: int, num_domains: int) -> float:
+    """The held-out pictures that quality is measured on, their translations and those translated back."""
+    return 3 * num_domains * choices.quality_pictures * _picture_bytes(side)
+
+
+def measured(network: nn.Module, forward: Callable[[], torch.Tensor]) -> Pass:
+    """Count a forward pass of one picture, and the backward pass after it where there is one."""
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = x  # held on to, so that no later tensor has the same address
+        return x
+
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            out = forward()
+        forward_flop = counter.get_total_flops()
+        if out.requires_grad:
+            out.sum().backward()  # type: ignore[no-untyped-call]
+    return Pass(
+        forward_flop=forward_flop,
+        backward_flop=counter.get_total_flops() - forward_flop,
+        kept_bytes=sum(x.untyped_storage().nbytes() for x in kept.values()),
     )
 
 
-def _flop(layers: list[Layer]) -> float:
-    return sum(layer.flop for layer in layers)
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _kept(layers: list[Layer]) -> float:
-    return sum(layer.kept for layer in layers)
+def _total(
+    choices: CycleGANChoices | StarGANChoices, networks: nn.ModuleDict, flop: float, kept: float, fixed: float
+) -> Estimate:
+    """The estimate of a run.
 
-
-def resnet_generator(ngf: int, n_blocks: int, size: int) -> list[Layer]:
-    """CycleGAN's generator at pictures of ``size`` px."""
-    half, quarter = size // 2, size // 4
-    return [
-        Layer(3, ngf, 7, size),
-        Layer(ngf, 2 * ngf, 3, half),
-        Layer(2 * ngf, 4 * ngf, 3, quarter),
-        *[Layer(4 * ngf, 4 * ngf, 3, quarter)] * (2 * n_blocks),
-        Layer(4 * ngf, 2 * ngf, 3, half),
-        Layer(2 * ngf, ngf, 3, size),
-        Layer(ngf, 3, 7, size),
-    ]
-
-
-def patch_discriminator(ndf: int, size: int) -> list[Layer]:
-    """CycleGAN's discriminator."""
-    return [
-        Layer(3, ndf, 4, size // 2),
-        Layer(ndf, 2 * ndf, 4, size // 4),
-        Layer(2 * ndf, 4 * ndf, 4, size // 8),
-        Layer(4 * ndf, 8 * ndf, 4, size // 8),
-        Layer(8 * ndf, 1, 4, size // 8),
-    ]
-
-
-def stargan_generator(
-    size: int, base: int, width: int, style_dim: int, w_hpf: float, normalize_rgb: bool
-) -> list[Layer]:
-    """StarGAN v2's generator, with the affine layers of its normalisations."""
-    halvings = int(math.log2(size)) - (3 if w_hpf else 4)
-    dims = [base, *(min(base * 2**n, width) for n in range(1, halvings + 1))]
-    layers = [Layer(3, base, 3, size)]
-    for depth, (narrow, wide) in enumerate(itertools.pairwise(dims)):
-        side = size // 2**depth
-        layers += _block(narrow, wide, side, side // 2, norms=4 * narrow)
-        layers += _adain_block(wide, narrow, side, style_dim)
-    for _ in range(BOTTLENECK_BLOCKS):
-        side = size // 2**halvings
-        layers += _block(dims[-1], dims[-1], side, side, norms=4 * dims[-1])
-        layers += _adain_block(dims[-1], dims[-1], side, style_dim)
-    return [*layers, Layer(base, 3, 1, size, extra=2 * base * normalize_rgb)]
-
-
-def _block(dim_in: int, dim_out: int, side: int, side_out: int, *, norms: int) -> list[Layer]:
-    layers = [Layer(dim_in, dim_in, 3, side, extra=norms), Layer(dim_in, dim_out, 3, side_out)]
-    return layers + [Layer(dim_in, dim_out, 1, side, bias=False)] * (dim_in != dim_out)
-
-
-def _adain_block(dim_in: int, dim_out: int, side: int, style_dim: int) -> list[Layer]:
-    affine = [Layer(style_dim, 2 * dim, 1, 1) for dim in (dim_in, dim_out)]
-    layers = [Layer(dim_in, dim_out, 3, side), Layer(dim_out, dim_out, 3, side), *affine]
-    return layers + [Layer(dim_in, dim_out, 1, side, bias=False)] * (dim_in != dim_out)
-
-
-def trunk(size: int, base: int, width: int) -> list[Layer]:
-    """What StarGAN v2's style encoder and discriminator have in common."""
-    halvings = int(math.log2(size)) - 2
-    dims = [base, *(min(base * 2**n, width) for n in range(1, halvings + 1))]
-    layers = [Layer(3, base, 3, size)]
-    for depth, (narrow, wide) in enumerate(itertools.pairwise(dims)):
-        side = size // 2**depth
-        layers += _block(narrow, wide, side, side // 2, norms=0)
-    return [*layers, Layer(dims[-1], dims[-1], 4, 1)]
-
-
-def mapping_network(latent_dim: int, style_dim: int, num_domains: int) -> list[Layer]:
-    """StarGAN v2's mapping network."""
-    shared = [Layer(latent_dim, HIDDEN_DIM, 1, 1), *[Layer(HIDDEN_DIM, HIDDEN_DIM, 1, 1)] * 3]
-    branch = [*[Layer(HIDDEN_DIM, HIDDEN_DIM, 1, 1)] * 3, Layer(HIDDEN_DIM, style_dim, 1, 1)]
-    return shared + branch * num_domains
+    Args:
+        flop: of a step on one picture.
+        kept: bytes of activations of one picture.
+        fixed: bytes that depend neither on the batch nor on the networks' weights.
+    """
+    parameters = {name: _count(network) for name, network in networks.items()}
+    weights = COPIES * FLOAT_BYTES * sum(parameters.values())
+    share = math.ceil(choices.batch_size / choices.gpus)
+    return Estimate(
+        parameters=parameters,
+        flop_per_step=flop * choices.batch_size,
+        memory_mb=round((weights + MARGIN * kept * share + fixed) / 2**20) + OVERHEAD_MB,
+    )

@@ -1,4 +1,4 @@
-"""Judging generators on pictures they were not trained on: cycle errors, and distances as networks see them."""
+"""Measures generators on held-out pictures: cycle errors, FID, KID and LPIPS."""
 
 import logging
 import math
@@ -18,20 +18,20 @@ Variants = Callable[[], Iterator[torch.Tensor]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What generators make of held-out pictures: (N, 3, S, S) in [-1, 1], domain by domain."""
+    """Held-out pictures and what the generators make of them: (N, 3, S, S) in [-1, 1] for each domain."""
 
     real: Sequence[torch.Tensor]
-    cycled: Sequence[torch.Tensor]  # the same, translated there and back
-    generated: Sequence[torch.Tensor]  # what was made in the domain's manner
-    # Kind of style → makes, of each held-out picture, (K, 3, S, S) in K styles. Of families that have styles.
+    cycled: Sequence[torch.Tensor]  # the same pictures, translated there and back
+    generated: Sequence[torch.Tensor]  # pictures that were translated into the domain
+    # Kind of style → for each held-out picture, (K, 3, S, S) of it in K styles. Empty for families without styles.
     variants: Mapping[str, Variants] = field(default_factory=dict)
 
 
 def quality(evaluation: Evaluation, step: int, domains: Sequence[str], device: torch.device) -> Quality:
-    """The evaluation's figures; the first is the mean cycle error, by which checkpoints are ranked.
+    """Compute all figures. The first is the mean cycle error, which decides which checkpoint is the best.
 
     Args:
-        device: where networks that judge run.
+        device: where the networks run that FID, KID and LPIPS need.
     """
     errors = [
         (cycled - real).abs().mean().item() for cycled, real in zip(evaluation.cycled, evaluation.real, strict=True)
@@ -46,10 +46,10 @@ def quality(evaluation: Evaluation, step: int, domains: Sequence[str], device: t
         why = distances.missing(file)
         if why is None:
             try:
-                # Networks are made on the CPU, at random, before their weights are read.
+                # Building a network draws random numbers on the CPU, before its weights are loaded.
                 with torch.random.fork_rng(devices=[]):
                     figures |= measure(evaluation, domains, device)
-            except Exception as error:  # a figure that cannot be taken is no reason to end a run
+            except Exception as error:  # a figure that fails must not end the run
                 log.warning("%s could not be measured", " and ".join(names), exc_info=True)
                 why = f"it could not be measured: {error}"
         if why is not None:
@@ -62,7 +62,9 @@ def quality(evaluation: Evaluation, step: int, domains: Sequence[str], device: t
 def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:
     fewest = min(map(len, (*evaluation.generated, *evaluation.real)))
     if fewest < distances.LEAST_PICTURES:
-        raise ValueError(f"{distances.LEAST_PICTURES} held-out pictures of each domain are needed, and there is 1")
+        raise ValueError(
+            f"{distances.LEAST_PICTURES} held-out pictures of each domain are needed, but one domain has only 1"
+        )
     figures = {}
     for domain, generated, real in zip(domains, evaluation.generated, evaluation.real, strict=True):
         for name, distance in distances.inception_distances(generated, real, device).items():

@@ -1,4 +1,4 @@
-"""The training loop. It knows no family and no queue: it takes a trainer, batches, and functions to tell and ask."""
+"""The training loop, for any trainer. It knows neither the families nor the queue."""
 
 import contextlib
 import math
@@ -15,6 +15,7 @@ from models.store.files import is_full
 from models.store.film import save_film
 from models.store.options import RunChoices
 from models.store.run_folder import RunFolder
+from models.store.samples import SampleRow
 from models.training import alarms, distributed
 from models.training.alarms import DiscriminatorWatch, Translations
 from models.training.checkpoints import load_checkpoint, save_checkpoint
@@ -26,57 +27,61 @@ Losses = dict[str, float]
 
 
 class Trainer(Protocol):
-    """One family's networks, optimizers and step."""
+    """The networks, optimizers and training step of one family."""
 
     networks: torch.nn.ModuleDict
     device: torch.device
 
-    def step(self, batch: Any, progress: int) -> Losses:
-        """Train on one batch, ``progress`` steps having been done; the named losses of this step."""
+    def step(self, batch: Any, progress: int) -> dict[str, torch.Tensor]:
+        """Train on one batch, after ``progress`` steps; the losses of this step by name, each a scalar."""
 
     def rates(self, progress: int) -> dict[str, float]:
-        """What changes from step to step: the learning rate, and weights of losses that do."""
+        """The learning rate after ``progress`` steps, and weights of losses that change over time."""
 
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
-        """Of what each discriminator judges → its losses' names → their values when all pictures look real to it."""
+        """What each discriminator judges → the names of its losses → their values when it can't tell at all."""
 
-    def sample(self) -> Picture:
-        """A picture of what the generators now make of the run's fixed inputs."""
+    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
+        """The run's fixed inputs and what the generators make of them now, row by row.
+
+        Args:
+            domains: names, for the labels.
+        """
 
     def film(self) -> list[Picture]:
-        """Frames of the fixed inputs going from style to style; none of a family without styles."""
+        """Frames of the fixed inputs while their style changes; empty for a family without styles."""
 
     def translations(self) -> Translations:
-        """What the generators now make of the fixed inputs, as tensors."""
+        """What the generators make of the fixed inputs now, as tensors."""
 
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
-        """How the generators do on pictures that they were not trained on, (N, 3, S, S) for each domain."""
+        """Translate pictures that were never trained on, (N, 3, S, S) for each domain, there and back."""
 
     def exports(self) -> dict[str, StateDict]:
-        """The generators' weights as they are served, by name."""
+        """The generators' weights by name, in the form in which they are published."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later :meth:`load_state_dict` needs to go on exactly."""
+        """Everything that :meth:`load_state_dict` needs to resume exactly."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Take the networks of another run's state, and nothing else."""
+        """Take over the networks, and nothing else, from the state of another run."""
 
     def start_from_weights(self, path: Path) -> None:
-        """Take the networks that published weights hold."""
+        """Take over the networks that a file of published weights has."""
 
 
 class Loop:
-    """Trains one run from its folder's newest checkpoint.
+    """Trains a run, starting at the newest checkpoint in its folder.
 
-    A run that is stopped or killed and then resumed repeats exactly what an uninterrupted one would have done, on a CPU
-    bit for bit. Of several processes each computes, and the first alone writes.
+    A run that is stopped or killed and then resumed does exactly what an uninterrupted one would have done, on a CPU
+    bit for bit. If several processes train together, all compute and only the first one writes.
 
     Args:
-        reporter: None in the processes that write nothing.
-        held_out: pictures of each domain that no training sees, (N, 3, S, S) in [-1, 1]; empty: none are measured.
+        reporter: None in the processes that don't write.
+        held_out: (N, 3, S, S) of each domain in [-1, 1], never trained on; empty: quality is not measured.
     """
 
     def __init__(
@@ -110,14 +115,14 @@ class Loop:
         on_progress: Callable[[int, Losses], None],
         should_stop: Callable[[], bool],
     ) -> int:
-        """Train to the last step, or until ``should_stop`` at a step's end. The last thing written is a checkpoint.
+        """Train to the last step, or until ``should_stop`` is true after a step, and save a checkpoint at the end.
 
         Args:
-            batches: given the steps done and the last step, yields one batch a step.
-            on_progress: told of each step done and its losses.
+            batches: (steps done, last step) → one batch for each step.
+            on_progress: called after each step with its number and its losses.
 
         Returns:
-            The step reached.
+            The number of the last step that was done.
 
         Raises:
             Diverged: a loss is not finite; nothing of that step is kept.
@@ -143,11 +148,12 @@ class Loop:
     ) -> None:
         trained_s = 0.0
         if self._reporter:
-            self._measure(self._reporter)  # of a checkpoint after which the attempt before was killed
+            self._measure(self._reporter)  # the attempt before may have been killed after its checkpoint
             trained_s = max((record["seconds"] for record in self._run.metrics(after_step=self.step - 1)), default=0.0)
         started = time.perf_counter() - trained_s
         for batch in batches:
-            losses = distributed.mean(self._trainer.step(batch, progress=self.step))
+            terms = self._trainer.step(batch, progress=self.step)
+            losses = distributed.mean({name: term.item() for name, term in terms.items()})
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
                 raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
             self.step += 1
@@ -173,7 +179,7 @@ class Loop:
         for alarm in self._watch.look(reporter.status.smoothed, self.step):
             reporter.alarm(alarm)
         if self._is_due(self._choices.sample_every):
-            self._run.save_sample(self.step, self._trainer.sample())
+            self._run.save_sample(self.step, self._trainer.sample(reporter.status.domains))
             for alarm in alarms.of_translations(self._trainer.translations(), reporter.status.domains, self.step):
                 reporter.alarm(alarm)
             reporter.paused()
@@ -191,7 +197,7 @@ class Loop:
         }
         exports = self._trainer.exports()
         if not all(tensor.isfinite().all() for weights in exports.values() for tensor in weights.values()):
-            raise Diverged(f"Stopped at step {self.step}: weights are beyond float16. {self._last_checkpoint()}")
+            raise Diverged(f"Stopped at step {self.step}: a weight is too large for float16. {self._last_checkpoint()}")
         self._reporter.flush()
         save_checkpoint(self._run, state, exports)
         self._saved = self.step
@@ -202,12 +208,12 @@ class Loop:
         self._reporter.paused()
 
     def _measure(self, reporter: Reporter) -> None:
-        """Take the figures of a checkpoint, where they are due and were not taken."""
-        known = {said.step for said in reporter.status.quality}
+        """Measure the quality of a checkpoint if it is due and not yet done."""
+        known = {measured.step for measured in reporter.status.quality}
         due = self.step and self._is_due(self._choices.save_every * self._choices.quality_every)
         if self._held_out and due and self.step not in known:
             evaluation = self._trainer.evaluate(self._held_out)
             reporter.measured(quality(evaluation, self.step, reporter.status.domains, self._trainer.device))
 
     def _last_checkpoint(self) -> str:
-        return f"The last checkpoint is of step {self._saved}." if self._saved else "There is no checkpoint yet."
+        return f"The last checkpoint is from step {self._saved}." if self._saved else "There is no checkpoint yet."

@@ -1,4 +1,4 @@
-"""What each family brings to the loop: its pictures, its trainer, its number of steps."""
+"""Builds what the training loop needs for a run: its trainer, its batches and its number of steps."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from models.device import select_device
-from models.errors import CheckpointError, DatasetError
+from models.errors import CheckpointError
 from models.landmarks import LandmarkNetwork
 from models.landmarks.masks import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.networks import everywhere
-from models.store.options import CycleGANOptions, Options, StarGANOptions, cyclegan_steps
+from models.store.options import CycleGANOptions, Options, StarGANOptions
+from models.store.run_checks import cyclegan_steps, total_steps
 from models.training import distributed
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import LabelledPictures, UnpairedPictures
@@ -23,28 +24,28 @@ from models.weights import doctor
 from models.weights.architecture import LANDMARKS, STARGAN, StateDict
 
 SAMPLES = 4  # sources of each domain in a CycleGAN's sample pictures
-GUIDED_SAMPLES = 3  # the same for StarGAN, where they are the references too
+GUIDED_SAMPLES = 3  # sources of each domain for StarGAN v2, where they are the references too
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the loop needs of a family."""
+    """Everything that the loop needs for a run."""
 
     trainer: Trainer
-    batches: Callable[[int, int], Generator[Any]]  # given the steps done and the last step, one batch a step
+    batches: Callable[[int, int], Generator[Any]]  # (steps done, last step) → one batch for each step
     total_steps: int
-    held_out: Sequence[torch.Tensor]  # pictures of each domain that no training sees, (N, 3, S, S); none: not measured
+    held_out: Sequence[torch.Tensor]  # (N, 3, S, S) of each domain, never trained on; empty: quality is not measured
     domains: list[str]
     device: torch.device
 
 
 def plan(options: Options) -> Plan:
-    """Make ready for the run that ``options`` describe.
+    """Build what a run with these options needs.
 
     Raises:
-        DatasetError: the data set does not fit.
+        DatasetError: the data set doesn't fit the options.
         DeviceError: there is no such device.
-        CheckpointError: the landmark network's weights cannot be used.
+        CheckpointError: the landmark network's weights can't be used.
     """
     return _stargan(options) if isinstance(options, StarGANOptions) else _cyclegan(options)
 
@@ -54,6 +55,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
     dataset = UnpairedPictures(
         options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
     )
+    steps = total_steps(options, options.dataset.name, dataset.counts)
     constant_steps, decay_steps = cyclegan_steps(options, len(dataset))
     trainer = CycleGANTrainer(
         options,
@@ -65,7 +67,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
     return Plan(
         trainer,
         _batches(dataset, options, device),
-        total_steps=constant_steps + decay_steps,
+        total_steps=steps,
         held_out=_held_out(dataset, options),
         domains=dataset.domains,
         device=device,
@@ -81,11 +83,7 @@ def _stargan(options: StarGANOptions) -> Plan:
         randcrop_prob=options.randcrop_prob,
         seed=options.seed,
     )
-    if options.domains is not None and len(options.domains) != len(dataset.domains):
-        raise DatasetError(
-            f"{len(options.domains)} names are given to domains, but {options.dataset.name} has "
-            f"{len(dataset.domains)}: {', '.join(dataset.domains)}"
-        )
+    steps = total_steps(options, options.dataset.name, dataset.counts)
     landmarks = _landmarks(options) if options.needs_landmarks else None
     trainer = StarGANTrainer(
         options,
@@ -97,7 +95,7 @@ def _stargan(options: StarGANOptions) -> Plan:
     return Plan(
         trainer,
         _batches(dataset, options, device),
-        total_steps=options.total_iters,
+        total_steps=steps,
         held_out=_held_out(dataset, options),
         domains=options.domains or dataset.domains,
         device=device,
@@ -112,13 +110,13 @@ def _batches(
 
 
 def _held_out(dataset: UnpairedPictures | LabelledPictures, options: Options) -> list[torch.Tensor]:
-    """What quality is measured on, in the process that measures it."""
+    """The pictures that quality is measured on; none in processes that don't measure it."""
     return dataset.held_out(options.quality_pictures) if distributed.rank() == 0 else []
 
 
 def _landmarks(options: StarGANOptions) -> StateDict:
-    """The landmark network's weights, of a file that holds it alone or beside the networks of a model for faces."""
-    assert options.landmarks is not None, "the options were checked for it"
+    """The landmark network's weights, from a file of its own or from the weights of a model for faces."""
+    assert options.landmarks is not None, "the options demand it"
     found = doctor.load(options.landmarks)
     if found.kind == STARGAN:
         state = {

@@ -1,4 +1,4 @@
-"""Keeps a run's status.json true while it runs, and its curves for TensorBoard."""
+"""Keeps a run's status.json up to date while it trains, and writes its curves for TensorBoard."""
 
 import contextlib
 import math
@@ -7,31 +7,35 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from models.store.run_status import Alarm, Quality, RunState, RunStatus, now, write_status
-from models.training.board import Board
 
 WRITE_EVERY_S = 1.0
-SMOOTHING = 0.98  # share of the past that a smoothed loss keeps at each step
+FLUSH_CURVES_EVERY_S = 10
+SMOOTHING = 0.98  # share of the past in a smoothed loss, at each step
 RATE_SMOOTHING = 0.9
 
 
 class Reporter:
-    """One attempt's reports. ``status`` is what has been said so far, by earlier attempts too."""
+    """Reports on one attempt at a run. ``status`` holds what earlier attempts reported.
+
+    Every method that writes raises OSError when the disk is full.
+    """
 
     def __init__(self, folder: Path, status: RunStatus, *, batch_size: int) -> None:
         self.folder = folder
         self.status = status
         self._batch_size = batch_size
-        self._board: Board | None = None
+        self._curves: SummaryWriter | None = None
         self._gpu: torch.device | None = None
         self._seconds_per_step: float | None = None
         self._last_step_at = time.monotonic()
         self._written_at = 0.0
 
     def begin(self, step: int, device: torch.device) -> None:
-        """The attempt goes on from this step, on this device; what was told of later steps is taken back."""
-        self._board = Board(self.folder, step + 1)
+        """Start, or go on after ``step``. Curves that an earlier attempt drew beyond it are discarded."""
+        self._curves = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=FLUSH_CURVES_EVERY_S)
         self._gpu = device if device.type == "cuda" else None
         self.status.device = str(device)
         self.status.step = step
@@ -39,12 +43,12 @@ class Reporter:
         self.paused()
 
     def stepped(self, step: int, losses: Mapping[str, float], rates: Mapping[str, float]) -> None:
-        """A step was done."""
+        """Report a step."""
         moment = time.monotonic()
         spent, self._last_step_at = moment - self._last_step_at, moment
         status = self.status
         if self._seconds_per_step is None:
-            self._seconds_per_step = spent  # the first takes longer than the others; it fades away
+            self._seconds_per_step = spent  # the first step takes longer than the others; its weight fades
         self._seconds_per_step += (1 - RATE_SMOOTHING) * (spent - self._seconds_per_step)
         status.step = step
         status.losses = {name: round(loss, 5) for name, loss in losses.items()}
@@ -57,48 +61,52 @@ class Reporter:
         status.eta_s = round((status.total_steps - step) * self._seconds_per_step, 1)
         if self._gpu is not None:
             status.gpu_memory_mb = round(torch.cuda.max_memory_allocated(self._gpu) / 2**20, 1)
-        if self._board is not None:
-            self._board.plot(step, {**losses, **rates})
+        self._plot(step, {**losses, **rates})
         if moment - self._written_at > WRITE_EVERY_S:
             self.write()
 
     def alarm(self, alarm: Alarm) -> None:
-        """Say it once for each kind and subject."""
-        known = {(said.kind, said.detail.split(":")[0]) for said in self.status.alarms}
-        if (alarm.kind, alarm.detail.split(":")[0]) not in known:
+        """Report an alarm, unless there is one of its kind with the same subject."""
+        if (alarm.kind, alarm.subject) not in {(known.kind, known.subject) for known in self.status.alarms}:
             self.status.alarms.append(alarm)
             self.write()
 
     def measured(self, quality: Quality) -> None:
-        """Keep the figures, and which checkpoint is the best by the first of them."""
-        self.status.quality = [said for said in self.status.quality if said.step < quality.step] + [quality]
-        ranked = {said.step: next(iter(said.figures.values()), math.inf) for said in self.status.quality}
+        """Report the quality of a checkpoint. The first figure decides which checkpoint is the best."""
+        self.status.quality = [earlier for earlier in self.status.quality if earlier.step < quality.step] + [quality]
+        ranked = {one.step: next(iter(one.figures.values()), math.inf) for one in self.status.quality}
         self.status.best_checkpoint = min(ranked, key=lambda step: ranked[step])
-        if self._board is not None:
-            figures = {f"held_out/{name.replace(' ', '_')}": value for name, value in quality.figures.items()}
-            self._board.plot(quality.step, figures)
+        self._plot(
+            quality.step, {f"held_out/{name.replace(' ', '_')}": value for name, value in quality.figures.items()}
+        )
         self.write()
 
+    def _plot(self, step: int, values: Mapping[str, float]) -> None:
+        if self._curves is not None:
+            for name, value in values.items():
+                self._curves.add_scalar(name, value, step)  # raises what its thread failed with
+
     def flush(self) -> None:
-        """Have all curves on disk. A resumed attempt begins at the checkpoint, and plots nothing before it again."""
-        if self._board is not None:
-            self._board.flush()
+        """Write all curves to disk: a resumed attempt begins at a checkpoint, and draws nothing before it again."""
+        if self._curves is not None:
+            self._curves.flush()
 
     def paused(self) -> None:
-        """Something other than a step took time: it does not count as a step's."""
+        """Don't count the time since the last step: something else took it."""
         self._last_step_at = time.monotonic()
 
     def ended(self, state: RunState, error: str | None = None) -> None:
-        """The attempt is over."""
+        """Report the end of the attempt."""
         self.status.status = state
         self.status.error = error
         self.status.eta_s = 0.0 if state is RunState.SUCCEEDED else None
         self.status.finished_at = now() if state.ended else None
         self.write()
-        if self._board is not None:
-            with contextlib.suppress(OSError):  # all else is said
-                self._board.close()
+        if self._curves is not None:
+            with contextlib.suppress(OSError):  # the status, which matters more, is written
+                self._curves.close()
 
     def write(self) -> None:
+        """Write the status."""
         self._written_at = time.monotonic()
         write_status(self.folder, self.status)

@@ -1,4 +1,4 @@
-"""One StarGAN v2 being trained: four networks with an optimizer each, and the moving averages of three."""
+"""Trains a StarGAN v2: four networks with an optimizer each, and moving averages of three of them."""
 
 import contextlib
 import copy
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torchvision.utils import make_grid
 
 from models import pixels
 from models.errors import CheckpointError
@@ -20,7 +19,7 @@ from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discrimin
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
 from models.store.options import StarGANOptions
-from models.store.sheet import DOMAINS
+from models.store.samples import MAX_DOMAINS, Role, SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
 from models.training.data import GuidedBatch
@@ -30,17 +29,18 @@ from models.weights.architecture import StateDict
 
 AVERAGED = ("generator", "mapping_network", "style_encoder")
 FILM_FRAMES = 12  # from one reference to the next
-VARIANTS = 5  # styles in which diversity is measured
+VARIANTS = 5  # number of styles that diversity is measured on
 SAMPLE_PSI = (0.5, 0.7, 1.0)
+SOURCES = "sources"  # label of the sample's inputs
 
 
 class StarGANTrainer:
-    """The step of the paper's code: D on latent codes, D on references, then G on either.
+    """Takes the step of the paper's code: D with latent codes, D with references, then G with each.
 
     Args:
         fixed_inputs: (domains, count, 3, S, S) pictures for :meth:`sample`, float32 in [-1, 1].
-        masks: where the high-pass path acts on the pictures it is given; returns None for w_hpf 0.
-        landmarks: weights of the landmark network, which what is exported needs too if the masks are of landmarks.
+        masks: pictures → where the high-pass path acts on them; returns None if w_hpf is 0.
+        landmarks: weights of the landmark network, to export them with the model if the masks need it.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class StarGANTrainer:
         return contextlib.nullcontext()
 
     def lambda_ds(self, progress: int) -> float:
-        """Weight of the diversity loss after ``progress`` steps: falls linearly to 0."""
+        """The weight of the diversity loss after ``progress`` steps; it falls linearly to 0."""
         return self.options.lambda_ds * max(0.0, 1.0 - progress / self.options.ds_iter)
 
-    def step(self, batch: GuidedBatch, progress: int) -> dict[str, float]:
-        """One step on both kinds of guide; its losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
+    def step(self, batch: GuidedBatch, progress: int) -> Terms:
+        """Train once with both kinds of guide; the losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
         batch = GuidedBatch(*(part.to(self.device) for part in batch))
         if progress < self.options.identity_steps:
             losses = self._rebuild(batch)
@@ -109,16 +109,16 @@ class StarGANTrainer:
             _follow(self.averages[name], self.networks[name], self.options.ema_beta)
         return losses
 
-    def _rebuild(self, batch: GuidedBatch) -> dict[str, float]:
-        """Teach generator and encoder what pictures look like, from where short trainings learn styles sooner."""
+    def _rebuild(self, batch: GuidedBatch) -> Terms:
+        """Train generator and encoder to rebuild pictures. Short trainings then learn styles sooner."""
         with self._autocast():
             s_org = self.style_encoder(batch.x_src, batch.y_org)
             x_rec = self.generator(batch.x_src, s_org, self._masks(batch.x_src))
             loss = (x_rec - batch.x_src).abs().mean()
         self._improve(loss, ("generator", "style_encoder"))
-        return {"G_identity": loss.item()}
+        return {"G_identity": loss.detach()}
 
-    def _play(self, batch: GuidedBatch, lambda_ds: float) -> dict[str, float]:
+    def _play(self, batch: GuidedBatch, lambda_ds: float) -> Terms:
         y_trg = batch.y_trg
 
         def of_latent(z: torch.Tensor) -> EncodeStyle:
@@ -131,16 +131,17 @@ class StarGANTrainer:
             "latent": (of_latent(batch.z_trg), of_latent(batch.z_trg2)),
             "reference": (of_reference(batch.x_ref), of_reference(batch.x_ref2)),
         }
-        losses: dict[str, float] = {}
+        losses: Terms = {}
         for guide, (s_trg, _) in guides.items():
             losses |= self._improve_discriminator(batch, s_trg, f"D_{guide}")
         for guide, styles in guides.items():
-            # As in the paper's code, references teach the generator alone: the encoder must not make its own task easy.
-            taught = AVERAGED if guide == "latent" else ("generator",)
-            losses |= self._improve_generator(batch, *styles, f"G_{guide}", taught, lambda_ds)
+            # As in the paper's code, the step with references trains the generator alone: the encoder must not make
+            # its own task easy.
+            trained = AVERAGED if guide == "latent" else ("generator",)
+            losses |= self._improve_generator(batch, *styles, f"G_{guide}", trained, lambda_ds)
         return losses
 
-    def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> dict[str, float]:
+    def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> Terms:
         with self._autocast():
             terms = discriminator_terms(
                 self._judge, self.generator, s_trg, batch.x_src, batch.y_org, batch.y_trg, masks=self._masks
@@ -155,9 +156,9 @@ class StarGANTrainer:
         s_trg: EncodeStyle,
         s_trg2: EncodeStyle,
         name: str,
-        taught: tuple[str, ...],
+        trained: tuple[str, ...],
         lambda_ds: float,
-    ) -> dict[str, float]:
+    ) -> Terms:
         options = self.options
         domains = (batch.x_src, batch.y_org, batch.y_trg)
         with self._autocast():
@@ -170,24 +171,24 @@ class StarGANTrainer:
             - lambda_ds * terms["ds"]
             + options.lambda_cyc * terms["cyc"]
         )
-        self._improve(loss, taught)
+        self._improve(loss, trained)
         return _named(name, terms)
 
     def _judge(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # In float32 always: the penalty is a gradient's gradient, which bfloat16 does not carry.
+        # Always in float32: bfloat16 is too coarse for the penalty, which is the gradient of a gradient.
         with torch.autocast(self.device.type, enabled=False):
             logits: torch.Tensor = self.discriminator(x.to(self._dtype), y)
         return logits
 
-    def _improve(self, loss: torch.Tensor, taught: tuple[str, ...]) -> None:
+    def _improve(self, loss: torch.Tensor, trained: tuple[str, ...]) -> None:
         self.networks.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        for name in taught:
+        for name in trained:
             self._optimizers[name].step()
 
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
-        """What each discriminator's loss is when it cannot tell real from generated at all."""
+        """The losses of a discriminator that can't tell real from generated pictures at all."""
         return {
             guide: {f"D_{guide}_{kind}": math.log(2) for kind in ("real", "fake")} for guide in ("latent", "reference")
         }
@@ -197,7 +198,7 @@ class StarGANTrainer:
 
     @torch.no_grad()
     def _restyled(self, x_src: torch.Tensor, x_ref: torch.Tensor, y_trg: int) -> torch.Tensor:
-        """Sources in the styles of references of one domain, by the averages: (N, 3, S, S) each."""
+        """Sources in the styles of references of one domain, made by the averages; (N, 3, S, S) each."""
         return self._generated(x_src, self._encoded(x_ref, y_trg))
 
     def _generated(self, x_src: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -220,8 +221,8 @@ class StarGANTrainer:
 
     @torch.inference_mode()
     def film(self) -> list[Picture]:
-        """Frames of a source of each of the first domains going through the styles of the first one's references."""
-        x_src = self._fixed_inputs[:DOMAINS, 0]
+        """Frames of one source of each of the first domains, in styles between the references of the first domain."""
+        x_src = self._fixed_inputs[:MAX_DOMAINS, 0]
         x_ref = self._fixed_inputs[0]
         masks = self._masks(x_src)
         frames = []
@@ -233,7 +234,7 @@ class StarGANTrainer:
         return frames
 
     def translations(self) -> Translations:
-        """What the averages make of the fixed inputs of each domain in the next one's style."""
+        """The fixed inputs of each domain in the style of the next domain, made by the averages."""
         inputs = self._fixed_inputs
         found = {}
         for y_org in range(len(inputs)):
@@ -244,7 +245,7 @@ class StarGANTrainer:
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
-        """What the averages make of (N, 3, S, S) held-out pictures of each domain in the next one's style, and back."""
+        """Translate (N, 3, S, S) held-out pictures of each domain into the next domain, and back, with the averages."""
         generated: list[torch.Tensor] = []
         cycled = []
         for y_org, pictures in enumerate(held_out):
@@ -262,7 +263,7 @@ class StarGANTrainer:
         return Evaluation(
             real=held_out,
             cycled=cycled,
-            generated=generated[-1:] + generated[:-1],  # what was made of a domain is in the next one's style
+            generated=generated[-1:] + generated[:-1],  # pictures of a domain were translated into the next one
             variants={
                 "reference": lambda: self._variants(
                     held_out, lambda y: self._encoded(held_out[y][:VARIANTS].to(self.device), y)
@@ -275,27 +276,26 @@ class StarGANTrainer:
     def _variants(
         self, held_out: Sequence[torch.Tensor], styles: Callable[[int], torch.Tensor]
     ) -> Iterator[torch.Tensor]:
-        """Of each held-out picture: it in each of the next domain's ``styles``, (K, 3, S, S)."""
+        """For each held-out picture, (K, 3, S, S): the picture in each of the ``styles`` of the next domain."""
         for y_org, pictures in enumerate(held_out):
             s = styles((y_org + 1) % len(held_out))
-            if len(s) > 1:  # one style is no variety
+            if len(s) > 1:  # there is no diversity with one style
                 for picture in pictures:
                     yield self._generated(picture.to(self.device).expand(len(s), -1, -1, -1), s).cpu()
 
     @torch.inference_mode()
-    def sample(self) -> Picture:
-        """A grid whose first row are sources of the first domains, and under each source what the averages make of it.
+    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
+        """What the averages make of the fixed inputs of the first domains, all side by side.
 
-        Rows: reconstruction by way of the first reference; for each reference, which stands at the left, its style;
-        for each domain and psi of 0.5, 0.7 and 1, a latent code's.
+        Rows: the inputs; their reconstruction by way of the first reference; the style of each reference; for each
+        domain the style of a latent code at psi 0.5, 0.7 and 1.
         """
         generator, mapping, encoder = (self.averages[name] for name in AVERAGED)
-        inputs = self._fixed_inputs[:DOMAINS]
+        inputs = self._fixed_inputs[:MAX_DOMAINS]
         num_domains, count = inputs.shape[:2]
         x_src = inputs.flatten(0, 1)
         y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
         masks = self._masks(x_src)
-        blank = torch.ones_like(x_src[:1])
         means = mean_styles(mapping, self.options.latent_dim, num_domains)
         z = latent_code(0, self.options.latent_dim).to(self.device)
 
@@ -303,21 +303,32 @@ class StarGANTrainer:
             out: torch.Tensor = generator(x_src, s.expand(len(x_src), -1), masks).float()
             return out
 
-        rows = [torch.cat([blank, x_src])]
+        rows = []
+
+        def add(label: str, role: Role, x: torch.Tensor, x_ref: torch.Tensor | None = None) -> None:
+            reference = None if x_ref is None else pixels.to_pictures(x_ref)[0]
+            rows.append(SampleRow(label, role, pixels.to_pictures(x), None if role == "input" else SOURCES, reference))
+
+        add(SOURCES, "input", x_src)
         with self._autocast():
-            for y in range(num_domains):
-                domain = torch.tensor([y], device=self.device)
-                for x_ref in inputs[y][:, None].flip(0):
-                    fake = styled(encoder(x_ref, domain).float())
-                    rows.append(torch.cat([x_ref, fake]))
+            for y, domain in enumerate(domains[:num_domains]):
+                label = f"in the style of the {domain} at the left"
+                for n, x_ref in enumerate(inputs[y][:, None].flip(0)):
+                    fake = styled(encoder(x_ref, torch.tensor([y], device=self.device)).float())
+                    add(label, "variant" if n else "output", fake, x_ref)
                 if y == 0:
                     rebuilt = generator(fake, encoder(x_src, y_org), self._masks(fake)).float()
-                    rows.insert(1, torch.cat([blank, rebuilt]))
-            for y in range(num_domains):
+                    add("back in their own styles", "cycle", rebuilt)
+                    rows.insert(1, rows.pop())
+            for y, domain in enumerate(domains[:num_domains]):
                 s = mapping(z, torch.tensor([y], device=self.device)).float()
-                rows += [torch.cat([blank, styled(truncate(s, means[y], psi))]) for psi in SAMPLE_PSI]
-        grid = make_grid(torch.cat(rows), nrow=len(x_src) + 1, padding=2, pad_value=1.0)
-        return pixels.to_pictures(grid[None])[0]
+                for psi in SAMPLE_PSI:
+                    add(
+                        f"{domain}, a latent code" + (f", psi {psi}" if psi < 1 else ""),
+                        "variant" if psi < 1 else "output",
+                        styled(truncate(s, means[y], psi)),
+                    )
+        return rows
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -327,10 +338,10 @@ class StarGANTrainer:
         }
 
     def exports(self) -> dict[str, StateDict]:
-        """The averages as they are served, in float16, with the landmark network if the masks are its."""
+        """The averages in float16 for publication, with the landmark network if the masks come from it."""
         state = {key: tensor.half() for key, tensor in self.averages.state_dict().items()}
         if self._landmarks is not None:
-            # Its statistics may be beyond float16. The run's faces are taken as they are: no mean face.
+            # Its statistics may be too large for float16. Zeros: the faces were not aligned to a mean face.
             state |= {f"landmarks.{key}": tensor for key, tensor in self._landmarks.items()}
             state["landmark_mean"] = torch.zeros(POINTS, 2)
         return {"model": state}
@@ -341,22 +352,22 @@ class StarGANTrainer:
             optimizer.load_state_dict(state["optimizers"][name])
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Begin a new run with another run's networks (fine-tuning)."""
+        """Start a new run from the networks of another one (fine-tuning)."""
         self.networks.load_state_dict(state["networks"])
         self.averages.load_state_dict(state["averages"])
 
     def start_from_weights(self, path: Path) -> None:
-        """Begin a new run with the networks of a published model, all but the discriminator.
+        """Start a new run from the networks of a published model, which has no discriminator.
 
         Raises:
-            CheckpointError: they are not of networks of these sizes.
+            CheckpointError: the weights belong to networks of other sizes.
         """
         found = doctor.load(path)
         state = {key: tensor for key, tensor in found.state.items() if not key.startswith("landmark")}
         try:
             self.averages.load_state_dict(state)
         except RuntimeError as error:
-            raise CheckpointError(f"{path.name} is a {found.kind} that does not fit this run: {error}") from error
+            raise CheckpointError(f"{path.name} is a {found.kind} that doesn't fit this run: {error}") from error
         for name in AVERAGED:
             self.networks[name].load_state_dict(self.averages[name].state_dict())
 
@@ -369,5 +380,5 @@ def _follow(average: nn.Module, network: nn.Module, beta: float) -> None:
         kept.copy_(buffer)
 
 
-def _named(prefix: str, terms: Terms) -> dict[str, float]:
-    return {f"{prefix}_{name}": term.item() for name, term in terms.items()}
+def _named(prefix: str, terms: Terms) -> Terms:
+    return {f"{prefix}_{name}": term.detach() for name, term in terms.items()}

@@ -6,20 +6,32 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from app.settings import Settings
+from models.store.run_status import read_status, write_status
 from tests.archives import GOOD
 from tests.conftest import TINY_STARGAN, add_stargan
-from tests.processes import api, eventually
+from tests.processes import api, eventually, preparer
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
 from worker.training_queue import TrainerReport, rq_training_queue
 
 
+@pytest.fixture(scope="module")
+def preparers(redis_server):
+    """A real preparer for the whole file: name → report."""
+    settings = Settings(redis_url=redis_server.url, data_dir="unused", device="cpu", offline=True)
+    with preparer(settings, "estimates"):
+        yield redis.Redis.from_url(redis_server.url).hgetall(contract.PREPARERS)
+
+
 @pytest.fixture
-def training(client, queue, settings):
-    """A client of a service that has a data set and has heard of a trainer, which will never come."""
+def training(client, queue, settings, preparers):
+    """A client of a service that has data sets and a preparer, and has heard of a trainer, which will never come."""
+    queue.connection.hset(contract.PREPARERS, mapping=preparers)  # Redis was emptied since its last heartbeat
     add_dataset(settings.data_dir)
     add_dataset(settings.data_dir, "three", ("red", "blue", "green"))
     implied = {name: value for name, value in TINY_STARGAN.items() if name != "base_dim"}
@@ -116,22 +128,29 @@ def test_a_misspelt_dry_run_starts_nothing(training):
     assert training.get("/training").json() == []
 
 
-def test_a_dry_run_warns_of_pictures_that_are_smaller_than_their_size_in_training(training):
+@pytest.fixture
+def importing(settings, training):
+    """A preparer that imports what is uploaded to the service."""
+    with preparer(settings, "imports"):
+        yield
+
+
+def test_a_dry_run_warns_of_pictures_that_are_smaller_than_their_size_in_training(training, importing):
     files = {"archive": ("a.zip", GOOD["trainA and trainB"])}
     training.post("/datasets", files=files, data={"name": "small"}).raise_for_status()
     asked = cyclegan(dataset="small", load_size=286, image_size=256)
     warnings = training.post("/training/cyclegan?dry_run=true", json=asked).json()["warnings"]
-    assert "40 × 32 px, which are enlarged to 286 px" in " ".join(warnings)
+    assert "(40 × 32 px) and will be enlarged to 286 px" in " ".join(warnings)
 
 
 def test_a_dry_run_warns_of_what_will_not_be_there(training, settings):
     shutil.rmtree(settings.data_dir / "datasets" / "colors" / "val")
     options = cyclegan(epochs=1, save_every=100, sample_every=100)
     warnings = training.post("/training/cyclegan?dry_run=true", json=options).json()["warnings"]
-    assert [word for word in ("checkpoint", "sample", "held out") if any(word in one for one in warnings)] == [
+    assert [word for word in ("checkpoint", "sample", "held-out") if any(word in one for one in warnings)] == [
         "checkpoint",
         "sample",
-        "held out",
+        "held-out",
     ]
 
 
@@ -241,6 +260,41 @@ def test_without_a_trainer_nothing_is_taken_on(client, settings):
     assert not (settings.data_dir / "runs").exists()
 
 
+def test_without_a_preparer_nothing_is_taken_on(training, queue, settings):
+    queue.connection.delete(contract.PREPARERS)
+    asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
+    for dry_run in ("true", "false"):
+        for call, body in (("cyclegan", cyclegan()), ("stargan", stargan()), ("compare", asked)):
+            answer = training.post(f"/training/{call}", params={"dry_run": dry_run}, json=body)
+            assert answer.status_code == 503
+            assert "doppel preparer" in answer.json()["detail"]
+            assert "Retry-After" in answer.headers
+    assert not (settings.data_dir / "runs").exists()
+
+
+def test_a_run_of_a_size_that_was_estimated_before_needs_no_preparer(training, queue):
+    first = training.post("/training/cyclegan?dry_run=true", json=cyclegan()).json()
+    queue.connection.delete(contract.PREPARERS)
+    again = training.post("/training/cyclegan?dry_run=true", json=cyclegan(lr=1e-3, seed=5))
+    assert again.status_code == 200
+    assert again.json()["memory_mb"] == first["memory_mb"]
+    assert training.post("/training/cyclegan?dry_run=true", json=cyclegan(ngf=3)).status_code == 503
+
+
+def test_the_pace_of_runs_whose_size_is_known_tells_how_long_a_run_takes(training, settings):
+    def estimated_by():
+        return training.post("/training/cyclegan?dry_run=true", json=cyclegan()).json()["estimated_by"]
+
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    folder = settings.data_dir / "runs" / run
+    status = read_status(folder)
+    assert status.gflop_per_step > 0
+    write_status(folder, status.model_copy(update={"images_per_s": 7.0}))
+    assert estimated_by() == f"the pace of run {run}"
+    write_status(folder, status.model_copy(update={"images_per_s": 7.0, "gflop_per_step": None}))
+    assert "two CPU cores" in estimated_by()
+
+
 def test_a_queued_run_has_a_position_can_be_stopped_and_removed(training):
     first, second = (training.post("/training/cyclegan", json=cyclegan()) for _ in range(2))
     assert first.status_code == 202
@@ -287,7 +341,7 @@ def test_a_run_is_resumed_by_one_of_many_who_ask_at_once(training):
     assert training.post(f"{run}/stop").json()["status"] == "stopped"
 
 
-def test_a_run_goes_on_with_the_pictures_that_it_began_with_alone(training, settings):
+def test_a_run_goes_on_with_the_pictures_that_it_began_with_alone(training, importing):
     def upload(archive):
         files = {"archive": ("a.zip", GOOD[archive])}
         training.post("/datasets", files=files, data={"name": "mine"}).raise_for_status()

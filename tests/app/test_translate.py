@@ -193,6 +193,7 @@ def test_a_job_that_fails_while_it_is_waited_for_is_a_500_with_the_job(service):
     assert answer.status_code == 500
     job = answer.json()
     assert job["status"] == "failed"
+    assert (job["error"]["code"], job["error"]["title"]) == ("translation_failed", "translation failed")
     assert "always fails" in job["error"]["detail"]
 
 

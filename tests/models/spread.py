@@ -23,7 +23,8 @@ def main() -> None:
     for step, batch in enumerate(planned.batches(0, int(sys.argv[2]))):
         pictures = [part.double() if part.is_floating_point() else part for part in batch]
         whole = type(batch)(*pictures) if hasattr(batch, "_fields") else tuple(pictures)
-        losses = distributed.mean(planned.trainer.step(whole, progress=step))
+        losses = {name: loss.item() for name, loss in planned.trainer.step(whole, progress=step).items()}
+        losses = distributed.mean(losses)
         if distributed.rank() == 0:
             print(json.dumps(losses), flush=True)
     distributed.leave()

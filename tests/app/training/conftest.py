@@ -1,4 +1,4 @@
-"""A whole service with a real trainer and a real worker, one for all tests here, and a run that was watched."""
+"""A whole service with a real trainer, worker and preparer, one for all tests here, and a run that was watched."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from app.settings import Settings
 from tests.app.training.client import events, start, wait
 from tests.conftest import add_model
-from tests.processes import api, environment, eventually, process
+from tests.processes import api, environment, eventually, preparer, process
 from tests.training import add_dataset, cyclegan, stargan
 from worker.embedded_redis import EmbeddedRedis
 
@@ -38,6 +38,7 @@ def service(place):
     with (
         process(sys.executable, "-m", "app.cli", "trainer", env=environment(place)),
         process(sys.executable, "-m", "app.cli", "worker", env=environment(place)),
+        preparer(place, "estimates"),
         api(place) as client,
     ):
         eventually(lambda: client.get("/readyz").is_success)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.store.options import CycleGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
 from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
 from models.training.checkpoints import load_state
-from tests.models.training.runs import train, write_run
+from tests.models.training.runs import kill_after, train, write_run
 from tests.training import CYCLEGAN, add_dataset
 
 
@@ -42,7 +43,7 @@ def begun_from(copier, tmp_path, dataset, change):
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **options))
     answer = train(run)
     assert answer.returncode == 0, answer.stderr
-    return {(alarm.kind, alarm.detail.split(":")[0]) for alarm in read_status(run.path).alarms}
+    return {(alarm.kind, alarm.subject) for alarm in read_status(run.path).alarms}
 
 
 def last_layer(state):
@@ -83,7 +84,7 @@ def test_a_discriminator_that_wins(tmp_path, dataset):
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
     assert train(run).returncode == 0
     alarms = read_status(run.path).alarms
-    assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.detail.split(":")[0]) for alarm in alarms]
+    assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.subject) for alarm in alarms]
 
 
 def test_a_loss_that_is_not_finite(tmp_path, dataset):
@@ -111,21 +112,44 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
     assert run.checkpoints()[-1].stem == "000006"
     assert load_state(run.checkpoints()[-1])["step"] == 6
-    assert not list(run.path.rglob("*.part"))
+    assert not list(run.path.rglob(".*"))  # nothing half-written
     assert train(run).returncode == 0
     assert read_status(run.path).step == 18
 
 
 def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
     script = (
-        "import pathlib, resource, sys; from models.training.board import Board; "
-        "board = Board(pathlib.Path(sys.argv[1]), 1); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "for step in range(10_000): board.plot(step, {'G_A': 0.5})"
+        "import pathlib, resource, sys, torch\n"
+        "from models.store.run_status import RunStatus, now\n"
+        "from models.training.reporter import Reporter\n"
+        "status = RunStatus(created_at=now(), updated_at=now())\n"
+        "reporter = Reporter(pathlib.Path(sys.argv[1]), status, batch_size=1)\n"
+        "reporter.begin(0, torch.device('cpu'))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "for step in range(10_000): reporter.stepped(step, {'G_A': 0.5}, {})"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
     )
-    assert "OSError: [Errno 27]" in answer.stderr
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1].startswith("OSError: [Errno 27]")
+
+
+def curve(run):
+    """The points of the curve G_A as TensorBoard shows them: (step, loss), in order."""
+    events = EventAccumulator(str(run.path))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("G_A")]
+
+
+def test_curves_of_a_resumed_run_have_every_step_once(tmp_path, dataset):
+    options = CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"save_every": 6}))
+    whole, killed = write_run(tmp_path / "whole", options), write_run(tmp_path / "killed", options)
+    assert train(whole).returncode == 0
+    kill_after(killed, 8)
+    assert train(killed).returncode == 0
+    assert curve(killed) == curve(whole)
+    assert [step for step, _ in curve(whole)] == list(range(1, 19))
 
 
 def test_a_discriminator_wins_only_after_a_while():

@@ -19,6 +19,7 @@ from models.store.options import CycleGANOptions
 from models.store.publication import publish
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
+from models.store.samples import read_rows
 from models.training import __main__ as training
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
@@ -64,10 +65,25 @@ def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
         finished.metrics_file.read_text().splitlines()[0]
     ).keys()
     assert sorted(path.name for path in (finished.path / "samples").iterdir()) == [
-        "000006.png",
-        "000012.png",
-        "000018.png",
+        f"{step}.{kind}" for step in ("000006", "000012", "000018") for kind in ("json", "png")
     ]
+    rows = read_rows(finished.sample_path(18))
+    assert [(row.label, row.role, row.source) for row in rows] == [
+        ("A", "input", None),
+        ("A → B", "output", "A"),
+        ("A → B → A", "cycle", "A"),
+        ("B", "input", None),
+        ("B → A", "output", "B"),
+        ("B → A → B", "cycle", "B"),
+    ]
+    with (
+        Image.open(finished.sample_path(18)) as sheet,
+        Image.open(finished.options().dataset / "trainA/0.png") as first,
+    ):
+        assert sheet.size == (4 * 34 + 2, 6 * 34 + 2)
+        expected = first.convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        assert np.array_equal(sheet.crop(rows[0].cells[0]), expected)
+        assert rows[0].cells[0] == (2, 2, 34, 34)
     assert [path.name for path in finished.checkpoints()] == ["000015.pt", "000018.pt"]
 
 
@@ -139,7 +155,7 @@ def test_another_seed_gives_other_weights(finished, tmp_path, dataset):
 
 
 def test_fine_tuning_starts_from_the_other_run(finished, tmp_path, dataset):
-    run = make_run(tmp_path / "tuned", dataset, init_from=finished.checkpoints()[-1], epochs=0, epochs_decay=0)
+    run = make_run(tmp_path / "tuned", dataset, init_from=finished.checkpoints()[-1])
     options = run.options()
     data = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0)
     trainer = CycleGANTrainer(
@@ -223,7 +239,7 @@ def test_each_lap_shows_every_picture_once(dataset):
         (lambda root: (root / "options.json").write_text('{"dataset": "/nowhere"}'), DatasetError, "trainA"),
         (
             lambda root: (root / "options.json").write_text('{"dataset": "/nowhere", "load_size": 64}'),
-            DatasetError,
+            RunFolderError,
             "smaller than the crop",
         ),
     ],

@@ -13,6 +13,7 @@ from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.store.options import StarGANOptions, read_options
 from models.store.publication import publish
+from models.store.samples import read_rows
 from models.training.data import LabelledPictures
 from models.training.loader import batches
 from models.training.stargan_v2 import StarGANTrainer
@@ -50,6 +51,15 @@ def finished(tmp_path_factory, dataset):
     return run
 
 
+def latent_roles():
+    return ["variant", "variant", "output"]  # at psi 0.5, 0.7 and 1
+
+
+def cut(sheet, box):
+    left, top, right, bottom = box
+    return sheet[top:bottom, left:right]
+
+
 def test_a_run_leaves_metrics_samples_and_checkpoints(finished):
     assert steps(finished) == [1, 2, 3, 4, 5, 6]
     names = json.loads(finished.metrics_file.read_text().splitlines()[0]).keys()
@@ -57,6 +67,22 @@ def test_a_run_leaves_metrics_samples_and_checkpoints(finished):
     # a reference's row for each of 9 pictures, 3 × 3 rows of latent codes, sources, reconstruction; 9 columns and one
     with Image.open(finished.path / "samples" / "000006.png") as grid:
         assert grid.size == (10 * 66 + 2, 20 * 66 + 2)
+        sheet = np.asarray(grid)
+    rows = read_rows(finished.sample_path(6))
+    assert [row.role for row in rows] == ["input", "cycle", *["output", "variant", "variant"] * 3, *latent_roles() * 3]
+    assert [row.label for row in rows if row.role == "output"] == [
+        *(f"in the style of the {domain} at the left" for domain in ("cat", "dog", "wild")),
+        *(f"{domain}, a latent code" for domain in ("cat", "dog", "wild")),
+    ]
+    for n, row in enumerate(rows):
+        assert row.box == (0, n * 66, 10 * 66, (n + 1) * 66)
+        assert len(row.cells) == 9
+        assert (row.reference is None) == ("at the left" not in row.label)
+    # the references of the first domain are its inputs, the last one first
+    assert all(
+        np.array_equal(cut(sheet, row.reference), cut(sheet, rows[0].cells[2 - n])) for n, row in enumerate(rows[2:5])
+    )
+    assert (sheet[:66, :66] == 255).all()
 
 
 def test_a_run_killed_and_resumed_ends_with_the_same_weights(finished, tmp_path, dataset):
@@ -88,7 +114,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     answer = train(run)
     assert answer.returncode == 3
     assert "Stopped at step 3" in answer.stderr
-    assert "The last checkpoint is of step 2" in answer.stderr
+    assert "The last checkpoint is from step 2" in answer.stderr
     assert steps(run) == [1, 2]
     assert run.checkpoints()[-1].stem == "000002"
 

@@ -1,0 +1,121 @@
+"""Checks requests for training runs before anything is queued."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.errors import sentence
+from app.forecast import Forecaster
+from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
+from models.errors import Invalid
+from models.store.catalog import Catalog
+from models.store.datasets import DatasetInfo, DatasetStore
+from models.store.options import CycleGANOptions, Options, StarGANOptions
+from models.store.run_checks import total_steps, with_sizes_of
+from models.store.runs import RunStore
+from worker.preparation_queue import PreparationQueue
+from worker.training_queue import TrainerReport
+
+FACE_MODEL = "stargan-celeba-hq"  # its weights hold the landmark network
+
+RunRequest = CycleGANRequest | StarGANRequest
+
+
+@dataclass(frozen=True)
+class AcceptedRun:
+    """A run that can be started: a request that passed all checks."""
+
+    options: Options
+    dataset: str
+    init_from: str | None
+    forecast: Forecast
+
+
+@dataclass(frozen=True)
+class _CheckedRun:
+    """A request that fits its data set and its model; whether it fits a trainer is not known yet."""
+
+    options: Options
+    dataset: DatasetInfo
+    init_from: str | None
+    total_steps: int
+
+
+class RunChecker:
+    """Checks requests against data sets, models and trainers, and fills in the options that they don't give."""
+
+    def __init__(
+        self, catalog: Catalog, datasets: DatasetStore, store: RunStore, preparation: PreparationQueue
+    ) -> None:
+        self._catalog = catalog
+        self._datasets = datasets
+        self._forecaster = Forecaster(store, preparation)
+
+    def check(self, requests: Sequence[RunRequest], trainers: Sequence[TrainerReport]) -> list[AcceptedRun]:
+        """Check requests and forecast their runs, all or none.
+
+        Raises:
+            Invalid: an option doesn't fit; the message names it.
+            UnknownDataset, DatasetError, UnknownModel: a data set or model doesn't exist or can't be used.
+            Unavailable: no preparer is alive to size the runs.
+        """
+        checked = [self._check(request) for request in requests]
+        forecasts = self._forecaster.forecast(
+            [(run.options, run.total_steps, len(run.dataset.domains)) for run in checked], trainers
+        )
+        accepted = []
+        for run, forecast in zip(checked, forecasts, strict=True):
+            forecast.options["init_from"] = run.init_from
+            forecast.warnings += _warnings(run.options, run.dataset)
+            accepted.append(AcceptedRun(run.options, run.dataset.name, run.init_from, forecast))
+        return accepted
+
+    def _check(self, request: RunRequest) -> _CheckedRun:
+        info = self._datasets.get(request.dataset)
+        inputs: dict[str, Any] = {"dataset": self._datasets.path(request.dataset).resolve()}
+        if request.init_from is not None:
+            model = self._catalog.resolve(request.init_from)
+            if model.name != request.init_from:
+                raise Invalid(
+                    f"init_from: the weights of {request.init_from!r} are not on this server; those of {model.name!r} "
+                    "are."
+                )
+            assert model.weights is not None, "a resolved model has weights"
+            inputs["init_from"] = model.weights.resolve()  # of this version, even if a newer one is published meanwhile
+            request = with_sizes_of(model, request, len(info.domains))
+        steps = total_steps(request, info.name, {name: domain.train for name, domain in info.domains.items()})
+        if isinstance(request, StarGANRequest) and request.needs_landmarks:
+            inputs["landmarks"] = self._landmarks()
+        return _CheckedRun(_options(request, inputs), info, request.init_from, steps)
+
+    def _landmarks(self) -> Path:
+        if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
+            return weights
+        raise Invalid(
+            "masks: landmarks needs the landmark network, which is not on this server. Send masks=ones or w_hpf=0, or "
+            f"ask its operator to run: doppel pull {FACE_MODEL}"
+        )
+
+
+def _options(request: RunRequest, inputs: Mapping[str, Any]) -> Options:
+    choices = request.model_dump(exclude={"dataset", "init_from"})
+    try:
+        if isinstance(request, CycleGANRequest):
+            return CycleGANOptions(**choices, **inputs)
+        return StarGANOptions(**choices, **inputs)
+    except ValidationError as error:  # for instance the sizes of a model that no new run may have
+        raise Invalid(sentence(error.errors())) from error
+
+
+def _warnings(options: Options, info: DatasetInfo) -> list[str]:
+    warnings = []
+    size = options.img_size if isinstance(options, StarGANOptions) else options.load_size
+    if info.smallest_px is not None and min(info.smallest_px) < size:
+        width, height = info.smallest_px
+        warnings.append(f"some pictures are small ({width} × {height} px) and will be enlarged to {size} px")
+    if not all(domain.held_out for domain in info.domains.values()):
+        warnings.append("not every domain has held-out pictures, so the quality of the run will not be measured")
+    return warnings

@@ -1,0 +1,53 @@
+"""Uploaded archives: stored, and queued to become data sets."""
+
+from typing import BinaryIO
+
+from app.settings import Settings
+from models.store.incoming import IncomingStore
+from worker.errors import QueueError
+from worker.preparation_queue import ImportTask, PreparationQueue
+
+MAX_UNPACKED = 4  # times the largest archive
+MAX_FILES = 200_000
+
+
+class Uploads:
+    """Accepts archives of data sets; a preparer imports them."""
+
+    def __init__(self, settings: Settings, queue: PreparationQueue) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._incoming = IncomingStore(settings.data_dir)
+
+    def require_preparer(self) -> None:
+        """Refuse an upload that nobody would import.
+
+        Raises:
+            Unavailable: no preparer was heard of for a while.
+        """
+        self._queue.require_preparer()
+
+    def accept(self, job_id: str, name: str, upload: BinaryIO) -> None:
+        """Store an archive and queue its import as the data set ``name``. From then on it survives this process.
+
+        Args:
+            job_id: a fresh one, which the caller may be listening for already.
+
+        Raises:
+            OSError: the disk is full.
+            QueueError: it can't be queued; nothing of it is left.
+        """
+        settings = self._settings
+        task = ImportTask(
+            dataset=name,
+            max_total_bytes=MAX_UNPACKED * settings.max_dataset_mb << 20,
+            max_files=MAX_FILES,
+            max_file_bytes=settings.max_upload_mb << 20,
+            max_pixels=settings.max_pixels,
+        )
+        self._incoming.receive(job_id, upload)
+        try:
+            self._queue.submit_import(job_id, task)
+        except QueueError:
+            self._incoming.remove(job_id)
+            raise

@@ -1,0 +1,202 @@
+"""The process ``doppel preparer``: what becomes of its jobs when it dies, and what it loads."""
+
+import io
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from models.errors import Invalid, Unavailable
+from models.store.datasets import DatasetStore
+from models.store.incoming import IncomingStore
+from tests.archives import slow, unpaired, zipped
+from tests.processes import children, eventually, preparer
+from worker import contract
+from worker.connection import connect
+from worker.contract import FailureCode, Status
+from worker.dataset_import import MEMORY_BYTES
+from worker.inference_queue import WORKER_DIED, new_job_id
+from worker.janitor import Janitor
+from worker.preparation_process import preparer_name
+from worker.preparation_queue import ImportTask, PreparationQueue, rq_preparation_queue
+
+
+@pytest.fixture
+def preparation(redis_url):
+    return PreparationQueue(connect(redis_url, patience_s=5))
+
+
+@pytest.fixture
+def incoming(settings):
+    return IncomingStore(settings.data_dir)
+
+
+@pytest.fixture
+def datasets(settings):
+    return DatasetStore(settings.data_dir)
+
+
+@pytest.fixture
+def submit(preparation, incoming):
+    """Queue the import of an archive as ``pictures``; the job."""
+
+    def submit(archive):
+        job_id = new_job_id()
+        incoming.receive(job_id, io.BytesIO(archive))
+        limits = {"max_total_bytes": 1 << 30, "max_files": 1000, "max_file_bytes": 1 << 24, "max_pixels": 1 << 24}
+        preparation.submit_import(job_id, ImportTask(dataset="pictures", **limits))
+        return job_id
+
+    return submit
+
+
+def importing(worker, incoming, job):
+    """The forked process that does the import; None before it has begun."""
+    forked = list(children(worker.pid))
+    return forked[0] if forked and (incoming.folder(job) / "unpacked").exists() else None
+
+
+def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, incoming, datasets, submit, janitor):
+    job = submit(slow())
+    with preparer(settings, "imports") as worker:
+        eventually(lambda: importing(worker, incoming, job))
+        forked = importing(worker, incoming, job)
+        worker.kill()
+        worker.wait()
+        eventually(lambda: not Path(f"/proc/{forked}").exists())  # it dies with its worker
+    assert datasets.names() == []
+    with preparer(settings, "imports"):
+        eventually(lambda: queue.state(job).status.ended)
+        eventually(lambda: incoming.job_ids() == [])
+    assert queue.state(job).status is Status.SUCCEEDED
+    assert datasets.get("pictures").domains["A"].train == 300
+
+
+def test_an_import_that_kills_its_preparer_each_time_fails_and_leaves_nothing(
+    queue, redis_url, settings, incoming, datasets, submit
+):
+    job = submit(slow(1000))
+    for _ in range(contract.MAX_TRIES):
+        with preparer(settings, "imports") as worker:
+            eventually(lambda worker=worker: importing(worker, incoming, job))
+            worker.kill()
+            worker.wait()
+        Janitor(connect(redis_url, patience_s=1)).recover(preparer_name(worker.pid))
+    state = queue.state(job)
+    assert (state.status, state.error) == (Status.FAILED, WORKER_DIED)
+    with preparer(settings, "imports"):
+        eventually(lambda: incoming.job_ids() == [])
+    assert datasets.names() == []
+
+
+def test_a_process_that_dies_of_a_picture_fails_its_import_after_three_tries(queue, settings, incoming, submit):
+    job = submit(slow(1000))
+    with preparer(settings, "imports") as worker:
+        killed = set()
+        while len(killed) < contract.MAX_TRIES:
+            eventually(lambda: importing(worker, incoming, job) not in (None, *killed))
+            forked = importing(worker, incoming, job)
+            os.kill(forked, signal.SIGKILL)
+            killed.add(forked)
+        eventually(lambda: queue.state(job).status.ended)
+        eventually(lambda: incoming.job_ids() == [])
+        assert worker.poll() is None
+    assert queue.state(job).error.code is FailureCode.WORKER_DIED
+
+
+def test_sigterm_gives_the_import_back_and_uses_up_no_try(queue, redis_url, settings, incoming, datasets, submit):
+    job = submit(slow())
+    for _ in range(contract.MAX_TRIES):
+        with preparer(settings, "imports") as worker:
+            eventually(lambda worker=worker: importing(worker, incoming, job))
+            worker.terminate()
+            assert worker.wait(timeout=60) == 0
+        assert queue.state(job).status is Status.QUEUED
+    with preparer(settings, "imports"):
+        eventually(lambda: queue.state(job).status.ended)
+    assert queue.state(job).status is Status.SUCCEEDED
+
+
+def test_an_import_that_died_after_its_data_set_appeared_has_succeeded(queue, settings, incoming, datasets, submit):
+    job = submit(zipped(unpaired()))
+    (incoming.folder(job) / "complete").touch()
+    target = datasets.path("pictures")
+    target.mkdir()
+    with preparer(settings, "imports"):
+        eventually(lambda: queue.state(job).status.ended)
+        eventually(lambda: incoming.job_ids() == [])
+    assert queue.state(job).status is Status.SUCCEEDED
+    assert list(target.iterdir()) == []
+
+
+def test_an_upload_that_no_job_names_is_removed_once_nothing_writes_it(queue, settings, incoming, submit):
+    for job_id, age_s in (("abandoned", 3600), ("arriving", 0)):
+        incoming.receive(job_id, io.BytesIO(b"a part of an archive"))
+        written_at = time.time() - age_s
+        for path in (incoming.archive(job_id), incoming.folder(job_id)):
+            os.utime(path, (written_at, written_at))
+    with preparer(settings, "imports"):
+        eventually(lambda: incoming.job_ids() == ["arriving"])
+        job = submit(zipped(unpaired()))
+        eventually(lambda: queue.state(job).status.ended)
+    assert incoming.archive("arriving").exists()
+
+
+def test_a_queued_import_that_is_canceled_never_runs(queue, settings, incoming, datasets, submit):
+    job = submit(zipped(unpaired()))
+    assert queue.state(job).position == 0
+    assert queue.cancel(job).status is Status.CANCELED
+    with preparer(settings, "imports"):
+        eventually(lambda: incoming.job_ids() == [])
+    assert datasets.names() == []
+
+
+@pytest.mark.parametrize("queue_name", [contract.PREPARATION_QUEUE, contract.ESTIMATE_QUEUE])
+def test_no_function_but_ours_is_called(settings, preparation, tmp_path, queue_name):
+    made = tmp_path / "made"
+    job = rq_preparation_queue(preparation.connection, queue_name).enqueue("os.mkdir", str(made))
+    with preparer(settings):
+        eventually(lambda: job.get_status() == "failed")
+    assert not made.exists()
+
+
+def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(settings, incoming, submit):
+    job = submit(slow(1000))
+    with preparer(settings, "imports") as worker:
+        eventually(lambda: importing(worker, incoming, job))
+        forked = Path(f"/proc/{importing(worker, incoming, job)}")
+        limits = (forked / "limits").read_text()
+        assert "/PIL/" in (forked / "maps").read_text()
+        own = Path(f"/proc/{worker.pid}/maps").read_text()
+    assert "/PIL/" not in own
+    assert "libtorch" not in own
+    assert re.search(rf"Max address space +{MEMORY_BYTES} ", limits)
+
+
+def test_an_estimate_does_not_wait_for_an_import(queue, settings, preparation, incoming, submit):
+    job = submit(slow(1000))
+    with preparer(settings):
+        eventually((incoming.folder(job) / "unpacked").exists)
+        small, large = ({"family": "cyclegan", "num_domains": 2, "ngf": ngf} for ngf in (4, 8))
+        estimates = preparation.estimate([small, large], timeout_s=120)
+        assert queue.state(job).status is Status.RUNNING
+        queue.cancel(job)
+        with pytest.raises(Invalid, match="ngf"):
+            preparation.estimate([{"family": "cyclegan", "num_domains": 2, "ngf": "wide"}], timeout_s=120)
+    assert estimates[0]["memory_mb"] <= estimates[1]["memory_mb"]
+    assert estimates[0]["flop_per_step"] < estimates[1]["flop_per_step"]
+
+
+def test_an_estimate_without_a_preparer_is_refused_at_once(preparation):
+    with pytest.raises(Unavailable, match="doppel preparer"):
+        preparation.estimate([], timeout_s=3600)
+
+
+def test_an_estimate_that_takes_too_long_is_given_up(settings, preparation):
+    with preparer(settings, "estimates") as worker:
+        worker.send_signal(signal.SIGSTOP)
+        with pytest.raises(Unavailable, match="in time"):
+            preparation.estimate([], timeout_s=1)

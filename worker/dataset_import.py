@@ -1,0 +1,119 @@
+"""The job that makes a data set of an uploaded archive.
+
+RQ calls it in the process that it forks for each job. Only that process loads Pillow, and it has a memory limit, so a
+hostile picture costs nobody else anything.
+"""
+
+import resource
+import shutil
+import sys
+import time
+from contextvars import ContextVar
+from pathlib import Path
+
+from rq import get_current_job
+from rq.job import Job, JobStatus
+
+from models.errors import Unavailable
+from models.store import files
+from models.store.archives import Limits
+from models.store.datasets import DatasetStore
+from models.store.importing import import_archive
+from models.store.incoming import IncomingStore
+from worker import contract
+from worker.contract import JobEvent, Status
+from worker.errors import JobCanceled
+from worker.inference_queue import CANCELABLE_FIELD, claim_end, job_meta
+from worker.preparation_queue import ImportTask
+
+MEMORY_BYTES = 4 << 30  # of the process, whatever an archive contains
+REPORT_EVERY_S = 0.2
+
+data_dir: ContextVar[Path] = ContextVar("data_dir")  # set by the worker: a job can't name a folder
+
+
+def import_dataset(**fields: object) -> None:
+    """Make the data set that ``fields``, an :class:`ImportTask`, describe.
+
+    The data set appears by one rename. Before that, the job is marked as no longer cancelable, so either the
+    cancellation or the import wins. A job that is tried again knows by a marker file whether the rename was done.
+
+    Raises:
+        ArchiveError, DatasetError: the archive is refused.
+        DatasetExists: the name is taken.
+        JobCanceled: nothing appears.
+        Unavailable: the archive is gone.
+        OSError: the data set can't be stored.
+        redis.RedisError: Redis stays away; the job can be tried again.
+    """
+    if sys.platform == "linux":  # macOS refuses to set it
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    job = get_current_job()
+    assert job is not None, "RQ calls this"
+    task = ImportTask.model_validate(fields)
+    incoming = IncomingStore(data_dir.get())
+    folder = incoming.folder(job.id)
+    if not incoming.archive(job.id).exists():
+        raise Unavailable("The uploaded archive is gone. Send it again.")
+    workspace, marker = folder / "unpacked", folder / "complete"
+    with files.locked(folder / "lock"):  # the process of a try before this one may still be ending
+        if marker.exists() and not workspace.exists():
+            return  # published by a try that died before it could say so
+        shutil.rmtree(workspace, ignore_errors=True)
+        progress = _Progress(job)
+
+        def claim() -> None:
+            marker.touch()
+            progress.claim_end()
+
+        import_archive(
+            incoming.archive(job.id),
+            DatasetStore(data_dir.get()).path(task.dataset),
+            workspace,
+            limits=Limits(task.max_total_bytes, task.max_files, task.max_file_bytes),
+            max_pixels=task.max_pixels,
+            on_progress=progress.report,
+            before_publishing=claim,
+        )
+
+
+class _Progress:
+    """The job's record in Redis, as seen from the process that does it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._meta = job_meta(job)
+        self._meta.final = False
+        self._reported_at = 0.0
+        job.connection.hset(job.key, CANCELABLE_FIELD, 1)  # a try that died may have removed it
+
+    def report(self, share: float) -> None:
+        """Store and publish how much is done, 0 to 1, at most every ``REPORT_EVERY_S``.
+
+        Raises:
+            JobCanceled
+        """
+        if time.monotonic() - self._reported_at < REPORT_EVERY_S:
+            return
+        if self._job.get_status() is JobStatus.CANCELED:
+            raise JobCanceled
+        self._meta.done = round(share, 3)
+        self._save()
+        event = JobEvent(id=self._job.id, status=Status.RUNNING)
+        self._job.connection.publish(contract.EVENTS, event.model_dump_json())
+        self._reported_at = time.monotonic()
+
+    def claim_end(self) -> None:
+        """Mark the job as no longer cancelable.
+
+        Raises:
+            JobCanceled: a client was faster.
+        """
+        if claim_end(self._job.connection, [self._job.key]) != [JobStatus.STARTED.value.encode()]:
+            raise JobCanceled
+        self._meta.final = True
+        self._save()
+
+    def _save(self) -> None:
+        self._job.meta = self._meta.model_dump(exclude_none=True)
+        self._job.save_meta()  # type: ignore[no-untyped-call]

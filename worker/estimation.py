@@ -1,0 +1,19 @@
+"""The job that sizes training runs on the real networks. RQ calls it in the process that it forks for each job."""
+
+from typing import Any
+
+from models.errors import Invalid
+from models.training.estimate import estimate as estimate_run
+
+
+def estimate(requests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Size runs; the answer is what :meth:`worker.preparation_queue.PreparationQueue.estimate` reads.
+
+    Returns:
+        ``{"estimates": [...]}``, one for each request, or ``{"refused": why}`` if networks with these options can't be
+        built.
+    """
+    try:
+        return {"estimates": estimate_run(requests)}
+    except Invalid as error:
+        return {"refused": str(error)}

@@ -1,0 +1,243 @@
+"""The process ``doppel preparer``: imports uploaded data sets, and sizes training runs.
+
+Each of the two jobs has a queue and a stock RQ worker of its own, in a process of its own, so that an estimate, which a
+client waits for, need not wait for an import, which may take minutes. RQ forks a process for each job and watches it;
+the workers load neither torch nor Pillow. No process of ours is needed below that: the fork sets its own memory limit.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import redis
+from rq import Queue, Worker
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError
+from models.process import die_with_parent
+from models.store.incoming import IncomingStore
+from worker import contract
+from worker.connection import LOST, connect
+from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
+from worker.errors import JobCanceled, QueueError
+from worker.heartbeat import ReportingWorker
+from worker.inference_queue import claim_end, fetch_jobs, job_meta
+from worker.janitor import Janitor
+from worker.preparation_queue import PreparerReport, rq_preparation_queue
+
+PATIENCE_S = 30  # with a lost Redis, before the job in hand is given up and tried again
+
+log = logging.getLogger("doppel.preparer")
+
+
+class PreparationWorker(ReportingWorker, Worker):
+    """Runs one allow-listed function, with short leases, in forked processes that die with this one."""
+
+    reports = contract.PREPARERS
+    function: ClassVar[str]
+    queue_name: ClassVar[str]
+
+    def __init__(self, connection: redis.Redis) -> None:
+        super().__init__(
+            [rq_preparation_queue(connection, self.queue_name)],
+            name=preparer_name(os.getpid()),
+            connection=connection,
+            serializer=JSONSerializer,
+            job_monitoring_interval=HEARTBEAT_S,
+            worker_ttl=60,
+        )
+
+    def _beat(self) -> None:
+        report = PreparerReport(
+            name=self.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            queue=self.queue_name,
+            seen_at=time.time(),
+        )
+        self.connection.hset(contract.PREPARERS, self.name, report.model_dump_json())
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        super().fork_work_horse(job, queue)
+        if self._stop_requested:  # before there was a process to kill
+            self._kill_horse()
+
+    def _kill_horse(self) -> None:
+        # RQ's kill_horse kills a process group, which may still be this process's own.
+        if self.horse_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGKILL)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Give the job in hand back to the queue rather than wait minutes for its end."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._kill_horse()
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: object) -> None:
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+        if self._stop_requested:  # by us, so it does not count as a try
+            job.retries_left = (job.retries_left or 0) + 1
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        assert self.pid is not None
+        die_with_parent(self.pid)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Renew the lease. The job goes on while Redis is away."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except LOST:
+            log.warning("the lease of job %s was not renewed: Redis is away", job.id)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        if job.get_status() is not JobStatus.QUEUED:  # canceled meanwhile, or done by another worker
+            self._drop(job, queue, execution)
+            return False
+        # A job names a function: none but ours is ever called.
+        if job.func_name != self.function:
+            error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
+            self._finalize_failure(job, queue, execution, (type(error), error, None))
+            return False
+        return super().perform_job(job, queue, execution)
+
+    def _drop(self, job: Job, queue: Queue, execution: Execution | None) -> None:
+        """Forget that this worker had the job, and leave the job as it is."""
+        with self.connection.pipeline() as pipe:
+            pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+            self.cleanup_execution(job, pipeline=pipe, execution=execution)
+            pipe.execute()
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Try a job again whose worker died or lost Redis; what the function itself raises ends the job."""
+        error = exc_info[1]
+        if isinstance(error, (*LOST, QueueError)):
+            log.warning("job %s is given up, to be tried again: %s", job.id, error)
+            return
+        job.retries_left = 0
+        self.note_failure(job, error)
+
+    def note_failure(self, job: Job, error: Exception) -> None:
+        """Note why a job fails."""
+        log.error("job %s failed", job.id, exc_info=error)
+
+
+class EstimateWorker(PreparationWorker):
+    """Sizes training runs."""
+
+    function = contract.ESTIMATE
+    queue_name = contract.ESTIMATE_QUEUE
+
+
+class ImportWorker(PreparationWorker):
+    """Imports data sets: jobs that clients see, listen to and cancel as they do those of the inference queue."""
+
+    function = contract.IMPORT
+    queue_name = contract.PREPARATION_QUEUE
+
+    def __init__(self, connection: redis.Redis, data_dir: Path) -> None:
+        super().__init__(connection)
+        self._data_dir = data_dir
+        self._incoming = IncomingStore(data_dir)
+
+    def _beat(self) -> None:
+        super()._beat()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove uploads whose job has ended, or that no job will ever ask for."""
+        job_ids = self._incoming.job_ids()
+        if not job_ids:
+            return
+        for job_id, job in zip(job_ids, fetch_jobs(self.connection, job_ids), strict=True):
+            if job is None:
+                unused = self._incoming.is_abandoned(job_id)
+            else:
+                unused = job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED)
+            if unused:
+                self._incoming.remove(job_id)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        from worker.dataset_import import data_dir  # here, in the forked process, since it loads Pillow
+
+        data_dir.set(self._data_dir)
+        return super().perform_job(job, queue, execution)
+
+    def note_failure(self, job: Job, error: Exception) -> None:
+        if isinstance(error, JobCanceled):
+            return
+        meta = job_meta(job)
+        meta.error = _failure(job, error)
+        job.meta = meta.model_dump(exclude_none=True)
+        job.save_meta()  # type: ignore[no-untyped-call]
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: object = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """Let RQ try the job again or fail it, unless it was canceled, or lost to another worker by silence."""
+        if claim_end(self.connection, [job.key]) != [JobStatus.STARTED.value.encode()]:
+            self._drop(job, queue, execution)
+            return
+        super().handle_job_failure(job, queue, exc_string=exc_string, execution=execution)
+        if job.get_status(refresh=False) is JobStatus.FAILED:
+            self._conclude(job, Status.FAILED)
+
+    def handle_job_success(self, job: Job, *arguments: Any, **options: Any) -> None:
+        super().handle_job_success(job, *arguments, **options)
+        self._conclude(job, Status.SUCCEEDED)
+
+    def _conclude(self, job: Job, status: Status) -> None:
+        event = JobEvent(id=job.id, status=status, error=job_meta(job).error)
+        with contextlib.suppress(*LOST):  # RQ has stored the end, which waiting clients look up now and then
+            self.connection.publish(contract.EVENTS, event.model_dump_json())
+        self._incoming.remove(job.id)
+
+
+def _failure(job: Job, error: Exception) -> Failure:
+    """Why an import failed, for its owner; what its owner can't mend is logged."""
+    if isinstance(error, DatasetExists):
+        return Failure(code=FailureCode.NAME_TAKEN, detail=str(error))
+    if isinstance(error, ArchiveError | DatasetError):
+        return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
+    if isinstance(error, DoppelError):
+        return Failure(code=FailureCode.IMPORT_FAILED, detail=str(error))
+    log.error("the import %s failed", job.id, exc_info=error)
+    if isinstance(error, OSError):
+        detail = f"The data set could not be stored: {error.strerror}."
+    else:
+        detail = f"The archive could not be read: {type(error).__name__}."
+    return Failure(code=FailureCode.IMPORT_FAILED, detail=detail)
+
+
+def run_import_worker(*, redis_url: str, data_dir: Path) -> None:
+    """Import data sets until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    ImportWorker(_connect(redis_url), data_dir.resolve()).work(logging_level="WARNING")
+
+
+def run_estimate_worker(*, redis_url: str) -> None:
+    """Size training runs until SIGTERM or SIGINT."""
+    EstimateWorker(_connect(redis_url)).work(logging_level="WARNING")
+
+
+def _connect(redis_url: str) -> redis.Redis:
+    connection = connect(redis_url, patience_s=PATIENCE_S)
+    # In a container that is started again host and process number are those of the worker that died.
+    Janitor(connection).recover(preparer_name(os.getpid()))
+    return connection
+
+
+def preparer_name(pid: int) -> str:
+    """The name under which a preparer's worker process on this host is known to RQ."""
+    return f"doppel-preparer-{socket.gethostname()}-{pid}"

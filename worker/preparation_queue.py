@@ -1,0 +1,136 @@
+"""The client's end of the preparer's two queues: imports of data sets, and estimates of what a training run takes."""
+
+import time
+from typing import Any, cast
+
+import redis
+from pydantic import BaseModel, ValidationError
+from rq import Queue, Retry
+from rq.results import Result
+from rq.serializers import JSONSerializer
+
+from models.errors import Invalid, Unavailable
+from worker import contract
+from worker.connection import BLOCKED_S
+from worker.contract import JobMeta
+from worker.inference_queue import CANCELABLE_FIELD, RECORD_TTL_S, translating_errors
+
+PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
+ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once
+
+
+class ImportTask(BaseModel):
+    """What an import is to make of an uploaded archive, and the limits under which the upload was accepted."""
+
+    dataset: str  # its name
+    max_total_bytes: int  # of the unpacked archive
+    max_files: int
+    max_file_bytes: int
+    max_pixels: int  # of one picture
+
+
+class PreparerReport(BaseModel):
+    """What one of a preparer's processes reports with each heartbeat."""
+
+    name: str
+    pid: int
+    host: str
+    queue: str  # the one it takes jobs from
+    seen_at: float  # Unix time, seconds
+
+
+def rq_preparation_queue(connection: redis.Redis, name: str) -> Queue:
+    """The RQ queue ``PREPARATION_QUEUE`` or ``ESTIMATE_QUEUE``."""
+    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1)
+
+
+class PreparationQueue:
+    """A blocking client; every method raises :class:`worker.errors.QueueUnreachable` when Redis stays away."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self.connection = connection
+        self._imports = rq_preparation_queue(connection, contract.PREPARATION_QUEUE)
+        self._estimates = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
+
+    def submit_import(self, job_id: str, task: ImportTask) -> None:
+        """Queue the import of the archive that lies in the incoming folder ``job_id``."""
+        with translating_errors():
+            job = self._imports.create_job(
+                contract.IMPORT,
+                kwargs=task.model_dump(),
+                job_id=job_id,
+                meta=JobMeta(kind="dataset", model="", dataset=task.dataset).model_dump(exclude_none=True),
+                timeout=-1,
+                result_ttl=RECORD_TTL_S,
+                failure_ttl=RECORD_TTL_S,
+                retry=Retry(max=contract.MAX_TRIES - 1),  # of a preparer that died
+                description=task.dataset,
+            )
+            with self.connection.pipeline() as pipe:
+                self._imports.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction
+                pipe.hset(job.key, CANCELABLE_FIELD, 1)
+                pipe.execute()
+
+    def estimate(self, requests: list[dict[str, Any]], *, timeout_s: float) -> list[dict[str, Any]]:
+        """Have training runs sized on the real networks, and wait for the answer.
+
+        Imports don't delay it: estimates have a queue and a process of their own.
+
+        Args:
+            requests: what ``models.training.estimate.estimate`` takes, as JSON.
+
+        Returns:
+            An estimate for each request, in their order, as JSON.
+
+        Raises:
+            Invalid: networks with these options can't be built.
+            Unavailable: no preparer is alive, or none answered within ``timeout_s``.
+        """
+        self.require_preparer(contract.ESTIMATE_QUEUE)
+        deadline = time.monotonic() + timeout_s
+        with translating_errors():
+            job = self._estimates.enqueue(
+                contract.ESTIMATE,
+                kwargs={"requests": requests},
+                job_timeout=max(1, round(timeout_s)),
+                ttl=max(1, round(timeout_s)),
+                result_ttl=ESTIMATE_TTL_S,
+                failure_ttl=ESTIMATE_TTL_S,
+                retry=Retry(max=contract.MAX_TRIES - 1),
+                description=f"{len(requests)} estimates",
+            )
+            result = None
+            while result is None and time.monotonic() < deadline:
+                result = job.latest_result(timeout=BLOCKED_S)
+        if result is None or result.type is not Result.Type.SUCCESSFUL:
+            raise Unavailable("The size of the run could not be estimated in time. Try again shortly.")
+        answer = cast(dict[str, Any], result.return_value)
+        if "refused" in answer:
+            raise Invalid(answer["refused"])
+        estimates: list[dict[str, Any]] = answer["estimates"]
+        return estimates
+
+    def require_preparer(self, queue: str = contract.PREPARATION_QUEUE) -> None:
+        """Refuse to queue what nobody would do.
+
+        Raises:
+            Unavailable: no preparer that serves ``queue`` reported itself for ``PREPARER_SEEN_S``.
+        """
+        if not any(report.queue == queue for report in self.preparers(seen_within_s=PREPARER_SEEN_S)):
+            raise Unavailable(
+                f"No preparer was heard of for {PREPARER_SEEN_S} s. The operator starts one with: doppel preparer"
+            )
+
+    def preparers(self, *, seen_within_s: float) -> list[PreparerReport]:
+        """The preparers' processes that reported themselves within ``seen_within_s``."""
+        with translating_errors():
+            reports = self.connection.hvals(contract.PREPARERS)
+        oldest = time.time() - seen_within_s
+        return [report for report in map(_report, reports) if report is not None and report.seen_at >= oldest]
+
+
+def _report(data: bytes | str) -> PreparerReport | None:
+    try:
+        return PreparerReport.model_validate_json(data)
+    except ValidationError:
+        return None  # of a preparer of another version
