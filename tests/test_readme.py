@@ -164,7 +164,10 @@ def test_the_tables_of_settings_name_every_setting_with_its_default():
 def test_every_requirement_is_pinned_to_a_version_that_it_allows():
     """If this fails after a change of pyproject.toml: ``make lock``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    requirements = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
     pins = re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     for requirement in map(Requirement, requirements):
         name = requirement.name.lower().replace("_", "-")
