@@ -77,7 +77,7 @@ def check_files(example, folder):
         assert (folder / name).stat().st_size
 
 
-@pytest.mark.parametrize("example", examples("sh"))
+@pytest.mark.parametrize("example", list(examples("sh")))
 def test_shell_examples(client, folder, example):
     if "ffmpeg" in example:
         require("ffmpeg", "ffprobe")
@@ -95,14 +95,14 @@ def test_shell_examples(client, folder, example):
     check_files(example, folder)
 
 
-@pytest.mark.parametrize("example", examples("python"))
+@pytest.mark.parametrize("example", list(examples("python")))
 def test_python_examples(client, folder, example):
     (folder / "example.py").write_text(for_port(example, client))
     run([sys.executable, "example.py"], folder)
     assert list(folder.rglob("painted*/*.png"))
 
 
-@pytest.mark.parametrize("example", examples("js"))
+@pytest.mark.parametrize("example", list(examples("js")))
 def test_javascript_examples(client, folder, example):
     require("node")
     (folder / "example.mjs").write_text(for_port(example, client))
