@@ -15,9 +15,9 @@ from app.errors import install_handlers
 from app.imports import Imports
 from app.middleware import DeclaredLengthLimit, FarewellFilter
 from app.model_selection import ModelSelection
-from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
+from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.results import Dispatcher
-from app.routes import comparisons, health, jobs, models, stargan, training, translate
+from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -76,25 +76,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         stop.set()
         sweeper.join(timeout=5)
 
-    app = FastAPIOffline(
+    app = FastAPIOffline(  # serves the files of Swagger UI
+        docs_url=None,
+        redoc_url=None,
         title="Doppel",
         summary=SUMMARY,
         description=DESCRIPTION,
         version=version("doppel"),
         openapi_tags=TAGS,
-        redoc_url=None,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
-        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
     app.state.services = services
     install_handlers(app)
-    install_openapi(app, catalog)
+    install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
     app.add_middleware(FarewellFilter)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
     routes = APIRouter(max_body_size=max_bytes)
-    for module in (translate, stargan, jobs, models, comparisons, training, health):
+    for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)
     app.include_router(routes)
     archives = APIRouter(max_body_size=max_archive_bytes)

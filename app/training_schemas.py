@@ -88,7 +88,7 @@ class TrainingRun(BaseModel):
 
     id: str
     kind: Literal["training"] = "training"
-    model: None = None
+    model: Annotated[str | None, Field(description="always null; a run makes models but does not use one")] = None
     family: Literal["cyclegan", "stargan_v2"]
     dataset: str
     status: RunState
