@@ -8,6 +8,8 @@ DoppelError
 ├── Conflict               409
 │   └── NotReady           409  the picture is not there yet
 ├── Expired                410  the picture was there and is no longer kept
+├── ForeignOrigin          403  a web page of another site sent the request
+├── UnknownHost            400  the request addresses the server by a name that it does not know
 ├── TooLarge               413  the body is larger than allowed
 └── NotAcceptable          406  the client accepts nothing that we can answer with
 """
@@ -44,6 +46,14 @@ class Expired(DoppelError):
     """The picture was there and is no longer kept."""
 
 
+class ForeignOrigin(DoppelError):
+    """A web page of another site sent the request."""
+
+
+class UnknownHost(DoppelError):
+    """The request addresses the server by a name that it does not know."""
+
+
 class TooLarge(DoppelError):
     """The body is larger than allowed."""
 
@@ -60,6 +70,8 @@ _ANSWERS: dict[type, tuple[int, str]] = {
     NotReady: (409, "Not ready"),
     Conflict: (409, "In conflict with what is there"),
     Expired: (410, "No longer kept"),
+    ForeignOrigin: (403, "Not accepted from another site"),
+    UnknownHost: (400, "Unknown host name"),
     TooLarge: (413, "Upload too large"),
     NotAcceptable: (406, "Nothing acceptable to answer with"),
     Unavailable: (503, "Not available now"),

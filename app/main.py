@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
+from app.guards import install_guards
 from app.imports import Imports
 from app.middleware import DeclaredLengthLimit, FarewellFilter
 from app.model_selection import ModelSelection
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     max_archive_bytes = settings.max_dataset_mb << 20
     app.add_middleware(FarewellFilter)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
+    install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
     for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)

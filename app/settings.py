@@ -1,10 +1,15 @@
 """Deployment settings: environment variables with the prefix DOPPEL_, read once in the entry point and passed on."""
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]+)?")
 
 
 class Settings(BaseSettings):
@@ -22,6 +27,22 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    allowed_hosts: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="host names accepted in Host besides localhost, comma-separated, `*.example.org` for all names "
+            "in a domain; unset: any name, but on a loopback address only localhost"
+        ),
+    ] = []
+    cors_origins: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="origins of other sites whose web pages may use the API, comma-separated, such as "
+            "https://example.org; * allows all"
+        ),
+    ] = []
     max_upload_mb: Annotated[int, Field(ge=1, description="largest request body, in MiB")] = 20
     max_pixels: Annotated[int, Field(ge=1, description="most pixels of an uploaded picture")] = 50_000_000
     max_output_pixels: Annotated[int, Field(ge=1, description="most pixels of a picture given to a model")] = 4_194_304
@@ -47,7 +68,33 @@ class Settings(BaseSettings):
         "style_monet"
     ]
 
-    @field_validator("preload", mode="before")
+    @field_validator("preload", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, names: list[str]) -> list[str]:
+        names = [name.strip("[]").lower() for name in names]
+        for name in names:
+            if not (_HOST_NAME.fullmatch(name) or _is_address(name)):
+                raise ValueError(f"{name!r} is not a host name; give names without scheme and port")
+        return names
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: list[str]) -> list[str]:
+        origins = [origin.removesuffix("/").lower() for origin in origins]
+        for origin in origins:
+            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin; give scheme, host and port only: https://example.org")
+        return origins
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
