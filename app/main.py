@@ -1,4 +1,4 @@
-"""The web application, assembled: settings in, FastAPI out."""
+"""Assembly of the web application."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
 from app.imports import Imports
-from app.middleware import DeclaredLengthLimit, FarewellFilter
+from app.middleware import DeclaredLengthLimit, DisconnectFilter
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.results import Dispatcher
@@ -31,14 +31,14 @@ from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
 from worker.training_queue import TrainingQueue
 
-PATIENCE_S = 5  # with a lost Redis, before a request is answered 503
+PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service's application.
+    """Build the application.
 
     Args:
-        settings: None reads them from the environment, for servers that are given this function's name.
+        settings: None reads them from the environment, for servers that call this function as an application factory.
     """
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
-    app.add_middleware(FarewellFilter)
+    app.add_middleware(DisconnectFilter)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
     install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
