@@ -8,11 +8,11 @@ from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
 from app.model_selection import ModelSelection
-from app.results import Dispatcher
 from app.settings import Settings
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
 from app.uploads import Uploads
+from app.waiting import Dispatcher
 from models.errors import NotFound
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore

@@ -1,7 +1,7 @@
-"""Finding the face in a photo, and cutting out what the worker needs to align it.
+"""Find the face in a photo, and cut out what the worker needs to align it.
 
-dlib's frontal detector needs no model file: it is part of the library. The landmark network that comes after it, in
-the worker, can only place points on a face that fills its picture.
+The landmark network in the worker can only read a face that fills the picture, so the face is found here first, with
+dlib's frontal detector, which needs no model file.
 """
 
 import threading
@@ -15,11 +15,11 @@ from app.errors import BadPicture
 from models.pictures import Picture
 from worker.contract import FACE_MARGIN, FACE_SIDE
 
-DETECTION_SIDE = 640  # px, longest side of the picture that is searched; faces from an eighth of it are found
-MIN_FACE = 48  # px, width of the smallest face that is worth a translation
+DETECTION_SIDE = 640  # px, longer side of the picture that is searched; faces down to an eighth of it are found
+MIN_FACE = 48  # px, width of the smallest face that is accepted
 MIN_SCORE = 0.0  # the detector's own threshold
 
-# The detector is neither cheap to build nor safe to share between threads.
+# The detector is slow to build and cannot be shared between threads.
 _detectors = threading.local()
 
 
@@ -32,16 +32,16 @@ class Face:
     width: float
 
 
-def cut_out(picture: Picture, *, what: str) -> tuple[Picture, str | None]:
-    """The largest face with its surroundings, ready for the worker to align.
+def cut_out(picture: Picture, *, name: str) -> tuple[Picture, str | None]:
+    """Cut out the largest face with its surroundings, for the worker to align.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        what: the field that the picture came in, for messages.
+        name: of the picture, for messages.
 
     Returns:
-        (FACE_SIDE, FACE_SIDE, 3) uint8 RGB, ``FACE_MARGIN`` times as wide as the face, beyond the picture's border
-        mirrored and blurred; and a remark if there were several faces.
+        A square (FACE_SIDE, FACE_SIDE, 3), uint8 RGB, ``FACE_MARGIN`` times as wide as the face, in which the area
+        beyond the picture's border is mirrored and blurred; and a note for the client if there were several faces.
 
     Raises:
         BadPicture: there is no face, or it is too small.
@@ -49,24 +49,24 @@ def cut_out(picture: Picture, *, what: str) -> tuple[Picture, str | None]:
     faces = _find(picture)
     if not faces:
         raise BadPicture(
-            f"No face was found in the {what}. This model needs one, seen from the front and at least an eighth of the "
+            f"No face was found in the {name}. This model needs one, seen from the front and at least an eighth of the "
             "picture wide; or crop the picture to the face, hair and chin included, and send align=none."
         )
     largest = max(faces, key=lambda face: face.width)
     if largest.width < MIN_FACE:
         raise BadPicture(
-            f"The face in the {what} is {largest.width:.0f} px wide; at least {MIN_FACE} px are needed. Send a larger "
+            f"The face in the {name} is {largest.width:.0f} px wide; at least {MIN_FACE} px are needed. Send a larger "
             "picture, or crop it to the face and send align=none."
         )
-    remark = f"the largest of {len(faces)} faces in the {what} was taken" if len(faces) > 1 else None
-    return _surroundings(picture, largest), remark
+    note = f"the largest of {len(faces)} faces in the {name} was taken" if len(faces) > 1 else None
+    return _surroundings(picture, largest), note
 
 
 def _find(picture: Picture) -> list[Face]:
     image = Image.fromarray(picture)
     scale = min(1.0, DETECTION_SIDE / max(image.size))
     small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
-    # Searched at twice its size, small pictures show faces that the detector's window would not fit.
+    # A small picture is searched at twice its size, since the detector's window has a fixed one.
     doublings = 1 if max(small.size) < DETECTION_SIDE // 2 else 0
     boxes, _, _ = _detector().run(np.asarray(small), doublings, MIN_SCORE)
     return [Face(x=box.center().x / scale, y=box.center().y / scale, width=box.width() / scale) for box in boxes]
@@ -93,6 +93,6 @@ def _surroundings(picture: Picture, face: Face) -> Picture:
         inside = Image.fromarray(np.pad(np.full((height, width), 255, np.uint8), pads[:2]))
         inside = inside.crop((left, top, left + side, top + side))
         blur = ImageFilter.GaussianBlur(side / 30)
-        # Blurred ever more away from the border, so that no seam shows.
+        # The blur sets in gradually at the border, so that no seam shows.
         cut = Image.composite(cut, cut.filter(blur), inside.filter(ImageFilter.GaussianBlur(side / 60)))
     return np.asarray(cut.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC))

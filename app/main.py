@@ -16,12 +16,12 @@ from app.guards import install_guards
 from app.middleware import DeclaredLengthLimit, DisconnectFilter
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
-from app.results import Dispatcher
 from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
 from app.uploads import Uploads
+from app.waiting import Dispatcher
 from models.store import files
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore

@@ -1,4 +1,4 @@
-"""Which model runs when a client names one; settled when its request is accepted, since shapes depend on it."""
+"""Which model runs when a client names one. Decided when the request is accepted, since shapes depend on it."""
 
 import contextlib
 import logging
@@ -7,14 +7,13 @@ from models.errors import Invalid, ModelUnavailable, UnknownModel
 from models.store.catalog import Catalog, Model
 from worker.inference_queue import InferenceQueue
 
+STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first one whose weights are here runs
+
 log = logging.getLogger("doppel.app")
 
 
-STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first whose weights are here
-
-
 class ModelSelection:
-    """Resolves names by the catalog, and has missing weights fetched behind the client's back."""
+    """Looks models up in the catalog, and has missing weights fetched in the background."""
 
     def __init__(self, catalog: Catalog, queue: InferenceQueue, *, offline: bool) -> None:
         self._catalog = catalog
@@ -23,21 +22,21 @@ class ModelSelection:
         self._announced: set[str] = set()
 
     def running(self, name: str) -> Model:
-        """The model that runs for ``name``: itself, or openly its fallback while its weights are missing.
+        """Return the model that runs for ``name``: itself, or its fallback while its weights are missing.
 
         Raises:
             UnknownModel: there is no model of this name.
-            ModelUnavailable: it cannot run, nor does it have a fallback.
+            ModelUnavailable: its weights are missing, and it has no fallback.
         """
-        asked = self._catalog.get(name)
-        if asked.weights is not None:
-            return asked
-        if asked.availability == "not fetched" and not self._offline:
+        wanted = self._catalog.get(name)
+        if wanted.weights is not None:
+            return wanted
+        if wanted.availability == "not fetched" and not self._offline:
             self._queue.want(name)
         try:
             runs = self._catalog.resolve(name)
         except ModelUnavailable as error:
-            if asked.availability == "not fetched" and not self._offline:
+            if wanted.availability == "not fetched" and not self._offline:
                 raise ModelUnavailable(name, "being fetched now; try again in a few minutes") from error
             raise
         if name not in self._announced:
@@ -46,10 +45,10 @@ class ModelSelection:
         return runs
 
     def stargan(self, name: str) -> Model:
-        """The StarGAN model that runs for ``name``, or if it is empty, for a request that names none.
+        """Return the StarGAN v2 that runs for ``name``; an empty name means the default.
 
         Raises:
-            Invalid: it is a model of another family.
+            Invalid: the model is of another family.
             UnknownModel, ModelUnavailable: as :meth:`running`.
         """
         model = self.running(name or self._stargan_default())

@@ -1,4 +1,4 @@
-"""A job's result as a file of the type that its client prefers."""
+"""Make a file of a job's result, in the media type that the client prefers."""
 
 import io
 import zipfile
@@ -8,12 +8,12 @@ import numpy as np
 
 from app import images, video
 from models.pictures import Picture
-from worker.contract import Kind, Layout
+from worker.contract import Arrangement, Kind
 
 ZIP = "application/zip"
 MP4 = "video/mp4"
 WEBP = "image/webp"
-GAP = 4  # px of white between the pictures of a grid
+GAP = 4  # px, white, between the pictures of a grid
 
 OFFERED: dict[str, tuple[str, ...]] = {
     "translation": images.MEDIA_TYPES,
@@ -24,15 +24,21 @@ OFFERED: dict[str, tuple[str, ...]] = {
 }
 
 
-def render(result: Sequence[Picture], kind: Kind, layout: Layout | None, media_type: str) -> bytes:
-    """The result of a job of this kind, (H, W, 3) uint8 RGB each, as a file of one of its ``OFFERED`` types."""
-    if kind == "video" and layout is not None:
-        frames = [np.concatenate(row, axis=1) for row in _rows(result, layout.sources)]
-        return (video.encode_mp4 if media_type == MP4 else video.encode_webp)(frames, layout.fps)
-    if kind == "grid" and layout is not None:
+def render(result: Sequence[Picture], kind: Kind, arrangement: Arrangement | None, media_type: str) -> bytes:
+    """Encode the result of a job.
+
+    Args:
+        result: (H, W, 3) uint8 RGB each.
+        arrangement: of a grid or a video.
+        media_type: one of those ``OFFERED`` for this kind.
+    """
+    if kind == "video" and arrangement is not None:
+        frames = [np.concatenate(row, axis=1) for row in _rows(result, arrangement.sources)]
+        return (video.encode_mp4 if media_type == MP4 else video.encode_webp)(frames, arrangement.fps)
+    if kind == "grid" and arrangement is not None:
         if media_type == ZIP:
-            return _zipped(result, layout)
-        return images.encode(_grid(result, layout), media_type)
+            return _zipped(result, arrangement)
+        return images.encode(_grid(result, arrangement), media_type)
     return images.encode(result[0], media_type)
 
 
@@ -40,15 +46,16 @@ def _rows(pictures: Sequence[Picture], width: int) -> list[Sequence[Picture]]:
     return [pictures[first : first + width] for first in range(0, len(pictures), width)]
 
 
-def _grid(result: Sequence[Picture], layout: Layout) -> Picture:
-    """Sources on top, references at the left, and where they meet the source in the reference's style."""
-    sources, references = result[: layout.sources], result[layout.sources : layout.sources + layout.references]
-    rows = _rows(result[layout.sources + layout.references :], layout.sources)
+def _grid(result: Sequence[Picture], arrangement: Arrangement) -> Picture:
+    """Draw sources on top, references at the left, and each source in each style where the two meet."""
+    inputs = arrangement.sources + arrangement.references
+    sources, references = result[: arrangement.sources], result[arrangement.sources : inputs]
+    rows = _rows(result[inputs:], arrangement.sources)
     height, width, _ = sources[0].shape
-    beside = [_centred(reference, height, width) for reference in references]
+    references_at_left = [_centred(reference, height, width) for reference in references]
     corner = [np.full((height, width, 3), 255, np.uint8)] if references else []
     lines = [[*corner, *sources]]
-    lines += [[*beside[n : n + 1], *row] for n, row in enumerate(rows)]
+    lines += [[*references_at_left[n : n + 1], *row] for n, row in enumerate(rows)]
     white = 255
     framed = [[np.pad(cell, ((0, GAP), (0, GAP), (0, 0)), constant_values=white) for cell in line] for line in lines]
     whole: Picture = np.concatenate([np.concatenate(line, axis=1) for line in framed])[:-GAP, :-GAP]
@@ -56,7 +63,7 @@ def _grid(result: Sequence[Picture], layout: Layout) -> Picture:
 
 
 def _centred(picture: Picture, height: int, width: int) -> Picture:
-    """A reference, square, in the middle of a white cell."""
+    """Centre a square reference in a white cell of this size."""
     side = min(height, width)
     resized = images.resized(picture, side, side)
     cell = np.full((height, width, 3), 255, np.uint8)
@@ -65,9 +72,9 @@ def _centred(picture: Picture, height: int, width: int) -> Picture:
     return cell
 
 
-def _zipped(result: Sequence[Picture], layout: Layout) -> bytes:
+def _zipped(result: Sequence[Picture], arrangement: Arrangement) -> bytes:
     file = io.BytesIO()
-    rows = _rows(result[layout.sources + layout.references :], layout.sources)
+    rows = _rows(result[arrangement.sources + arrangement.references :], arrangement.sources)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for y, row in enumerate(rows, start=1):
             for x, cell in enumerate(row, start=1):

@@ -69,7 +69,7 @@ class Job(BaseModel):
             dataset=f"/datasets/{state.dataset}" if state.dataset else None,
         )
         return cls(
-            **state.model_dump(exclude={"timings", "error", "layout"}),
+            **state.model_dump(exclude={"timings", "error", "arrangement"}),
             timings=state.timings,
             error=state.error,
             links=links,

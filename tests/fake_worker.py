@@ -14,9 +14,9 @@ import numpy as np
 import redis
 
 from models.pictures import Picture
-from worker.batch_worker import InferenceWorker
 from worker.connection import connect
-from worker.work import Work
+from worker.inference_worker import InferenceWorker
+from worker.tasks import LoadedTask, Result
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
@@ -39,8 +39,18 @@ class FakeModel:
         self.fixed_ms = fixed_ms
         self.each_ms = each_ms
 
-    def __call__(self, works: Sequence[Work]) -> list[Picture]:
-        pictures = [work.pictures[0] for work in works]
+    def run_batch(self, tasks: Sequence[LoadedTask]) -> list[Result]:
+        return [Result([picture]) for picture in self._inverted([loaded.pictures[0] for loaded in tasks])]
+
+    def run_in_steps(self, task: LoadedTask) -> Iterator[list[Picture]]:
+        """A long job's pictures, one by one."""
+        for _ in range(task.task.generated):
+            yield self._inverted(task.pictures[:1])
+
+    def loaded(self) -> list[str]:
+        return ["fake"]
+
+    def _inverted(self, pictures: list[Picture]) -> list[Picture]:
         time.sleep((self.fixed_ms + self.each_ms * len(pictures)) / 1000)
         for picture in pictures:
             color = tuple(picture[0, 0])
@@ -51,11 +61,6 @@ class FakeModel:
             while color == HELD and not self.connection.exists(GO):
                 time.sleep(0.01)
         return [255 - picture for picture in pictures]
-
-    def stream(self, work: Work) -> Iterator[list[Picture]]:
-        """A long job's pictures, one by one."""
-        for _ in range(work.task.cells):
-            yield self([work])
 
 
 def main() -> None:
@@ -72,9 +77,7 @@ def main() -> None:
     InferenceWorker(
         connection,
         model,
-        model.stream,
         device="none",
-        loaded=lambda: ["fake"],
         on_heartbeat=lambda: None,
         max_batch=arguments.max_batch,
         batch_wait_ms=arguments.batch_wait_ms,

@@ -1,4 +1,4 @@
-"""Everything that crosses Redis, as typed JSON; both ends of the queue agree on this file alone."""
+"""Everything that crosses Redis, as typed JSON. Both ends of the queue share this file and nothing else."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -6,36 +6,39 @@ from typing import Literal
 
 from pydantic import BaseModel, computed_field
 
-QUEUE = "doppel-inference"
-TRANSLATE = "worker.batch_worker.translate"  # the one function name that a worker takes from the queue
+from models.serving.style_guide import StyleGuide
+
+INFERENCE_QUEUE = "doppel-inference"
+RUN_TASK = "run-task"  # the function name of every inference job; a worker refuses any other and imports none
 TRAINING_QUEUE = "doppel-training"
-TRAIN = "worker.training_process.train"  # the one function name that a trainer takes from its queue
+TRAIN = "worker.training_process.train"  # the function name of every attempt at a training run
 PREPARATION_QUEUE = "doppel-preparation"
-IMPORT = "worker.dataset_import.import_dataset"  # the one function name that a preparer takes from that queue
+IMPORT = "worker.dataset_import.import_dataset"  # the function name of every import of a data set
 ESTIMATE_QUEUE = "doppel-estimates"
-ESTIMATE = "worker.estimation.estimate"  # the one function name that a preparer takes from that queue
-PREPARERS = "doppel:preparers"  # hash of worker name → PreparerReport
-JOB_QUEUES = (QUEUE, PREPARATION_QUEUE)  # whose jobs clients see as jobs
+ESTIMATE = "worker.estimation.estimate"  # the function name of every estimate
+JOB_QUEUES = (INFERENCE_QUEUE, PREPARATION_QUEUE)  # clients can look up the jobs of these
+
+WORKERS = "doppel:workers"  # hash of inference worker name → WorkerReport
 TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
+PREPARERS = "doppel:preparers"  # hash of preparer name → PreparerReport
 EVENTS = "doppel:events"  # channel of JobEvent
-WORKERS = "doppel:workers"  # hash of worker name → WorkerReport
-WANTED = "doppel:wanted"  # set of model names whose weights someone asked for
-CLAIMS = "doppel:claims"  # hash of long job → bytes that its result will take
+WANTED = "doppel:wanted"  # set of names of models whose weights are to be fetched
+CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 
 Kind = Literal["translation", "style", "grid", "video", "dataset"]
-LONG_KINDS = ("grid", "video")  # run in pieces, between which other jobs pass
+LONG_KINDS = ("grid", "video")  # run in steps; short jobs may run between two steps
 
-MAX_TRIES = 3  # of a job whose worker died
-FACE_SIDE = 512  # px of a cut-out face that the worker is to align
-FACE_MARGIN = 2.4  # its side in widths of the face
-LEASE_S = 6  # a job is its worker's for so long after each heartbeat
+MAX_TRIES = 3  # attempts at a job whose worker dies each time
+FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
+FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face
+LEASE_S = 6  # a worker owns a job for this long after each heartbeat
 HEARTBEAT_S = 2
 SWEEP_S = 1  # the janitor's period
 
 
 class Status(StrEnum):
-    """A job's life: queued, running, then one of the last three for good."""
+    """A job's status: queued, running, then one of the last three, which are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -48,66 +51,50 @@ class Status(StrEnum):
         return self not in (Status.QUEUED, Status.RUNNING)
 
 
-class StyleGuide(BaseModel):
-    """What a StarGAN model makes of a picture: a domain, and a seed, a latent code or a style code.
-
-    With none of the three the reference picture guides, which travels behind the source.
-    """
-
-    domain: int  # its place among the model's domains
-    psi: float = 1.0  # truncation of latent codes
-    seed: int | None = None
-    latent: list[float] | None = None
-    style: list[float] | None = None
-
-    @property
-    def by_reference(self) -> bool:
-        return self.seed is None and self.latent is None and self.style is None
-
-
 class Task(BaseModel):
-    """A piece of work as the worker sees it.
+    """What a worker is to do.
 
-    Its pictures travel beside it (see pictures.py): the sources, then a reference for each guide that needs one.
+    Its pictures are stored beside it (``picture_bytes.py``): the sources, then one reference for each guide that is by
+    reference.
     """
 
     kind: Kind = "translation"
-    model: str  # that runs, which may be the fallback of the one asked for
-    height: int  # px, of the pictures that come out
+    model: str  # the one that runs, which may be the fallback of the one that was asked for
+    height: int  # px, of each generated picture
     width: int  # px
     sources: int = 1
-    guides: list[StyleGuide] = []  # of StarGAN: one; of a grid one a row, of a video one a stop
-    frames: int = 0  # of a video, from one style to the next
-    align: bool = False  # its pictures are cut-out faces, to be aligned first
+    guides: list[StyleGuide] = []  # StarGAN v2 only: one; for a grid one per row, for a video one per stop
+    frames: int = 0  # video only: from one style to the next
+    align: bool = False  # the pictures are cut-out faces, to be aligned first
 
     @property
-    def cells(self) -> int:
-        """How many pictures the generator makes for it."""
+    def generated(self) -> int:
+        """How many pictures the generator makes for this task."""
         if self.kind == "video":
             return self.sources * ((len(self.guides) - 1) * self.frames + 1)
         return self.sources * len(self.guides) if self.kind == "grid" else 1
 
     @property
     def result_bytes(self) -> int:
-        """Of the pictures that the generator makes for it, before compression."""
-        return self.cells * self.height * self.width * 3
+        """Size of the generated pictures, uncompressed."""
+        return self.generated * self.height * self.width * 3
 
     @property
     def batch_key(self) -> str:
-        """Jobs with equal keys can run in one batch."""
+        """Tasks with equal keys can run in one batch."""
         return f"{self.model}/{self.kind}{'/align' if self.align else ''}/{self.height}x{self.width}"
 
 
-class Layout(BaseModel):
-    """How a result of several pictures is to be laid out.
+class Arrangement(BaseModel):
+    """How the pictures of a grid or a video are arranged.
 
-    A grid's pictures are its sources, its references, then row after row, one row for each style. A video's are its
-    frames, each of one picture for each source.
+    A grid's pictures are its sources, its references, then row after row, one row per style. A video's are its frames,
+    each made of one picture per source.
     """
 
     sources: int
     references: int = 0
-    fps: int = 0  # frames a second, of a video
+    fps: int = 0  # frames per second, of a video
 
 
 class FailureCode(StrEnum):
@@ -136,7 +123,7 @@ class Failure(BaseModel):
 
 
 class Timings(BaseModel):
-    """Milliseconds that a job spent in each stage; None before the stage is over."""
+    """Milliseconds that a job spent in each stage; None until the stage has ended."""
 
     decode_ms: float | None = None
     queue_ms: float | None = None
@@ -144,22 +131,22 @@ class Timings(BaseModel):
 
 
 class JobMeta(BaseModel):
-    """What is stored with a job besides RQ's own fields."""
+    """What Doppel stores in the ``meta`` of an RQ job."""
 
     kind: Kind = "translation"
     model: str
     timings: Timings = Timings()
     style: list[float] | None = None  # the result of a job of kind style
-    layout: Layout | None = None  # of the result of a grid or a video
+    arrangement: Arrangement | None = None  # of the result of a grid or a video
     done: float = 0.0  # 0 to 1, of a long job
-    notes: list[str] = []  # what was done with its pictures that their owner should know
-    dataset: str | None = None  # name of the one that a job of kind dataset makes
+    notes: list[str] = []  # what the client should know about how its pictures were used
+    dataset: str | None = None  # the name of the data set that a job of kind dataset makes
     final: bool = False  # it is about to end and can no longer be canceled
     error: Failure | None = None
 
 
 class JobState(BaseModel):
-    """A job as anyone may see it."""
+    """A job as its client may see it, read from the queue."""
 
     id: str
     kind: Kind
@@ -172,14 +159,14 @@ class JobState(BaseModel):
     finished_at: datetime | None = None
     timings: Timings
     style: list[float] | None = None
-    layout: Layout | None = None
+    arrangement: Arrangement | None = None
     notes: list[str] = []
     dataset: str | None = None
     error: Failure | None = None
 
 
 class JobEvent(BaseModel):
-    """Published on EVENTS whenever a job's status changes."""
+    """Published on ``EVENTS`` whenever a job's status or progress changes."""
 
     id: str
     status: Status
@@ -188,7 +175,7 @@ class JobEvent(BaseModel):
 
 
 class WorkerReport(BaseModel):
-    """What a worker says of itself with each heartbeat."""
+    """What an inference worker reports with each heartbeat."""
 
     name: str
     pid: int

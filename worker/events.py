@@ -1,4 +1,4 @@
-"""The stream of job events, for any number of listeners in one process over one connection."""
+"""Subscribe to job events."""
 
 import asyncio
 import logging
@@ -15,7 +15,10 @@ log = logging.getLogger("doppel.worker")
 
 
 async def job_events(url: str) -> AsyncIterator[JobEvent]:
-    """Every job event from now on. Events are lost while Redis is away: look at the jobs after a gap."""
+    """Yield every job event from now on.
+
+    Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
+    """
     while True:
         client = connect_async(url)
         try:
@@ -25,11 +28,11 @@ async def job_events(url: str) -> AsyncIterator[JobEvent]:
                     try:
                         event = JobEvent.model_validate_json(message["data"])
                     except ValidationError as error:
-                        log.warning("an event was not understood: %s", error)
+                        log.warning("ignored an event that cannot be read: %s", error)
                     else:
                         yield event
         except RedisError as error:
-            log.warning("lost the events: %s", error)
+            log.warning("lost the connection to the job events: %s", error)
             await asyncio.sleep(RETRY_PAUSE_S)
         finally:
             await client.aclose()

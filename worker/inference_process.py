@@ -1,6 +1,5 @@
 """The process ``doppel worker``: models in memory at one end, the queue at the other."""
 
-import functools
 import logging
 import os
 import subprocess
@@ -15,10 +14,10 @@ from models.errors import DoppelError
 from models.process import bound
 from models.store.catalog import Catalog
 from worker import contract
-from worker.batch_worker import InferenceWorker, worker_name
 from worker.connection import connect
+from worker.inference_worker import InferenceWorker, worker_name
 from worker.janitor import Janitor
-from worker.resident_models import Residents
+from worker.resident_models import ResidentModels
 
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
@@ -43,7 +42,8 @@ def run_worker(
     """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
     chosen = select_device(device)
     catalog = Catalog(weights_dir, data_dir)
-    residents = Residents(catalog, chosen, budget_bytes=resident_mb << 20)
+    batch = max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH)
+    residents = ResidentModels(catalog, chosen, budget_bytes=resident_mb << 20, step_size=batch)
     for name in preload:
         try:
             residents.load(catalog.resolve(name).name)
@@ -52,14 +52,11 @@ def run_worker(
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
     Janitor(connection).recover(worker_name(os.getpid()))
-    batch = max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH)
     fetcher = Fetcher(connection, catalog, weights_url)
     InferenceWorker(
         connection,
-        residents.perform,
-        functools.partial(residents.stream, at_once=batch),
+        residents,
         device=str(chosen),
-        loaded=residents.names,
         on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,
         max_batch=batch,
         batch_wait_ms=batch_wait_ms,

@@ -1,4 +1,4 @@
-"""The client's end of the inference queue: submit, look, cancel."""
+"""The client's end of the inference queue: submit, look up, cancel."""
 
 import contextlib
 import functools
@@ -20,29 +20,30 @@ from models.pictures import Picture
 from worker import contract
 from worker.connection import LOST
 from worker.contract import (
+    Arrangement,
     Failure,
     FailureCode,
     JobEvent,
     JobMeta,
     JobState,
-    Layout,
     Status,
     Task,
     Timings,
     WorkerReport,
 )
 from worker.errors import QueueFull, QueueUnreachable
-from worker.payload import input_key, output_key, pack, unpack
+from worker.picture_bytes import input_key, output_key, pack, unpack
 
 JOB_TIMEOUT_S = 300
-INPUT_TTL_S = 24 * 3600  # far longer than a job can wait: an input outlives its job
-RECORD_TTL_S = 4 * 3600  # how long an ended job can be asked about
-BATCH_KEY_FIELD = "batch_key"  # of a job's hash, beside RQ's own fields
-LONG_FIELD = "long"  # the same, there only for long jobs
-CANCELABLE_FIELD = "cancelable"  # the same, there while a job runs and is not about to end
-TAKEN_S = 2.0  # far longer than a job is neither in the queue nor known to run, if its worker lives
-ROOM_AGE_S = 0.2
-MEMORY_SHARE = 0.9  # of Redis' maxmemory that pictures may fill; the rest is for bookkeeping
+INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
+RECORD_TTL_S = 4 * 3600  # how long an ended job can be looked up
+# Fields of a job's hash, beside RQ's own:
+BATCH_KEY_FIELD = "batch_key"
+LONG_FIELD = "long"  # set only for long jobs
+CANCELABLE_FIELD = "cancelable"  # set while a job runs and is not about to end
+STARTING_S = 2.0  # far longer than a worker that lives takes to mark a job as running
+CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
+MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
 
 _STATUSES = {
     JobStatus.STARTED: Status.RUNNING,
@@ -58,13 +59,13 @@ WORKER_DIED = Failure(
 )
 
 
-def rq_queue(connection: redis.Redis, name: str = contract.QUEUE) -> Queue:
-    """The RQ queue that both ends share."""
+def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE) -> Queue:
+    """The RQ queue of inference jobs, or another one whose jobs clients can look up."""
     return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
 
 
 def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
-    """As RQ's ``Job.fetch_many``, but outside a transaction, in which a full Redis lets nobody read either."""
+    """Do as RQ's ``Job.fetch_many``, but without a transaction, which a full Redis refuses even for reading."""
     with connection.pipeline(transaction=False) as pipe:
         for job_id in job_ids:
             pipe.hgetall(Job.key_for(job_id))
@@ -79,10 +80,13 @@ def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | No
 
 
 def claim_end(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None]:
-    """Have running jobs canceled no more, since they are about to end.
+    """Make running jobs impossible to cancel, because they are about to end.
+
+    Args:
+        keys: the Redis keys of the jobs.
 
     Returns:
-        The status of each; of those that were canceled before, that.
+        The status of each, in RQ's words: one that was canceled first is ``b"canceled"``.
     """
     with connection.pipeline() as pipe:
         for key in keys:
@@ -91,18 +95,18 @@ def claim_end(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None
         return cast(list[bytes | None], pipe.execute()[::2])
 
 
-class _Taken(Exception):
-    """A worker has taken the job from the queue, and is about to write that it runs."""
+class _Starting(Exception):
+    """A worker has taken the job from the queue, and is about to mark it as running."""
 
 
 class InferenceQueue:
-    """A blocking client; every method raises :class:`QueueUnreachable` when Redis stays away."""
+    """A blocking client. Every method raises :class:`QueueUnreachable` when Redis cannot be reached."""
 
     def __init__(self, connection: redis.Redis, *, limit: int) -> None:
         self.connection = connection
         self._queue = rq_queue(connection)
         self._queues = {name: rq_queue(connection, name) for name in contract.JOB_QUEUES}
-        self._room = _Room(connection, self._queue.key, limit)
+        self._capacity = _Capacity(connection, self._queue.key, limit)
 
     def submit(
         self,
@@ -111,16 +115,16 @@ class InferenceQueue:
         decode_ms: float,
         job_id: str | None = None,
         notes: Sequence[str] = (),
-        layout: Layout | None = None,
+        arrangement: Arrangement | None = None,
     ) -> str:
-        """Accept a piece of work; when this returns, Redis holds both job and pictures.
+        """Queue a task and return its job's id. By then Redis holds both the job and its pictures.
 
         Args:
-            pictures: the sources, then the references, (H, W, 3) uint8 RGB.
-            decode_ms: what reading them took.
-            job_id: a fresh :func:`new_job_id`, for callers that listen for the job before it exists.
-            notes: what was done with the pictures that their owner should know.
-            layout: of the result, if it is of several pictures.
+            pictures: the sources, then the references, (H, W, 3) uint8 RGB each.
+            decode_ms: how long decoding them took.
+            job_id: a fresh :func:`new_job_id`, from callers that watch the job before it exists.
+            notes: what the client should know about how its pictures were used.
+            arrangement: of the result of a grid or a video.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -128,13 +132,17 @@ class InferenceQueue:
         job_id = job_id or new_job_id()
         data = pack(*pictures)
         meta = JobMeta(
-            kind=task.kind, model=task.model, timings=Timings(decode_ms=decode_ms), notes=list(notes), layout=layout
+            kind=task.kind,
+            model=task.model,
+            timings=Timings(decode_ms=decode_ms),
+            notes=list(notes),
+            arrangement=arrangement,
         )
         with translating_errors():
-            # Beside the input there must be room for the output.
-            self._room.claim(len(data) + task.result_bytes)
+            # There must be room for the output too.
+            self._capacity.reserve(len(data) + task.result_bytes)
             job = self._queue.create_job(
-                contract.TRANSLATE,
+                contract.RUN_TASK,
                 kwargs=task.model_dump(exclude_none=True),
                 job_id=job_id,
                 meta=meta.model_dump(exclude_none=True),
@@ -144,7 +152,7 @@ class InferenceQueue:
                 description=task.batch_key,
             )
             with self.connection.pipeline() as pipe:
-                self._queue.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction
+                self._queue.enqueue_job(job, pipeline=pipe)  # first, because RQ begins the transaction
                 pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
                 if task.kind in contract.LONG_KINDS:
                     pipe.hset(job.key, LONG_FIELD, "1")
@@ -154,10 +162,10 @@ class InferenceQueue:
         return job_id
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
-        """The jobs' states, None for those that never were or are forgotten; one round trip for all but positions."""
+        """Look up jobs; None for each that does not exist, or no longer. One round trip, plus one per queued job."""
         with translating_errors():
             jobs = fetch_jobs(self.connection, job_ids)
-            # Attempts at training runs are jobs too, but of another queue and with a truth of their own.
+            # Attempts at training runs are RQ jobs too, but are looked up by their run.
             return [self._state(job) if job and job.origin in self._queues else None for job in jobs]
 
     def state(self, job_id: str) -> JobState | None:
@@ -168,7 +176,7 @@ class InferenceQueue:
         meta = job_meta(job)
         error = meta.error
         if status is Status.FAILED and error is None:
-            error = WORKER_DIED  # a worker that lives leaves its reason; only RQ's lease ends a job without one
+            error = WORKER_DIED  # a live worker writes the error; without one, RQ failed the job by its lease
         finished_at = job.ended_at if status.ended else None
         return JobState(
             id=job.id,
@@ -182,49 +190,49 @@ class InferenceQueue:
             finished_at=finished_at,
             timings=meta.timings,
             style=meta.style,
-            layout=meta.layout,
+            arrangement=meta.arrangement,
             notes=meta.notes,
             dataset=meta.dataset,
             error=error,
         )
 
     def result(self, job_id: str) -> list[Picture] | None:
-        """The job's pictures (H, W, 3), uint8 RGB; None before they are there and after they expired."""
+        """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired."""
         with translating_errors():
             data = cast(bytes | None, self.connection.get(output_key(job_id)))
         return None if data is None else unpack(data)
 
     def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
-        """Keep these jobs' translated pictures for so long from now on, whatever the worker set."""
+        """Keep the results of these jobs for this long from now, instead of what the worker set."""
         with translating_errors(), self.connection.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.expire(output_key(job_id), for_s)
             pipe.execute()
 
     def cancel(self, job_id: str) -> JobState | None:
-        """Cancel a job that has not ended: a queued one never runs, a running one's result is dropped.
+        """Cancel a job: a queued one never runs, the result of a running one is dropped.
 
         Returns:
-            Its state afterwards, unchanged if it had ended or is about to; None if there is no such job.
+            Its state afterwards, unchanged if it has ended or is about to; None if there is no such job.
         """
         keys = [Job.key_for(job_id), *(queue.key for queue in self._queues.values())]
-        taken_until = time.monotonic() + TAKEN_S
+        give_up_at = time.monotonic() + STARTING_S
         with translating_errors():
             while True:
-                cancel = functools.partial(self._cancel, job_id, patient=time.monotonic() < taken_until)
-                with contextlib.suppress(_Taken):
+                cancel = functools.partial(self._cancel, job_id, wait_for_start=time.monotonic() < give_up_at)
+                with contextlib.suppress(_Starting):
                     self.connection.transaction(cancel, *keys)
                     return self.state(job_id)
                 time.sleep(0.002)
 
-    def _cancel(self, job_id: str, pipe: Pipeline, *, patient: bool) -> None:
-        """The writes of a cancellation, begun anew by redis-py if the job or the queue changes meanwhile.
+    def _cancel(self, job_id: str, pipe: Pipeline, *, wait_for_start: bool) -> None:
+        """Write a cancellation. redis-py calls this again if the job or the queue changes meanwhile.
 
-        RQ's own ``Job.cancel`` stumbles over the records that a dead worker leaves; a running job's are cleared by its
-        worker, or when the lease ends.
+        RQ's own ``Job.cancel`` fails on the records that a dead worker leaves behind. Those of a running job are
+        removed by its worker, or when the lease runs out.
 
         Raises:
-            _Taken: and one is ``patient``.
+            _Starting: a worker is about to mark it as running, and ``wait_for_start`` is set.
         """
         found = fetch_jobs(self.connection, [job_id])[0]
         state = self._state(found) if found is not None and found.origin in self._queues else None
@@ -234,8 +242,8 @@ class InferenceQueue:
             return
         if job_meta(found).final or (state.status is Status.RUNNING and not cancelable):
             return
-        if state.status is Status.QUEUED and state.position is None and patient:
-            raise _Taken
+        if state.status is Status.QUEUED and state.position is None and wait_for_start:
+            raise _Starting
         found.set_status(JobStatus.CANCELED, pipeline=pipe)
         pipe.hset(found.key, "ended_at", utcformat(now()))
         pipe.expire(found.key, RECORD_TTL_S)
@@ -247,7 +255,7 @@ class InferenceQueue:
         pipe.publish(contract.EVENTS, JobEvent(id=job_id, status=Status.CANCELED).model_dump_json())
 
     def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
-        """The workers that were heard of within ``seen_within_s``."""
+        """List the workers whose last heartbeat is at most ``seen_within_s`` old, by name."""
         with translating_errors():
             reports = self.connection.hvals(contract.WORKERS)
         oldest = time.time() - seen_within_s
@@ -260,8 +268,8 @@ class InferenceQueue:
             self.connection.sadd(contract.WANTED, model)
 
 
-class _Room:
-    """What the queue and Redis' memory still take on. Asked for at most every ``ROOM_AGE_S`` while there is plenty."""
+class _Capacity:
+    """What the queue still has room for. While there is room, asks Redis at most every ``CAPACITY_AGE_S``."""
 
     def __init__(self, connection: redis.Redis, queue_key: str, limit: int) -> None:
         self._connection = connection
@@ -272,13 +280,17 @@ class _Room:
         self._used = 0  # bytes
         self._memory = 0  # bytes; 0: Redis sets no limit
 
-    def claim(self, nbytes: int) -> None:
-        """Count on one job and ``nbytes`` more, or raise :class:`QueueFull`."""
-        # What is remembered leaves out the jobs that ended since: no reason to refuse one.
-        if time.monotonic() - self._asked_at > ROOM_AGE_S or self._full(nbytes):
+    def reserve(self, nbytes: int) -> None:
+        """Count one more job of ``nbytes``.
+
+        Raises:
+            QueueFull: there is no room for it.
+        """
+        # Jobs may have ended since the last look, so ask again before refusing.
+        if time.monotonic() - self._asked_at > CAPACITY_AGE_S or self._why_full(nbytes):
             self._ask()
-            if full := self._full(nbytes):
-                raise QueueFull(full)
+            if why := self._why_full(nbytes):
+                raise QueueFull(why)
         self._waiting += 1
         self._used += nbytes
 
@@ -286,34 +298,33 @@ class _Room:
         with self._connection.pipeline(transaction=False) as pipe:
             pipe.llen(self._queue_key)
             pipe.info("memory")
-            pipe.hvals(contract.CLAIMS)  # a long job's result is far larger than its pictures, whose place it takes
+            pipe.hvals(contract.CLAIMS)  # results of long jobs, which are not in memory yet
             self._waiting, report, claims = pipe.execute()
         self._used = report["used_memory"] + sum(map(int, claims))
         self._memory = report["maxmemory"]
         self._asked_at = time.monotonic()
 
-    def _full(self, nbytes: int) -> str | None:
-        """What has no room, as a sentence."""
+    def _why_full(self, nbytes: int) -> str | None:
         if self._waiting >= self._limit:
-            return f"{self._waiting} pictures are waiting already, and no more than {self._limit} are taken on."
+            return f"{self._waiting} pictures are waiting already; no more than {self._limit} are accepted."
         if self._memory and self._used + nbytes > MEMORY_SHARE * self._memory:
-            return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside."
+            return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside for them."
         return None
 
 
 def job_meta(job: Job) -> JobMeta:
-    """What we stored with a job."""
+    """Read what Doppel stored with an RQ job."""
     try:
         return JobMeta.model_validate(job.meta)
     except ValidationError:
-        return JobMeta(model="")  # of another version
+        return JobMeta(model="")  # written by another version
 
 
 def _report(data: bytes | str) -> WorkerReport | None:
     try:
         return WorkerReport.model_validate_json(data)
     except ValidationError:
-        return None  # of a worker of another version
+        return None  # from a worker of another version
 
 
 def new_job_id() -> str:
@@ -322,10 +333,10 @@ def new_job_id() -> str:
 
 @contextlib.contextmanager
 def translating_errors() -> Iterator[None]:
-    """Turn redis-py's errors into this module's, the only place that does."""
+    """Translate redis-py's errors into Doppel's."""
     try:
         yield
     except OutOfMemoryError as error:
         raise QueueFull("The memory set aside for pictures is full.") from error
     except LOST as error:
-        raise QueueUnreachable("The queue is not reachable. Try again shortly.") from error
+        raise QueueUnreachable("The queue cannot be reached. Try again shortly.") from error

@@ -1,4 +1,4 @@
-"""The generators held in memory, within a budget; the least recently used goes first."""
+"""The models that a worker holds in memory, within a budget, and the tasks that it runs on them."""
 
 import logging
 from collections import OrderedDict
@@ -9,12 +9,12 @@ import torch
 
 from models.errors import UnknownModel
 from models.pictures import Picture
-from models.serving.stylist import Guide, Stylist
+from models.serving.stylist import Stylist
 from models.serving.translator import Translator
 from models.stargan_v2.style import interpolated
 from models.store.catalog import Catalog
 from worker.errors import ModelRemoved
-from worker.work import Work
+from worker.tasks import LoadedTask, Result
 
 log = logging.getLogger("doppel.worker")
 
@@ -22,69 +22,82 @@ log = logging.getLogger("doppel.worker")
 @dataclass(frozen=True)
 class _Resident:
     model: Translator | Stylist
-    version: tuple[str, int]  # weights file and its time of change: another one is another model
+    version: tuple[str, int]  # path and modification time of the weights file; if they change, the model is loaded anew
 
 
-class Residents:
-    """Loads each model once, keeps it, and drops the least recently used when ``budget_bytes`` of weights is passed."""
+class ResidentModels:
+    """Loads each model once and keeps it; drops the least recently used when the budget is exceeded.
 
-    def __init__(self, catalog: Catalog, device: torch.device, *, budget_bytes: int) -> None:
+    Args:
+        budget_bytes: of weights. One model is kept even if it alone exceeds this.
+        step_size: pictures that a long task generates at a time.
+    """
+
+    def __init__(self, catalog: Catalog, device: torch.device, *, budget_bytes: int, step_size: int = 1) -> None:
         self.catalog = catalog
         self.device = device
         self.budget_bytes = budget_bytes
+        self.step_size = step_size
         self._residents: OrderedDict[str, _Resident] = OrderedDict()
-        self._streaming: str | None = None  # the model of a long job, which stays in memory while others pass
+        self._in_long_task: str | None = None  # this model stays in memory while short tasks run between the steps
 
-    def names(self) -> list[str]:
-        """Models in memory, most recently used last."""
+    def loaded(self) -> list[str]:
+        """Names of the models in memory, most recently used last."""
         return list(self._residents)
 
-    def perform(self, works: Sequence[Work]) -> Sequence[Picture | list[float]]:
-        """Run works of one batch key on their model, loading it first if need be."""
-        task = works[0].task
-        model = self.load(task.model)
+    def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
+        """Run N short tasks of one batch key on their model, which is loaded first if need be.
+
+        Raises:
+            DoppelError: as :meth:`load`.
+        """
+        model = self.load(tasks[0].task.model)
         if isinstance(model, Translator):
-            return model([work.pictures[0] for work in works])
-        works = [_aligned(work, model) for work in works]
-        guides = [guide for work in works for guide in _guides(work)]
-        if task.kind == "style":
-            codes: list[list[float]] = model.styles(guides).tolist()
-            return codes
-        sources = model.prepare([work.pictures[0] for work in works])
-        return model.paint(sources, range(len(works)), model.styles(guides))
+            return [Result([picture]) for picture in model([loaded.pictures[0] for loaded in tasks])]
+        tasks = [_aligned(loaded, model) for loaded in tasks]
+        guides = [guide for loaded in tasks for guide in loaded.task.guides]
+        references = [picture for loaded in tasks for picture in _references(loaded)]
+        styles = model.styles(guides, references)
+        if tasks[0].task.kind == "style":
+            return [Result(style=style) for style in styles.tolist()]
+        sources = model.prepare([loaded.pictures[0] for loaded in tasks])
+        return [Result([picture]) for picture in model.generate(sources, range(len(tasks)), styles)]
 
-    def stream(self, work: Work, *, at_once: int) -> Iterator[list[Picture]]:
-        """The pictures of a grid or video, ``at_once`` at a time; a grid's after its sources and references."""
-        task = work.task
-        model = self.load(task.model)
-        assert isinstance(model, Stylist), "a long job was accepted for a model that has no styles"
-        self._streaming = task.model
+    def run_in_steps(self, task: LoadedTask) -> Iterator[list[Picture]]:
+        """Yield the pictures of a grid or a video, ``step_size`` at a time; of a grid sources and references first.
+
+        Raises:
+            DoppelError: as :meth:`load`.
+        """
+        name = task.task.model
+        model = self.load(name)
+        assert isinstance(model, Stylist), "a long task was accepted for a model that has no styles"
+        self._in_long_task = name
         try:
-            yield from self._pieces(work, model, at_once)
+            yield from self._steps(task, model)
         finally:
-            self._streaming = None
+            self._in_long_task = None
 
-    @staticmethod
-    def _pieces(work: Work, model: Stylist, at_once: int) -> Iterator[list[Picture]]:
-        task = work.task
-        work = _aligned(work, model)
-        sources = model.prepare(work.pictures[: task.sources])
-        styles = model.styles(_guides(work))
+    def _steps(self, loaded: LoadedTask, model: Stylist) -> Iterator[list[Picture]]:
+        loaded = _aligned(loaded, model)
+        task = loaded.task
+        sources = model.prepare(loaded.pictures[: task.sources])
+        styles = model.styles(task.guides, _references(loaded))
         if task.kind == "grid":
-            yield work.pictures
+            yield loaded.pictures
         else:
             styles = interpolated(styles, task.frames)
         cells = [(row, column) for row in range(len(styles)) for column in range(task.sources)]
-        for first in range(0, len(cells), at_once):
-            chosen = cells[first : first + at_once]
-            yield model.paint(sources, [column for _, column in chosen], styles[[row for row, _ in chosen]])
+        for first in range(0, len(cells), self.step_size):
+            step = cells[first : first + self.step_size]
+            yield model.generate(sources, [column for _, column in step], styles[[row for row, _ in step]])
 
     def load(self, name: str) -> Translator | Stylist:
-        """The model, from memory or from disk.
+        """Return the model, from memory or from disk.
 
         Raises:
-            CatalogError, CheckpointError: it cannot be loaded; the message says why.
-            ModelRemoved: it is not there any more.
+            CatalogError, CheckpointError, ModelUnavailable: it cannot be loaded; the message says why.
+            ModelRemoved: it is no longer in the catalog.
         """
         try:
             model = self.catalog.get(name)
@@ -92,7 +105,7 @@ class Residents:
             raise ModelRemoved(name) from error
         weights = model.weights
         try:
-            # A published model's folder is a link, which another version may be behind tomorrow.
+            # A published model's folder is a link, which may lead to another version tomorrow.
             version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
             resident = self._residents.get(name)
             if resident is None or resident.version != version:
@@ -111,7 +124,7 @@ class Residents:
         for name in list(self._residents):
             if self._nbytes() <= self.budget_bytes:
                 break
-            if name in (keep, self._streaming):
+            if name in (keep, self._in_long_task):
                 continue
             del self._residents[name]
             log.info("dropped %s from memory", name)
@@ -120,22 +133,10 @@ class Residents:
         return sum(resident.model.nbytes for resident in self._residents.values())
 
 
-def _aligned(work: Work, model: Stylist) -> Work:
-    return Work(work.task, model.aligned(work.pictures)) if work.task.align else work
+def _aligned(loaded: LoadedTask, model: Stylist) -> LoadedTask:
+    return LoadedTask(loaded.task, model.align_faces(loaded.pictures)) if loaded.task.align else loaded
 
 
-def _guides(work: Work) -> list[Guide]:
-    """What the model is told; a picture whose own style is asked for is its own reference."""
-    task = work.task
-    references = iter(work.pictures if task.kind == "style" else work.pictures[task.sources :])
-    return [
-        Guide(
-            guide.domain,
-            guide.psi,
-            guide.seed,
-            guide.latent,
-            guide.style,
-            reference=next(references) if guide.by_reference else None,
-        )
-        for guide in task.guides
-    ]
+def _references(loaded: LoadedTask) -> list[Picture]:
+    """The task's references. A picture whose own style is asked for is its own reference."""
+    return loaded.pictures if loaded.task.kind == "style" else loaded.pictures[loaded.task.sources :]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from models.process import bound, on_stop_signal
 from models.training.launch import STOP_TIMEOUT_S as TRAINING_STOP_TIMEOUT_S
-from worker.batch_worker import worker_name
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
+from worker.inference_worker import worker_name
 from worker.janitor import Janitor
 from worker.preparation_process import preparer_name
 from worker.training_process import trainer_name

@@ -10,7 +10,6 @@ from app.errors import NotReady
 from app.routes import answers, fields
 from app.schemas import Job
 from app.training_schemas import DatasetDetails
-from app.work import outcome_of
 from models.errors import Conflict, DatasetExists, Invalid, Unavailable, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
 from worker.contract import FailureCode, Status
@@ -59,7 +58,7 @@ async def upload_dataset(
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
         await run_in_threadpool(services.uploads.accept, job_id, name, archive.file)
-        event = await outcome_of(request, services, job_id, events, wait) if wait else None
+        event = await services.dispatcher.wait_for_end(request, job_id, events, wait) if wait else None
     state = await run_in_threadpool(services.queue.state, job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send the archive again.")

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from app.deps import ServicesDep
-from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import Health
+from app.waiting import ALIVE_S
 from models.errors import Unavailable
 
 router = APIRouter(tags=["health"])

@@ -12,6 +12,7 @@ from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import OFFERED, render
+from app.replies import file_headers
 from app.routes import answers
 from app.schemas import Job
 from models.errors import NotFound
@@ -51,12 +52,9 @@ def read_job_image(services: ServicesDep, job: JobDep, accept: Annotated[str | N
     result = services.queue.result(job.id)
     if result is None:
         raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-    headers = {"X-Job-Id": job.id, "X-Model": job.model, "Vary": "Accept"}
-    if job.notes:
-        headers["X-Note"] = "; ".join(job.notes)
     with services.codecs:
-        body = render(result, job.kind, job.layout, media_type)
-    return Response(body, headers=headers, media_type=media_type)
+        body = render(result, job.kind, job.arrangement, media_type)
+    return Response(body, headers=file_headers(job.id, job.model, job.notes), media_type=media_type)
 
 
 @router.get(

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 
 from app.deps import Services, ServicesDep
-from app.results import ALIVE_S
 from app.routes import answers
 from app.schemas import ModelInfo
 from app.training_schemas import Published
+from app.waiting import ALIVE_S
 from models.errors import Conflict, DoppelError
 from models.store.catalog import Model
 

@@ -7,15 +7,17 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.guidance import Wish, domain_index, read_seeds
 from app.images import Geometry
 from app.negotiation import accepted_type
+from app.orders import Order, stargan_order, style_code_order
 from app.rendering import OFFERED, ZIP
+from app.replies import job_reply, reply
 from app.routes import answers, fields
 from app.schemas import StyleCode
-from app.work import Order, answer, carry_out, job_answer, require_worker, stargan_order
+from app.style_fields import StyleFields, read_seeds
+from app.submitting import submit
 from models.errors import Invalid
-from worker.contract import Status, StyleGuide
+from worker.contract import Status
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
 
@@ -85,8 +87,8 @@ async def translate_by_reference(
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
-    wish = Wish(choices.domain, await reference.read() if reference else None, style=style)
-    return await _translated(request, services, image, wish, choices)
+    style_fields = StyleFields(choices.domain, await reference.read() if reference else None, style=style)
+    return await _translate(request, services, image, style_fields, choices)
 
 
 @router.post("/latent", summary="Apply a random style", response_class=Response, responses=PICTURE_ANSWERS)
@@ -106,19 +108,16 @@ async def translate_by_latent(
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
-    wish = Wish(choices.domain, seed=seed, latent=latent, psi=psi)
-    return await _translated(request, services, image, wish, choices)
+    style_fields = StyleFields(choices.domain, seed=seed, latent=latent, psi=psi)
+    return await _translate(request, services, image, style_fields, choices)
 
 
-async def _translated(
-    request: Request, services: Services, image: UploadFile, wish: Wish, choices: Choices
+async def _translate(
+    request: Request, services: Services, image: UploadFile, style: StyleFields, choices: Choices
 ) -> Response:
-    answer_type = accepted_type(request.headers.get("accept"))
-    require_worker(services)
-    runs = await run_in_threadpool(services.selection.stargan, choices.model)
-    order = stargan_order(runs, [await image.read()], choices.geometry, [wish], align=choices.align == "auto")
-    done = await carry_out(request, services, order, choices.wait)
-    return await answer(services, order, done, answer_type)
+    media_type = accepted_type(request.headers.get("accept"))
+    order = await _order(services, [image], [style], choices)
+    return await reply(services, await submit(request, services, order, choices.wait), media_type)
 
 
 @router.post(
@@ -144,23 +143,15 @@ async def read_style(
 
     Style codes can be stored, blended, and used again without the picture.
     """
-    require_worker(services)
+    services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.stargan, model)
-    index = domain_index(runs, domain)
-    order = Order(
-        runs,
-        [await image.read()],
-        Geometry.squeezed(runs.card.image_size),
-        [StyleGuide(domain=index)],
-        kind="style",
-        align=align == "auto" and runs.card.align == "face",
-    )
-    done = await carry_out(request, services, order, wait)
-    if done.event is not None and done.event.status is Status.SUCCEEDED:
-        state = await run_in_threadpool(services.queue.state, done.job_id)
+    order = style_code_order(runs, await image.read(), domain, align=align == "auto")
+    submission = await submit(request, services, order, wait)
+    if submission.end is not None and submission.end.status is Status.SUCCEEDED:
+        state = await run_in_threadpool(services.queue.state, submission.job_id)
         if state is not None and state.style is not None:
-            return StyleCode(style=state.style, domain=runs.card.domains[index], model=runs.name)
-    return await run_in_threadpool(job_answer, services, done)
+            return StyleCode(style=state.style, domain=runs.card.domains[order.guides[0].domain], model=runs.name)
+    return await run_in_threadpool(job_reply, services, submission)
 
 
 Sources = Annotated[list[UploadFile], File(description="the pictures to translate")]
@@ -192,9 +183,9 @@ async def draw_grid(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["grid"])
     _check_count("sources", sources, 1, MAX_GRID)
-    wishes = await _wishes(references, seeds, choices.domain, at_least=1)
-    order = await _long_order(services, sources, wishes, choices, kind="grid")
-    return await answer(services, order, await carry_out(request, services, order, choices.wait), media_type)
+    styles = await _styles(references, seeds, choices.domain, at_least=1)
+    order = await _order(services, sources, styles, choices, kind="grid")
+    return await reply(services, await submit(request, services, order, choices.wait), media_type)
 
 
 @router.post(
@@ -224,28 +215,28 @@ async def film_styles(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["video"])
     _check_count("sources", sources, 1, MAX_FILMED)
-    wishes = await _wishes(references, seeds, choices.domain, at_least=2)
-    order = await _long_order(services, sources, wishes, choices, kind="video", frames=frames, fps=fps)
-    return await answer(services, order, await carry_out(request, services, order, choices.wait), media_type)
+    styles = await _styles(references, seeds, choices.domain, at_least=2)
+    order = await _order(services, sources, styles, choices, kind="video", frames=frames, fps=fps)
+    return await reply(services, await submit(request, services, order, choices.wait), media_type)
 
 
-async def _long_order(
-    services: Services, sources: list[UploadFile], wishes: list[Wish], choices: Choices, **more: Any
+async def _order(
+    services: Services, sources: list[UploadFile], styles: list[StyleFields], choices: Choices, **more: Any
 ) -> Order:
-    require_worker(services)
+    services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.stargan, choices.model)
     images = [await source.read() for source in sources]
-    return stargan_order(runs, images, choices.geometry, wishes, align=choices.align == "auto", **more)
+    return stargan_order(runs, images, choices.geometry, styles, align=choices.align == "auto", **more)
 
 
-async def _wishes(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[Wish]:
-    """A wish for each reference or seed."""
+async def _styles(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[StyleFields]:
+    """Read one style per reference or seed."""
     if bool(references) == bool(seeds):
         raise Invalid("Send either references or seeds" + (", not both." if seeds else "."))
     if references:
         _check_count("references", references, at_least, MAX_GRID)
-        return [Wish(domain, await reference.read()) for reference in references]
-    return [Wish(domain, seed=str(seed)) for seed in read_seeds(seeds, at_least, MAX_GRID)]
+        return [StyleFields(domain, await reference.read()) for reference in references]
+    return [StyleFields(domain, seed=str(seed)) for seed in read_seeds(seeds, at_least, MAX_GRID)]
 
 
 def _check_count(field: str, uploads: list[UploadFile], at_least: int, at_most: int) -> None:

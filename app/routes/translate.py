@@ -6,11 +6,13 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import ServicesDep
-from app.guidance import Wish
 from app.images import Geometry
 from app.negotiation import accepted_type
+from app.orders import translation_order
+from app.replies import reply
 from app.routes import answers, fields
-from app.work import Order, answer, carry_out, require_worker, stargan_order
+from app.style_fields import StyleFields
+from app.submitting import submit
 
 router = APIRouter(tags=["translate"])
 
@@ -47,16 +49,11 @@ async def translate(
     If the client disconnects while it waits, its job is canceled. `X-Model` names the model that ran: a `-lite` model
     replaces the requested one as long as that one's weights are not on this server.
     """
-    answer_type = accepted_type(request.headers.get("accept"))
+    media_type = accepted_type(request.headers.get("accept"))
     geometry = Geometry(fields.resolution(resolution), fit)
-    require_worker(services)
-    wish = Wish(domain, await reference.read() if reference else None, seed, latent, style, psi)
+    services.dispatcher.require_worker()
+    reference_bytes = await reference.read() if reference else None
+    style_fields = StyleFields(domain, reference_bytes, seed, latent, style, psi)
     runs = await run_in_threadpool(services.selection.running, model)
-    data = await image.read()
-    if runs.card.family == "stargan_v2":
-        order = stargan_order(runs, [data], geometry, [wish], align=True)
-    else:
-        wish.refuse_for(runs)
-        order = Order(runs, [data], geometry)
-    done = await carry_out(request, services, order, wait)
-    return await answer(services, order, done, answer_type)
+    order = translation_order(runs, await image.read(), geometry, style_fields)
+    return await reply(services, await submit(request, services, order, wait), media_type)

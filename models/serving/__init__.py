@@ -1,1 +1,1 @@
-"""Models as a worker holds them: loaded once, called many times."""
+"""Models as a worker holds them: load once, call many times."""

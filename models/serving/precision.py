@@ -1,4 +1,4 @@
-"""The cheapest precision that keeps a network's pictures."""
+"""Run a network in bfloat16 where that keeps its pictures."""
 
 import copy
 import logging
@@ -10,7 +10,7 @@ from torch import nn
 
 from models.device import computes_bfloat16
 
-MIN_PSNR_DB = 40.0  # reduced precision must agree with float32 at least this well, over the range of 255 levels
+MIN_PSNR_DB = 40.0  # of bfloat16's picture against float32's, for a peak of 255 levels
 PROBE_SIDE = 128  # px
 
 log = logging.getLogger("doppel.models")
@@ -19,21 +19,24 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def probe(device: torch.device) -> torch.Tensor:
-    """A smooth picture (1, 3, PROBE_SIDE, PROBE_SIDE) float32 in [-1, 1], the same everywhere."""
+    """A smooth picture (1, 3, PROBE_SIDE, PROBE_SIDE), float32 in [-1, 1], the same on every machine."""
     coarse = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0)) * 2 - 1
     return nn.functional.interpolate(coarse, size=(PROBE_SIDE, PROBE_SIDE), mode="bilinear").to(device)
 
 
 @torch.inference_mode()
-def cheapest(
+def lowest_precision(
     network: Network, device: torch.device, run: Callable[[Network, torch.dtype], torch.Tensor]
 ) -> tuple[Network, torch.dtype]:
-    """The network in bfloat16 where the device computes in it and the network bears it, else as it is.
+    """Return the network in bfloat16 if the device computes in it and the pictures stay the same, else as it is.
 
-    Nothing is timed, so that every worker on one kind of machine gives the same pixels.
+    The choice does not depend on timing, so all workers on one kind of machine give the same pixels.
 
     Args:
-        run: given the network and the dtype of its input, what it makes of a probe, in [-1, 1].
+        run: runs the network on a :func:`probe` of the given dtype; its output is in [-1, 1].
+
+    Returns:
+        The network, and the dtype that its input must have.
     """
     if not computes_bfloat16(device):
         return network, torch.float32

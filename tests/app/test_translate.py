@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app import work
+from app import waiting
 from tests.app.bad_uploads import corpus
 from tests.conftest import add_model
 from tests.fake_worker import GO, HELD, RAISES, first_pixel
@@ -215,7 +215,7 @@ def test_a_full_queue_answers_503_with_the_time_to_try_again(settings):
 
 
 def test_a_service_without_workers_says_so_after_a_while(client, monkeypatch):
-    monkeypatch.setattr(work, "NO_WORKER_S", 0)
+    monkeypatch.setattr(waiting, "NO_WORKER_S", 0)
     answer = client.post("/translate", files=upload(), data={"model": "tiny"})
     assert answer.status_code == 503
     assert "doppel worker" in answer.json()["detail"]

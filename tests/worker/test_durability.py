@@ -8,12 +8,12 @@ import pytest
 from tests.fake_worker import GO, HELD, KILLS, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.batch_worker import worker_name
 from worker.connection import connect
 from worker.contract import Status, Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueFull
 from worker.inference_queue import WORKER_DIED, InferenceQueue
+from worker.inference_worker import worker_name
 from worker.janitor import Janitor
 
 GREY = (128, 128, 128)

@@ -9,7 +9,7 @@ from worker.connection import connect
 from worker.contract import WORKERS, Status, Task, WorkerReport
 from worker.errors import QueueFull, QueueUnreachable
 from worker.inference_queue import InferenceQueue
-from worker.payload import pack, unpack
+from worker.picture_bytes import pack, unpack
 
 PICTURE = first_pixel((1, 2, 3), 8, 12)
 TASK = Task(model="fake", height=8, width=12)
@@ -57,5 +57,5 @@ def test_pictures_survive_packing():
 
 @pytest.mark.parametrize("data", [b"1234567", pack(PICTURE)[:-1]])
 def test_bytes_that_are_no_packed_picture_are_refused(data):
-    with pytest.raises(ValueError, match=r"no picture|cut short"):
+    with pytest.raises(ValueError, match=r"not a picture|cut short"):
         unpack(data)

@@ -9,8 +9,8 @@ from tests.conftest import add_model
 from tests.pictures import landscape
 from worker.contract import Task
 from worker.errors import ModelRemoved
-from worker.resident_models import Residents
-from worker.work import Work
+from worker.resident_models import ResidentModels
+from worker.tasks import LoadedTask
 
 PICTURE = np.asarray(landscape())
 
@@ -23,13 +23,16 @@ def catalog(weights_dir, tmp_path):
 
 
 def residents(catalog, budget_bytes=1 << 30):
-    return Residents(catalog, torch.device("cpu"), budget_bytes=budget_bytes)
+    return ResidentModels(catalog, torch.device("cpu"), budget_bytes=budget_bytes)
 
 
 def test_a_model_is_loaded_once(catalog):
     held = residents(catalog)
     assert held.load("tiny") is held.load("tiny")
-    assert held.perform([Work(Task(model="tiny", height=1, width=1), [PICTURE])])[0].shape == PICTURE.shape
+    assert (
+        held.run_batch([LoadedTask(Task(model="tiny", height=1, width=1), [PICTURE])])[0].pictures[0].shape
+        == PICTURE.shape
+    )
 
 
 def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):
@@ -38,14 +41,14 @@ def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):
     held.load("tiny")
     held.budget_bytes = total - 1
     held.load("third")
-    assert held.names() == ["tiny", "third"]
+    assert held.loaded() == ["tiny", "third"]
 
 
 def test_one_model_is_held_even_over_the_budget(catalog):
     held = residents(catalog, budget_bytes=1)
     held.load("tiny")
     held.load("second")
-    assert held.names() == ["second"]
+    assert held.loaded() == ["second"]
 
 
 def test_weights_that_were_replaced_are_loaded_anew(catalog):

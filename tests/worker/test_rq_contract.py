@@ -8,8 +8,8 @@ from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 
-from worker.batch_worker import InferenceWorker
 from worker.connection import connect
+from worker.inference_worker import InferenceWorker
 from worker.training_process import Trainer
 
 

@@ -1,4 +1,4 @@
-"""The batch worker, as its queue sees it."""
+"""The inference worker, as its queue sees it."""
 
 import contextlib
 import signal
@@ -8,13 +8,14 @@ import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from models.serving.style_guide import StyleGuide
 from tests.fake_worker import GO, HELD, RAISES, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.batch_worker import worker_name
-from worker.contract import Status, StyleGuide, Task
+from worker.contract import Status, Task
 from worker.errors import QueueFull
 from worker.inference_queue import rq_queue
+from worker.inference_worker import worker_name
 
 GREY = (128, 128, 128)
 
@@ -163,7 +164,7 @@ def test_a_job_that_names_another_function_is_refused(queue, worker):
 
 def test_a_job_that_is_not_understood_fails_and_its_worker_lives(queue, worker):
     rq = rq_queue(queue.connection)
-    odd = [rq.enqueue(contract.TRANSLATE, colour="red", meta={}), rq.enqueue(contract.TRANSLATE, meta={"model": [1]})]
+    odd = [rq.enqueue(contract.RUN_TASK, colour="red", meta={}), rq.enqueue(contract.RUN_TASK, meta={"model": [1]})]
     eventually(lambda: all_ended(queue, [job.id for job in odd]))
     assert statuses(queue, [job.id for job in odd]) == [Status.FAILED] * 2
     job = submit(queue)

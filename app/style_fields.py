@@ -1,19 +1,19 @@
-"""What a StarGAN request's fields say about the style that is wanted."""
+"""The form fields of a StarGAN request that describe a style, and how they become a style guide."""
 
 import json
 from dataclasses import dataclass
 
 from models.errors import Invalid
+from models.serving.style_guide import StyleGuide
 from models.store.catalog import Model
-from worker.contract import StyleGuide
 
 MAX_SEED = 2**63 - 1
-MAX_NUMBER = 1e6  # of a code; those of a normal distribution or a network are a few units large
+MAX_NUMBER = 1e6  # in a code; real codes stay within a few units of zero
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The fields as they came; empty ones were not given."""
+class StyleFields:
+    """The fields as they were sent; those that were not are empty."""
 
     domain: str = ""
     reference: bytes | None = None
@@ -23,19 +23,19 @@ class Wish:
     psi: float = 1.0
 
     @property
-    def given(self) -> list[str]:
-        """The guides that were named."""
+    def sent(self) -> list[str]:
+        """Names of the fields that were sent, of which a StarGAN v2 takes exactly one."""
         return [name for name in ("reference", "seed", "latent", "style") if getattr(self, name) not in ("", None)]
 
-    def guide(self, model: Model) -> StyleGuide:
-        """What ``model`` is to make of the source.
+    def guide_for(self, model: Model) -> StyleGuide:
+        """Parse the fields for this StarGAN v2. The reference, if one was sent, travels beside the guide.
 
         Raises:
-            Invalid: not exactly one guide was named, or one is not acceptable to this model.
+            Invalid: not exactly one of the four was sent, or its value is not acceptable to this model.
         """
-        if len(self.given) != 1:
-            named = " and ".join(self.given) or "none"
-            raise Invalid(f"Send exactly one of reference, seed, latent and style to {model.name}, not {named}.")
+        if len(self.sent) != 1:
+            names = " and ".join(self.sent) or "none"
+            raise Invalid(f"Send exactly one of reference, seed, latent and style to {model.name}, not {names}.")
         network = model.card.network
         return StyleGuide(
             domain=domain_index(model, self.domain),
@@ -46,14 +46,18 @@ class Wish:
         )
 
     def refuse_for(self, model: Model) -> None:
-        """Say that ``model``, a CycleGAN, takes no guide, if one was given."""
-        if self.given or self.domain:
-            named = " and ".join([*self.given, *(["domain"] if self.domain else [])])
-            raise Invalid(f"{model.name} is a CycleGAN, which takes no {named}: it has one style.")
+        """Check that no style was sent to ``model``, a CycleGAN.
+
+        Raises:
+            Invalid: one was.
+        """
+        if self.sent or self.domain:
+            names = " and ".join([*self.sent, *(["domain"] if self.domain else [])])
+            raise Invalid(f"{model.name} is a CycleGAN, which takes no {names}: it has one style.")
 
 
 def domain_index(model: Model, domain: str) -> int:
-    """The domain's place among the model's; the first if none is named.
+    """Return the index of a domain among the model's; an empty name means the first.
 
     Raises:
         Invalid: the model has no such domain.
@@ -65,10 +69,10 @@ def domain_index(model: Model, domain: str) -> int:
 
 
 def read_seeds(value: str, at_least: int, at_most: int) -> list[int]:
-    """The field ``seeds``, a JSON list of whole numbers.
+    """Parse the field ``seeds``, a JSON list of whole numbers.
 
     Raises:
-        Invalid: it is something else, or of another length.
+        Invalid: it is not such a list, or not of ``at_least`` to ``at_most`` seeds.
     """
     try:
         seeds = json.loads(value)
@@ -88,13 +92,13 @@ def _seed(value: str) -> int:
 
 
 def _numbers(field: str, value: str, length: int) -> list[float]:
-    """A JSON list of ``length`` finite numbers, or an object that has it under the field's name."""
+    """Parse a JSON list of ``length`` finite numbers, or an object that has one under the field's name."""
     try:
         numbers = json.loads(value)
     except (ValueError, RecursionError):
         raise Invalid(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
     if isinstance(numbers, dict):
-        numbers = numbers.get(field)  # a whole answer of /stargan/style is as good
+        numbers = numbers.get(field)  # a whole reply of /stargan/style is accepted too
     if not isinstance(numbers, list) or not all(map(_usable, numbers[: length + 1])):
         raise Invalid(f"{field}: a JSON list of {length} finite numbers is needed.")
     if len(numbers) != length:
@@ -103,5 +107,5 @@ def _numbers(field: str, value: str, length: int) -> list[float]:
 
 
 def _usable(number: object) -> bool:
-    """Whether it is a number, finite and not absurd; JSON in Python knows NaN, and integers beyond every float."""
+    """Return whether it is a number of sensible size. Python's JSON reads NaN, and integers too large for a float."""
     return isinstance(number, int | float) and not isinstance(number, bool) and -MAX_NUMBER <= number <= MAX_NUMBER

@@ -1,11 +1,10 @@
-"""Pictures in Redis: raw pixels under a key of their own, since a job's JSON is no place for bytes."""
+"""Pictures in Redis: raw pixels, in keys beside the job, whose JSON can hold no bytes."""
 
 import struct
 
 import numpy as np
-from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
+from models.pictures import Picture
 
 _HEADER = struct.Struct("<II")  # height, width
 
@@ -19,21 +18,21 @@ def output_key(job_id: str) -> str:
 
 
 def pack(*pictures: Picture) -> bytes:
-    """Pictures (H, W, 3), uint8, as bytes: of each its height and width, then its rows."""
+    """Pack pictures (H, W, 3), uint8 RGB: for each its height and width, then its rows."""
     return b"".join(part for picture in pictures for part in (_HEADER.pack(*picture.shape[:2]), picture.tobytes()))
 
 
 def unpack(data: bytes) -> list[Picture]:
-    """Undo :func:`pack`; the arrays are read-only and share the bytes' memory.
+    """Unpack what :func:`pack` made. The arrays are read-only and share the memory of ``data``.
 
     Raises:
-        ValueError: the bytes are not packed pictures.
+        ValueError: ``data`` is not packed pictures.
     """
     pictures = []
     rest = memoryview(data)
     while rest:
         if len(rest) < _HEADER.size:
-            raise ValueError(f"{len(rest)} bytes are no picture")
+            raise ValueError(f"{len(rest)} bytes are not a picture")
         height, width = _HEADER.unpack_from(rest)
         end = _HEADER.size + height * width * 3
         if len(rest) < end:

@@ -1,0 +1,91 @@
+"""What a client wants done, once every field of its request was checked against the model that will run."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.images import Geometry
+from app.style_fields import StyleFields, domain_index
+from models.serving.style_guide import StyleGuide
+from models.store.catalog import Model
+from worker.contract import LONG_KINDS, Arrangement, Kind
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client wants done."""
+
+    model: Model  # the one that runs
+    images: list[bytes]  # the sources, as uploaded
+    geometry: Geometry  # of the sources, as the model gets them
+    guides: list[StyleGuide] = field(default_factory=list)  # StarGAN v2 only
+    references: list[bytes] = field(default_factory=list)  # as uploaded, one for each guide that is by reference
+    kind: Kind = "translation"
+    align: bool = False  # every picture is a photo, in which the face is to be found and aligned
+    frames: int = 0  # video only: from one style to the next
+    fps: int = 0  # video only: frames per second
+
+    @property
+    def arrangement(self) -> Arrangement | None:
+        """Of the result of a grid or a video."""
+        if self.kind not in LONG_KINDS:
+            return None
+        return Arrangement(sources=len(self.images), references=len(self.references), fps=self.fps)
+
+
+def translation_order(model: Model, image: bytes, geometry: Geometry, style: StyleFields) -> Order:
+    """Order a translation by a model of either family.
+
+    Raises:
+        Invalid: the style fields are not acceptable to this model.
+    """
+    if model.card.family == "stargan_v2":
+        return stargan_order(model, [image], geometry, [style], align=True)
+    style.refuse_for(model)
+    return Order(model, [image], geometry)
+
+
+def stargan_order(
+    model: Model, images: list[bytes], geometry: Geometry, styles: list[StyleFields], *, align: bool, **more: Any
+) -> Order:
+    """Order a translation, a grid or a video by a StarGAN v2.
+
+    Args:
+        align: whether faces are aligned if the model's card says so.
+        more: further fields of the order.
+
+    Raises:
+        Invalid: the fields of a style are not acceptable to this model.
+    """
+    return Order(
+        model,
+        images,
+        _stargan_geometry(model, geometry),
+        [style.guide_for(model) for style in styles],
+        [style.reference for style in styles if style.reference is not None],
+        align=align and model.card.align == "face",
+        **more,
+    )
+
+
+def style_code_order(model: Model, image: bytes, domain: str, *, align: bool) -> Order:
+    """Order a picture's style code from a StarGAN v2. The picture is both the source and its own reference.
+
+    Raises:
+        Invalid: the model has no such domain.
+    """
+    return Order(
+        model,
+        [image],
+        Geometry.squeezed(model.card.image_size),
+        [StyleGuide(domain=domain_index(model, domain))],
+        kind="style",
+        align=align and model.card.align == "face",
+    )
+
+
+def _stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
+    card = model.card
+    # Even a face that is not aligned must fill the one shape that the landmark network reads.
+    if card.align == "face":
+        return Geometry.squeezed(card.image_size)
+    return replace(geometry, resolution=geometry.resolution or card.image_size, multiple=card.side_multiple)

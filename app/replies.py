@@ -1,0 +1,75 @@
+"""How a job has ended, as an HTTP response."""
+
+import time
+
+from fastapi import Response
+from starlette.concurrency import run_in_threadpool
+
+from app.deps import Services
+from app.errors import NotReady
+from app.negotiation import JSON
+from app.rendering import render
+from app.schemas import Job
+from app.submitting import Submission
+from models.errors import Conflict, Unavailable
+from worker.contract import FailureCode, JobEvent, Status
+
+
+async def reply(services: Services, submission: Submission, media_type: str) -> Response:
+    """Reply with the result if there is one and the client wants a file, else with the job.
+
+    Raises:
+        Unavailable, NotReady, Conflict: as :func:`job_reply`, or the result was lost.
+    """
+    end = submission.end
+    if end is not None and end.status is Status.SUCCEEDED and media_type != JSON:
+        return await run_in_threadpool(_file_reply, services, submission, end, media_type)
+    return await run_in_threadpool(job_reply, services, submission)
+
+
+def job_reply(services: Services, submission: Submission) -> Response:
+    """Reply with the job: 200 or 500 if it ended within the wait, else 202.
+
+    Raises:
+        Unavailable: the job is gone.
+        NotReady: it was canceled.
+        Conflict: its model was taken out of service.
+    """
+    waited = submission.end is not None
+    state = services.queue.state(submission.job_id)
+    if state is None:
+        raise Unavailable("The queue lost this job. Send it again.")
+    if waited and state.status is Status.CANCELED:
+        raise NotReady("The job was canceled before it ended.")
+    if waited and state.error is not None and state.error.code is FailureCode.MODEL_REMOVED:
+        raise Conflict(state.error.detail)
+    status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
+    job = Job.of(state)
+    headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self, "Vary": "Accept"}
+    return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
+
+
+def file_headers(job_id: str, model: str, notes: list[str]) -> dict[str, str]:
+    """Headers of every response that carries a job's result as a file."""
+    headers = {"X-Job-Id": job_id, "X-Model": model, "Vary": "Accept"}
+    return headers | {"X-Note": "; ".join(notes)} if notes else headers
+
+
+def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
+    order = submission.order
+    result = services.queue.result(end.id)
+    if result is None:
+        raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
+    services.dispatcher.delivered(end.id)
+    started = time.perf_counter()
+    with services.codecs:
+        body = render(result, order.kind, order.arrangement, media_type)
+    spent_ms = {
+        "decode": end.timings.decode_ms,
+        "queue": end.timings.queue_ms,
+        "inference": end.timings.inference_ms,
+        "encode": round((time.perf_counter() - started) * 1000, 1),
+    }
+    timing = ", ".join(f"{stage};dur={ms}" for stage, ms in spent_ms.items() if ms is not None)
+    headers = file_headers(end.id, order.model.name, submission.notes) | {"Server-Timing": timing}
+    return Response(body, headers=headers, media_type=media_type)

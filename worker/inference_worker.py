@@ -1,0 +1,331 @@
+"""The inference worker: takes jobs from the queue, runs compatible ones in one batch, and records how each ended.
+
+It overrides ``execute_job``, as RQ 3.0 intends, and writes RQ's records with its private ``_handle_success`` and
+``_handle_failure``. A contract test checks that these names still exist.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.exceptions import OutOfMemoryError
+from rq import Queue, SimpleWorker
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.utils import now
+from rq.worker import WorkerStatus
+
+from models.pictures import Picture
+from worker import contract
+from worker.batching import JobPicker
+from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.errors import TaskError
+from worker.heartbeat import ReportingWorker
+from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, claim_end, rq_queue
+from worker.picture_bytes import input_key, output_key, pack
+from worker.tasks import LoadedTask, Result, RunningJob, TaskRunner, failure_of, read_task
+
+FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees the buffers of large replies with some delay
+
+log = logging.getLogger("doppel.worker")
+
+
+class InferenceWorker(ReportingWorker, SimpleWorker):
+    """Runs the jobs of the inference queue, compatible ones in batches.
+
+    Args:
+        runner: runs the tasks.
+        device: where it runs them, for the worker's report.
+        on_heartbeat: called about every ``HEARTBEAT_S`` from the heartbeat thread.
+        max_batch: most jobs in one batch.
+        batch_wait_ms: how long to wait for more jobs once a batch has two.
+        result_ttl_s: how long a generated picture is kept.
+    """
+
+    reports = contract.WORKERS
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        runner: TaskRunner,
+        *,
+        device: str,
+        on_heartbeat: Callable[[], None],
+        max_batch: int,
+        batch_wait_ms: float,
+        result_ttl_s: int,
+    ) -> None:
+        queue = rq_queue(connection)
+        name = worker_name(os.getpid())
+        super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
+        self.log_job_description = False
+        self._runner = runner
+        self._device = device
+        self._on_heartbeat = on_heartbeat
+        self._max_batch = max_batch
+        self._batch_wait_s = batch_wait_ms / 1000
+        self._result_ttl_s = result_ttl_s
+        self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
+        self._picker = JobPicker(queue)
+        self._running: list[RunningJob] = []
+        self._batch_started: float | None = None
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
+        self.work(logging_level="WARNING")
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Do nothing: RQ calls this around each job, which costs writes, and the heartbeat thread does the same."""
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self._run_with_compatible(job)
+
+    def _run_with_compatible(self, job: Job) -> None:
+        """Run a job and those that fit its batch. A long job calls this between two steps, for short jobs."""
+        batch = self._start(self._collect_batch(job))
+        if not batch:
+            return
+        interrupted = self._running
+        self._running = [*interrupted, *batch]
+        try:
+            self._run_batch(batch)
+            self._end([running for running in batch if not running.requeued])
+        finally:
+            self._running = interrupted
+
+    def _collect_batch(self, job: Job) -> list[Job]:
+        """Return the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
+        task = read_task(job)
+        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.kind in LONG_KINDS:
+            return [job]
+        jobs = [job]
+        deadline = time.monotonic() + self._batch_wait_s
+        while len(jobs) < self._max_batch:
+            more = self._picker.pick_compatible(task.batch_key, self._max_batch - len(jobs))
+            jobs += more
+            if len(jobs) == 1 or time.monotonic() >= deadline:
+                break
+            if not more:
+                time.sleep(0.001)
+        return jobs
+
+    def _start(self, jobs: list[Job]) -> list[RunningJob]:
+        """Mark the jobs as running, all in one transaction. Those that were canceled meanwhile are left out."""
+        queue = self.queues[0]
+        with self.connection.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.hget(job.key, "status")
+                pipe.get(input_key(job.id))
+            replies = pipe.execute()
+        batch = []
+        with self.connection.pipeline() as pipe:
+            for job, status, packed in zip(jobs, replies[::2], replies[1::2], strict=True):
+                pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+                if status != b"queued":
+                    continue
+                execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
+                self.executions[execution.id] = execution
+                job.heartbeat(now(), LEASE_S, pipeline=pipe)
+                job.prepare_for_execution(self.name, pipeline=pipe)
+                pipe.hset(job.key, CANCELABLE_FIELD, 1)
+                pipe.persist(job.key)
+                running = RunningJob.load(job, execution, packed)
+                pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
+                batch.append(running)
+            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+            pipe.execute()
+        return batch
+
+    def _run_batch(self, batch: list[RunningJob]) -> None:
+        """Set the result of each job, or the exception that it raised."""
+        self._batch_started = time.monotonic()
+        runnable = [(running, running.loaded) for running in batch if running.loaded is not None]
+        if runnable:
+            tasks = [loaded for _, loaded in runnable]
+            started = time.perf_counter()
+            long = tasks[0].task.kind in LONG_KINDS
+            results = [self._run_long(runnable[0][0], tasks[0])] if long else self._run_short(tasks)
+            inference_ms = round((time.perf_counter() - started) * 1000, 1)
+            for (running, _), result in zip(runnable, results, strict=True):
+                running.result = result
+                running.meta.timings.inference_ms = inference_ms
+            log.info("%s: %d in %.0f ms", tasks[0].task.batch_key, len(tasks), inference_ms)
+        self._batch_started = None
+
+    def _run_short(self, tasks: Sequence[LoadedTask]) -> list[Result | Exception]:
+        try:
+            return list(self._runner.run_batch(tasks))
+        except Exception as error:
+            if len(tasks) == 1:
+                return [error]
+            log.warning("a batch of %d failed (%s); its jobs run one by one", len(tasks), error)
+            return [self._run_short([loaded])[0] for loaded in tasks]
+
+    def _run_long(self, running: RunningJob, loaded: LoadedTask) -> Result | Exception | None:
+        """Run a long job in steps; None if it was canceled or requeued before the last one.
+
+        After each step it saves its progress and lets a short job run, unless it was tried before: then its worker
+        died, and it must run alone.
+        """
+        alone = running.job.retries_left != MAX_TRIES - 1
+        pictures: list[Picture] = []
+        steps = self._runner.run_in_steps(loaded)
+        while True:
+            try:
+                step = next(steps, None)
+            except Exception as error:
+                return error
+            if step is None:
+                return Result(pictures)
+            pictures += step
+            generated = len(pictures) - (len(loaded.pictures) if loaded.task.kind == "grid" else 0)
+            running.meta.done = round(generated / loaded.task.generated, 3)
+            if not self._save_progress(running):
+                return None
+            if self._stop_requested:
+                self._requeue(running)
+                return None
+            if not alone and (short := self._pick_short()) is not None:
+                self._run_with_compatible(short)
+            self._batch_started = time.monotonic()
+
+    def _pick_short(self) -> Job | None:
+        with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be moved
+            return self._picker.pick_short()
+        return None
+
+    def _save_progress(self, running: RunningJob) -> bool:
+        """Save and publish how far a long job is; return False if it was canceled meanwhile."""
+        job = running.job
+        status = self.connection.hget(job.key, "status")
+        if status != b"started":
+            return False
+        job.meta = running.meta.model_dump(exclude_none=True)
+        with contextlib.suppress(OutOfMemoryError), self.connection.pipeline() as pipe:
+            pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
+            pipe.execute()
+        return True
+
+    def _requeue(self, running: RunningJob) -> None:
+        """Put a long job back at the head of the queue, for another worker to start afresh. This costs it no try."""
+        job = running.job
+        running.requeued = claim_end(self.connection, [job.key]) == [b"started"]
+        if not running.requeued:
+            return  # canceled, and to be ended as such
+        with self.connection.pipeline() as pipe:
+            job.set_status(JobStatus.QUEUED, pipeline=pipe)
+            self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
+            pipe.lpush(self.queues[0].key, job.id)
+            pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
+            pipe.execute()
+
+    def _end(self, batch: list[RunningJob]) -> None:
+        """End every job of the batch in one transaction: result, event, and RQ's registries as RQ would leave them.
+
+        RQ's own way takes five round trips a job, each of which waits for the disk, and a worker that dies in the
+        middle would leave jobs half ended.
+        """
+        for running, status in zip(batch, claim_end(self.connection, [one.job.key for one in batch]), strict=True):
+            running.still_ours = status == b"started" and running.result is not None
+            running.requeued = status == b"queued"  # by the janitor: this worker's lease had run out
+        try:
+            self._write_ends(batch)
+        except OutOfMemoryError:
+            # Without its input a job takes less memory, and a failure next to none.
+            self.connection.delete(*(input_key(running.job.id) for running in batch if not running.requeued))
+            for running in batch:
+                self._write_end_in_full_memory(running)
+
+    def _write_end_in_full_memory(self, running: RunningJob) -> None:
+        """End one job although there may be no room for its result, or for a moment for anything at all."""
+        for wait_s in FULL_MEMORY_WAITS_S:
+            try:
+                return self._write_ends([running])
+            except OutOfMemoryError:
+                running.result = TaskError("The memory for pictures is full: there was no room for the result.")
+                time.sleep(wait_s)
+        return self._write_ends([running])
+
+    def _write_ends(self, batch: list[RunningJob]) -> None:
+        with self.connection.pipeline() as pipe:
+            for running in batch:
+                if not running.requeued:
+                    pipe.delete(input_key(running.job.id))
+                    pipe.hdel(contract.CLAIMS, running.job.id)
+                if running.still_ours:
+                    self._write_end(running, pipe)
+                self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
+            pipe.execute()
+
+    def _write_end(self, running: RunningJob, pipe: Pipeline) -> None:
+        job, result = running.job, running.result
+        job.ended_at = now()
+        execution: dict[str, Any] = {
+            "worker_name": self.name,
+            "execution_id": running.execution.id,
+            "execution_started_at": running.execution.created_at,
+            "execution_ended_at": job.ended_at,
+        }
+        if not isinstance(result, Result):
+            assert result is not None, "a job without a result was ended"
+            # RQ would try it again, but only the death of a worker is worth another try.
+            running.meta.error = failure_of(result)
+            job.set_status(JobStatus.FAILED, pipeline=pipe)
+            job.save(pipeline=pipe, include_meta=False, include_result=False)
+            trace = "".join(traceback.format_exception(result))
+            job._handle_failure(trace, pipe, **execution)
+            self.increment_failed_job_count(pipe)
+            status = Status.FAILED
+        else:
+            self._store_result(running, result, pipe)
+            job._handle_success(self._record_ttl_s, pipe, **execution)
+            self.increment_successful_job_count(pipe)
+            status = Status.SUCCEEDED
+        assert job.started_at is not None
+        self.increment_total_working_time(job.ended_at - job.started_at, pipe)
+        job.meta = running.meta.model_dump(exclude_none=True)
+        pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+        job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
+        pipe.publish(contract.EVENTS, running.event(status))
+
+    def _store_result(self, running: RunningJob, result: Result, pipe: Pipeline) -> None:
+        running.meta.style = result.style
+        if result.pictures:
+            pipe.set(output_key(running.job.id), pack(*result.pictures), ex=self._result_ttl_s)
+
+    def _beat(self) -> None:
+        """Report this worker alive and renew the leases of its running jobs, which RQ's SimpleWorker does not do."""
+        started = self._batch_started
+        if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
+            log.error("the batch has run for more than %d s; ending this process", JOB_TIMEOUT_S)
+            os._exit(70)  # it hangs in native code, where no exception reaches it
+        with self.connection.pipeline(transaction=False) as pipe:
+            super().heartbeat(pipeline=pipe)
+            pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
+            pipe.execute()
+        for running in list(self._running):
+            self.maintain_heartbeats(running.job, running.execution)
+        self._on_heartbeat()
+
+    def _report(self) -> WorkerReport:
+        return WorkerReport(
+            name=self.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            device=self._device,
+            loaded=self._runner.loaded(),
+            seen_at=time.time(),
+        )
+
+
+def worker_name(pid: int) -> str:
+    """The RQ name of the worker process on this host with this id."""
+    return f"doppel-{socket.gethostname()}-{pid}"
