@@ -234,7 +234,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         middle would leave jobs half ended.
         """
         for running, status in zip(batch, claim_end(self.connection, [one.job.key for one in batch]), strict=True):
-            running.still_ours = status == b"started" and running.result is not None
+            running.owned = status == b"started" and running.result is not None
             running.requeued = status == b"queued"  # by the janitor: this worker's lease had run out
         try:
             self._write_ends(batch)
@@ -260,7 +260,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 if not running.requeued:
                     pipe.delete(input_key(running.job.id))
                     pipe.hdel(contract.CLAIMS, running.job.id)
-                if running.still_ours:
+                if running.owned:
                     self._write_end(running, pipe)
                 self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
             pipe.execute()

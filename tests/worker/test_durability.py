@@ -81,7 +81,7 @@ def test_a_job_that_outlived_a_worker_can_be_canceled_while_it_runs_again(queue,
     assert statuses(queue, [job]) == [Status.CANCELED]
 
 
-def test_a_picture_that_kills_its_worker_fails_and_takes_no_mates_with_it(queue, redis_url, janitor):
+def test_a_picture_that_kills_its_worker_fails_and_takes_no_other_job_with_it(queue, redis_url, janitor):
     jobs = [submit(queue), submit(queue, KILLS), submit(queue)]
     for _ in range(3):
         with fake_worker(redis_url) as worker:

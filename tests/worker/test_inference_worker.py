@@ -109,7 +109,7 @@ def test_a_canceled_queued_job_never_runs(queue, redis_url):
     assert queue.result(job) is None
 
 
-def test_a_canceled_running_job_stays_canceled_and_its_mates_succeed(queue, redis_url):
+def test_a_canceled_running_job_stays_canceled_and_the_rest_of_its_batch_succeeds(queue, redis_url):
     jobs = [submit(queue, HELD), submit(queue)]
     with fake_worker(redis_url):
         eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)

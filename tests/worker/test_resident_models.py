@@ -29,10 +29,8 @@ def residents(catalog, budget_bytes=1 << 30):
 def test_a_model_is_loaded_once(catalog):
     held = residents(catalog)
     assert held.load("tiny") is held.load("tiny")
-    assert (
-        held.run_batch([LoadedTask(Task(model="tiny", height=1, width=1), [PICTURE])])[0].pictures[0].shape
-        == PICTURE.shape
-    )
+    result = held.run_batch([LoadedTask(Task(model="tiny", height=1, width=1), [PICTURE])])[0]
+    assert [picture.shape for picture in result.pictures] == [PICTURE.shape]
 
 
 def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):
