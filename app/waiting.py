@@ -45,13 +45,15 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def require_worker(self) -> None:
+    async def require_worker(self) -> None:
         """Check that a worker could take a job.
 
         Raises:
             Unavailable: none has been alive for ``NO_WORKER_S``.
         """
-        if time.monotonic() - self._worker_seen_at > NO_WORKER_S:
+        if time.monotonic() - self._worker_seen_at <= NO_WORKER_S:
+            return
+        if not await self._look_for_workers():  # one may have started since the last poll
             raise Unavailable(
                 f"No worker has reported for {NO_WORKER_S} s. The operator starts one with: doppel worker"
             )
@@ -108,9 +110,14 @@ class Dispatcher:
                 log.exception("cannot poll the jobs that clients wait for")
             await asyncio.sleep(POLL_S)
 
+    async def _look_for_workers(self) -> bool:
+        if not await run_in_threadpool(self._queue.workers, seen_within_s=ALIVE_S):
+            return False
+        self._worker_seen_at = time.monotonic()
+        return True
+
     async def _poll_once(self) -> None:
-        if await run_in_threadpool(self._queue.workers, seen_within_s=ALIVE_S):
-            self._worker_seen_at = time.monotonic()
+        await self._look_for_workers()
         delivered, self._delivered = self._delivered, []
         if delivered:
             await run_in_threadpool(self._queue.keep, delivered, for_s=DELIVERED_TTL_S)

@@ -143,7 +143,7 @@ async def read_style(
 
     Style codes can be stored, blended, and used again without the picture.
     """
-    services.dispatcher.require_worker()
+    await services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.stargan, model)
     order = style_code_order(runs, await image.read(), domain, align=align == "auto")
     submission = await submit(request, services, order, wait)
@@ -223,7 +223,7 @@ async def film_styles(
 async def _order(
     services: Services, sources: list[UploadFile], styles: list[StyleFields], choices: Choices, **more: Any
 ) -> Order:
-    services.dispatcher.require_worker()
+    await services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.stargan, choices.model)
     images = [await source.read() for source in sources]
     return stargan_order(runs, images, choices.geometry, styles, align=choices.align == "auto", **more)

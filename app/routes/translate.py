@@ -51,7 +51,7 @@ async def translate(
     """
     media_type = accepted_type(request.headers.get("accept"))
     geometry = Geometry(fields.resolution(resolution), fit)
-    services.dispatcher.require_worker()
+    await services.dispatcher.require_worker()
     reference_bytes = await reference.read() if reference else None
     style_fields = StyleFields(domain, reference_bytes, seed, latent, style, psi)
     runs = await run_in_threadpool(services.selection.running, model)
