@@ -23,7 +23,7 @@ from models.store.incoming import IncomingStore
 from worker import contract
 from worker.contract import JobEvent, Status
 from worker.errors import JobCanceled
-from worker.inference_queue import CANCELABLE_FIELD, claim_end, job_meta
+from worker.inference_queue import CANCELABLE_FIELD, forbid_cancel, job_meta
 from worker.preparation_queue import ImportTask
 
 MEMORY_BYTES = 4 << 30  # of the process, whatever an archive contains
@@ -64,7 +64,7 @@ def import_dataset(**fields: object) -> None:
 
         def claim() -> None:
             marker.touch()
-            progress.claim_end()
+            progress.forbid_cancel()
 
         import_archive(
             incoming.archive(job.id),
@@ -103,13 +103,13 @@ class _Progress:
         self._job.connection.publish(contract.EVENTS, event.model_dump_json())
         self._reported_at = time.monotonic()
 
-    def claim_end(self) -> None:
+    def forbid_cancel(self) -> None:
         """Mark the job as no longer cancelable.
 
         Raises:
             JobCanceled: a client was faster.
         """
-        if claim_end(self._job.connection, [self._job.key]) != [JobStatus.STARTED.value.encode()]:
+        if forbid_cancel(self._job.connection, [self._job.key]) != [JobStatus.STARTED.value.encode()]:
             raise JobCanceled
         self._meta.final = True
         self._save()

@@ -79,7 +79,7 @@ def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | No
     return jobs
 
 
-def claim_end(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None]:
+def forbid_cancel(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None]:
     """Make running jobs impossible to cancel, because they are about to end.
 
     Args:

@@ -28,7 +28,7 @@ from worker.batching import JobPicker
 from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
 from worker.errors import TaskError
 from worker.heartbeat import ReportingWorker
-from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, claim_end, rq_queue
+from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, forbid_cancel, rq_queue
 from worker.picture_bytes import input_key, output_key, pack
 from worker.tasks import LoadedTask, Result, RunningJob, TaskRunner, failure_of, read_task
 
@@ -217,7 +217,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     def _requeue(self, running: RunningJob) -> None:
         """Put a long job back at the head of the queue, for another worker to start afresh. This costs it no try."""
         job = running.job
-        running.requeued = claim_end(self.connection, [job.key]) == [b"started"]
+        running.requeued = forbid_cancel(self.connection, [job.key]) == [b"started"]
         if not running.requeued:
             return  # canceled, and to be ended as such
         with self.connection.pipeline() as pipe:
@@ -233,7 +233,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         RQ's own way takes five round trips a job, each of which waits for the disk, and a worker that dies in the
         middle would leave jobs half ended.
         """
-        for running, status in zip(batch, claim_end(self.connection, [one.job.key for one in batch]), strict=True):
+        for running, status in zip(batch, forbid_cancel(self.connection, [one.job.key for one in batch]), strict=True):
             running.owned = status == b"started" and running.result is not None
             running.requeued = status == b"queued"  # by the janitor: this worker's lease had run out
         try:

@@ -28,7 +28,7 @@ from worker.connection import LOST, connect
 from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
 from worker.errors import JobCanceled, QueueError
 from worker.heartbeat import ReportingWorker
-from worker.inference_queue import claim_end, fetch_jobs, job_meta
+from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
 from worker.janitor import Janitor
 from worker.preparation_queue import PreparerReport, rq_preparation_queue
 
@@ -187,7 +187,7 @@ class ImportWorker(PreparationWorker):
         execution: Execution | None = None,
     ) -> None:
         """Let RQ try the job again or fail it, unless it was canceled, or lost to another worker by silence."""
-        if claim_end(self.connection, [job.key]) != [JobStatus.STARTED.value.encode()]:
+        if forbid_cancel(self.connection, [job.key]) != [JobStatus.STARTED.value.encode()]:
             self._drop(job, queue, execution)
             return
         super().handle_job_failure(job, queue, exc_string=exc_string, execution=execution)
