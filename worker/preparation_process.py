@@ -103,6 +103,7 @@ class PreparationWorker(ReportingWorker, Worker):
             return False
         # A job names a function: none but ours is ever called.
         if job.func_name != self.function:
+            self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
             self._finalize_failure(job, queue, execution, (type(error), error, None))
             return False
