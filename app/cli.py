@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 
 from app.settings import Settings
-from app.train_command import FAMILIES, options_of, train
+from app.train_options import FAMILIES, options_of
 
 PREPARER_JOBS = ("imports", "estimates")
 
@@ -141,7 +141,6 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     from worker.embedded_redis import socket_url
     from worker.preparation_process import run_estimate_worker, run_import_worker
-    from worker.supervisor import Supervisor
 
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     match parsed.jobs:
@@ -150,6 +149,8 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
         case "estimates":
             run_estimate_worker(redis_url=redis_url)
         case _:
+            from worker.supervisor import Supervisor
+
             commands = {f"preparer-{jobs}": [*role_command("preparer"), jobs] for jobs in PREPARER_JOBS}
             env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
             Supervisor(commands, env=env, redis_url=redis_url, embedded=None).run()
@@ -182,6 +183,8 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _train(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.train_command import train
+
     given = parsed.options.given(parsed)
     return train(parsed.family, parsed.dataset, parsed.output, given, resume=parsed.resume)
 

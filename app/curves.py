@@ -1,4 +1,4 @@
-"""A run's losses as a picture."""
+"""Draws the losses of a run."""
 
 import io
 from collections.abc import Iterable
@@ -8,8 +8,8 @@ SMOOTHING = 0.9
 
 
 def draw(records: Iterable[dict[str, float]], title: str) -> bytes:
-    """PNG of every loss by step, faint as it was and firm smoothed; generators' above, discriminators' below."""
-    # Imported here: it takes a third of the memory that an API process may have, which most never need.
+    """A PNG of every loss over the steps: raw values faint, smoothed ones strong; the generators' losses on top."""
+    # Imported here: it takes a third of the memory that an API process may have, and few processes need it.
     from matplotlib.figure import Figure
 
     rows = thinned(list(records))
@@ -34,7 +34,7 @@ def draw(records: Iterable[dict[str, float]], title: str) -> bytes:
 
 
 def thinned(rows: list[dict[str, float]], at_most: int = MAX_POINTS) -> list[dict[str, float]]:
-    """Evenly chosen rows, the last among them."""
+    """At most ``at_most`` evenly spaced rows, including the last one."""
     if len(rows) <= at_most:
         return rows
     stride = -(-len(rows) // at_most)
@@ -42,7 +42,7 @@ def thinned(rows: list[dict[str, float]], at_most: int = MAX_POINTS) -> list[dic
 
 
 def smoothed(values: list[float]) -> list[float]:
-    """Exponential moving average."""
+    """The exponential moving average of the values."""
     out: list[float] = []
     for value in values:
         out.append(SMOOTHING * out[-1] + (1 - SMOOTHING) * value if out else value)

@@ -1,6 +1,5 @@
 """``doppel train``: train a run in this terminal, with the same code that trains over HTTP."""
 
-import argparse
 import shutil
 import signal
 import sys
@@ -9,21 +8,12 @@ from typing import Any
 
 import pydantic
 
-from models.command_line import Arguments, problems
+from app.train_options import FAMILIES, Kind
+from models.command_line import problems
 from models.errors import Invalid, RunFolderError
 from models.process import on_stop_signal
-from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.training.launch import TrainingProcess
-
-Kind = type[CycleGANOptions] | type[StarGANOptions]
-
-FAMILIES: dict[str, Kind] = {"cyclegan": CycleGANOptions, "stargan": StarGANOptions}
-
-
-def options_of(family: str, parser: argparse.ArgumentParser) -> Arguments[Any]:
-    """Add the options of a family's runs to its parser."""
-    return Arguments(parser, FAMILIES[family], exclude=("dataset", "family"))
 
 
 def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, resume: bool) -> int:

@@ -2,14 +2,16 @@
 
 Each of the two jobs has a queue and a stock RQ worker of its own, in a process of its own, so that an estimate, which a
 client waits for, need not wait for an import, which may take minutes. RQ forks a process for each job and watches it;
-the workers load neither torch nor Pillow. No process of ours is needed below that: the fork sets its own memory limit.
+an import loads Pillow in its fork. No process of ours is needed below that: the fork sets its own memory limit.
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,6 +105,7 @@ class PreparationWorker(ReportingWorker, Worker):
             return False
         # A job names a function: none but ours is ever called.
         if job.func_name != self.function:
+            self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
             self._finalize_failure(job, queue, execution, (type(error), error, None))
             return False
@@ -134,6 +137,13 @@ class EstimateWorker(PreparationWorker):
 
     function = contract.ESTIMATE
     queue_name = contract.ESTIMATE_QUEUE
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        # The first job loads torch, which takes longer than an estimate; the forks for later jobs find it loaded.
+        # Elsewhere than on Linux, a process that has loaded torch can't safely be forked.
+        if job.func_name == self.function and sys.platform == "linux":
+            importlib.import_module(self.function.rpartition(".")[0])
+        super().fork_work_horse(job, queue)
 
 
 class ImportWorker(PreparationWorker):

@@ -1,31 +1,39 @@
 """What is asked of training over HTTP and refused; the runs themselves are in training/."""
 
+import io
 import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import redis
+from PIL import Image
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from app.settings import Settings
+from models.store.run_folder import RunFolder
 from models.store.run_status import read_status, write_status
+from models.store.samples import SampleRow, rows_path
 from tests.archives import GOOD
 from tests.conftest import TINY_STARGAN, add_stargan
 from tests.processes import api, eventually, preparer
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
+from worker.preparation_queue import PreparerReport
 from worker.training_queue import TrainerReport, rq_training_queue
 
 
 @pytest.fixture(scope="module")
 def preparers(redis_server):
-    """A real preparer for the whole file: name → report."""
+    """A real preparer for the whole file, and its report, which stays new."""
     settings = Settings(redis_url=redis_server.url, data_dir="unused", device="cpu", offline=True)
     with preparer(settings, "estimates"):
-        yield redis.Redis.from_url(redis_server.url).hgetall(contract.PREPARERS)
+        [report] = redis.Redis.from_url(redis_server.url).hvals(contract.PREPARERS)
+        report = PreparerReport.model_validate_json(report).model_copy(update={"seen_at": time.time() + 3600})
+        yield {report.name: report.model_dump_json()}
 
 
 @pytest.fixture
@@ -205,6 +213,27 @@ def test_a_comparison_goes_with_its_last_run(training, settings):
     assert training.get("/training/compare").json() == []
     with api(settings):  # what is left of it goes at the next start
         assert list((settings.data_dir / "comparisons").iterdir()) == []
+
+
+def test_a_sample_that_nothing_describes_is_left_out_of_a_comparisons_picture(training, settings):
+    asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
+    answer = training.post("/training/compare", json=asked)
+    picture = f"{answer.headers['Location']}/picture"
+    assert training.get(picture).status_code == 409
+    gray = np.full((32, 32, 3), 90, np.uint8)
+    rows = [SampleRow("A", "input", [gray] * 5), SampleRow("A → B", "output", [gray] * 5, "A")]
+    folders = [RunFolder(settings.data_dir / "runs" / run["id"]) for run in answer.json()["runs"]]
+    for folder in folders:
+        folder.save_sample(5, rows)
+
+    def height():
+        return Image.open(io.BytesIO(training.get(picture).content)).height
+
+    assert height() == 3 * 34
+    rows_path(folders[0].sample_path(5)).unlink()
+    assert height() == 2 * 34
+    rows_path(folders[1].sample_path(5)).write_text("damaged")
+    assert training.get(picture).status_code == 409
 
 
 def test_a_comparison_can_be_tried_dry(training):
