@@ -1,10 +1,10 @@
 # Two images from one file: `api` has no torch, `worker` has it. See docs/containers.md.
 #
-# A pip.conf for the build (another index, a proxy, a certificate) is a build secret, so none of it stays in an image:
+# pip's configuration for the build (a mirror, a proxy, a certificate) is a secret, so none of it stays in an image:
 #   docker build --secret id=pip.conf,src=pip.conf --target api -t doppel-api .
 
 # Any image with Debian's useradd, and Python 3.11 or newer that is called `python` and has its venv module.
-ARG BASE_IMAGE=python:3.12-slim
+ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS base
 # A fixed uid, since files in the shared volume /data belong to it. A new volume takes its owner from this folder.
@@ -48,7 +48,7 @@ RUN --mount=type=bind,from=package,source=/dist,target=/dist \
 COPY --from=package /srv/doppel/weights weights
 USER 10001:10001
 EXPOSE 8000
-# Without a proxy, which a container's environment may name.
+# Bypasses a proxy that the container's environment may name.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import os; from urllib.request import ProxyHandler, build_opener; \
         url = 'http://127.0.0.1:' + os.environ['DOPPEL_PORT'] + '/healthz'; \
@@ -65,13 +65,5 @@ RUN --mount=type=bind,from=package,source=/dist,target=/dist \
     pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
 COPY --from=package /srv/doppel/weights weights
 USER 10001:10001
-# Healthy: Redis has a recent report of a worker on this host. A worker that cannot reach Redis is not.
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s \
-    CMD ["python", "-c", "import os, socket, sys; \
-        from redis import Redis; \
-        from worker.contract import HEARTBEAT_S; \
-        from worker.inference_queue import InferenceQueue; \
-        redis = Redis.from_url(os.environ['DOPPEL_REDIS_URL'], socket_timeout=5, socket_connect_timeout=5); \
-        workers = InferenceQueue(redis, limit=0).workers(seen_within_s=5 * HEARTBEAT_S); \
-        sys.exit(socket.gethostname() not in {worker.host for worker in workers})"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python", "-m", "worker.health", "worker"]
 CMD ["doppel", "worker"]

@@ -1,18 +1,29 @@
-# The only commands anyone needs. Each sets up what it depends on: a virtual environment in .venv/.
+# Every command sets up what it needs first: a virtual environment in .venv/ with the versions in constraints.txt.
 #
-#   make serve   run the service on this machine      make test    run the tests
-#   make check   format, lint, types, imports, tests  make bench   measure, as ratios within one run (ONLY=latency)
+#   make serve      run the service on this machine
+#   make test       run all tests
+#   make test-fast  run the tests that start no process and no Redis
+#   make check      format, lint, types, imports, all tests
+#   make format     fix formatting and what else can be fixed automatically
+#   make bench      measure, as ratios within one run (ONLY=latency: one of them)
+#   make lock       renew constraints.txt: the newest versions that pyproject.toml allows
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check lint bench install check-containers format
+# Tests that need no process besides pytest's own.
+FAST := tests/models tests/app/test_images.py
+
+.PHONY: serve test test-fast check lint bench lock install check-containers format
 
 serve: install
 	@$(BIN)/doppel serve
 
 test: install
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+test-fast: install
+	@$(BIN)/pytest -n 2 $(FAST)
 
 check: lint test
 
@@ -32,11 +43,20 @@ format: install
 check-containers:
 	@bin/check-containers
 
+# One file for every supported Python and platform. It works before .venv/ does, since the old pins may not fit a new
+# pyproject.toml.
+lock:
+	@$(PYTHON) bin/check-python.py
+	@$(PYTHON) -m venv .venv/lock
+	@.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
+		--custom-compile-command 'make lock' --output-file constraints.txt pyproject.toml
+
 install: .venv/installed
 
 # The stamp is written last: a set-up that broke off is begun again.
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) bin/check-python.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[worker,embedded,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,dev]'
 	@touch $@

@@ -60,15 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
     families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
-    for family, options in ((name, options_of(name)) for name in FAMILIES):
+    for family in FAMILIES:
         text = f"train a {family} on the pictures in DIR"
         one = families.add_parser(family, help=text, description=text)
         one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
         one.add_argument("-o", "--output", type=_folder, required=True, metavar="RUN", help="folder of the run")
-        one.add_argument("--resume", action="store_true", help="go on with the run in RUN, with its options")
-        for name, description in options.items():
-            flag = f"--{name.replace('_', '-')}"
-            one.add_argument(flag, dest=f"option_{name}", metavar="VALUE", help=description.replace("%", "%%"))
+        one.add_argument("--resume", action="store_true", help="resume the run in RUN, with its options")
+        one.set_defaults(options=options_of(family, one))
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
     return parser
@@ -184,14 +182,7 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _train(settings: Settings, parsed: argparse.Namespace) -> int:
-    prefix = "option_"
-    given = {
-        name.removeprefix(prefix): value
-        for name, value in vars(parsed).items()
-        if name.startswith(prefix) and value is not None
-    }
-    if isinstance(given.get("domains"), str):
-        given["domains"] = given["domains"].split(",")
+    given = parsed.options.given(parsed)
     return train(parsed.family, parsed.dataset, parsed.output, given, resume=parsed.resume)
 
 

@@ -181,7 +181,7 @@ class Comparisons:
                 with contextlib.suppress(UnknownRun):
                     changes.enter_context(store.changing(run_id))
                     present.append(run_id)
-            if unfinished := [run_id for run_id in present if not self._runs.removable(run_id)]:
+            if unfinished := [run_id for run_id in present if not self._runs.can_be_removed(run_id)]:
                 raise Conflict(f"These runs have not ended: {', '.join(unfinished)}. Stop them first.")
             for run_id in present:
                 store.remove(run_id)

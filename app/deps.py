@@ -1,4 +1,4 @@
-"""What routes depend on, each as a named alias."""
+"""Dependencies of the routes, each under a named alias."""
 
 from dataclasses import dataclass
 from threading import Event, Semaphore
@@ -24,7 +24,7 @@ from worker.preparation_queue import PreparationQueue
 
 @dataclass(frozen=True)
 class Services:
-    """What an application holds for as long as it runs."""
+    """Objects that live as long as the application."""
 
     settings: Settings
     catalog: Catalog
@@ -37,11 +37,11 @@ class Services:
     runs: Runs
     comparisons: Comparisons
     versions: Versions
-    ending: Event  # set when the server is told to end: streams end then, and their listeners come back
-    codecs: Semaphore  # bounds the memory of pictures being read or written, which may be large ones all at once
+    ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
+    codecs: Semaphore  # limits how many pictures are decoded or encoded at once, and so the memory they take
 
 
-async def _services(request: Request) -> Services:  # async: a plain function would cost a thread
+async def _services(request: Request) -> Services:  # async, because FastAPI runs a plain function in a thread
     services: Services = request.app.state.services
     return services
 
@@ -52,7 +52,7 @@ ServicesDep = Annotated[Services, Depends(_services)]
 def _job(services: ServicesDep, job_id: Annotated[str, Path(alias="id", max_length=64)]) -> JobState:
     state = services.queue.state(job_id)
     if state is None:
-        raise NotFound(f"There is no job {job_id!r}, or it ended so long ago that it was forgotten.")
+        raise NotFound(f"There is no job {job_id!r}, or it ended so long ago that its record was deleted.")
     return state
 
 

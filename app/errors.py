@@ -1,15 +1,17 @@
-"""The one place where errors become HTTP answers (RFC 9457), and the branches of the error tree that only HTTP has.
+"""Translation of errors into HTTP answers (RFC 9457), and the branches of the error tree that only HTTP needs.
 
 The tree is in ``models/errors.py`` and ``worker/errors.py``. This file adds:
 
 DoppelError
 ├── Invalid                422
-│   └── BadPicture         422  the upload is not a picture that can be used
+│   └── BadPicture         422  the upload is not a usable picture
 ├── Conflict               409
-│   └── NotReady           409  the picture is not there yet
-├── Expired                410  the picture was there and is no longer kept
+│   └── NotReady           409  the result does not exist yet
+├── Expired                410  the result existed and has been deleted
+├── ForeignOrigin          403  a web page of another site sent the request
+├── UnknownHost            400  the Host header is not a name of this server
 ├── TooLarge               413  the body is larger than allowed
-└── NotAcceptable          406  the client accepts nothing that we can answer with
+└── NotAcceptable          406  the client accepts none of the media types on offer
 """
 
 import logging
@@ -33,15 +35,23 @@ log = logging.getLogger("doppel.app")
 
 
 class BadPicture(Invalid):
-    """The upload is not a picture that can be used."""
+    """The upload is not a usable picture."""
 
 
 class NotReady(Conflict):
-    """The picture is not there yet."""
+    """The result does not exist yet."""
 
 
 class Expired(DoppelError):
-    """The picture was there and is no longer kept."""
+    """The result existed and has been deleted."""
+
+
+class ForeignOrigin(DoppelError):
+    """A web page of another site sent the request."""
+
+
+class UnknownHost(DoppelError):
+    """The ``Host`` header is not a name of this server."""
 
 
 class TooLarge(DoppelError):
@@ -49,20 +59,22 @@ class TooLarge(DoppelError):
 
 
 class NotAcceptable(DoppelError):
-    """The client accepts nothing that we can answer with."""
+    """The client accepts none of the media types on offer."""
 
 
-# Of an error's classes the first that is listed here decides: status and title.
+# Status and title. The first of an error's classes, in method resolution order, that is listed here decides.
 _ANSWERS: dict[type, tuple[int, str]] = {
     BadPicture: (422, "Not a usable picture"),
-    Invalid: (422, "Not an acceptable request"),
+    Invalid: (422, "Invalid request"),
     NotFound: (404, "Not found"),
     NotReady: (409, "Not ready"),
-    Conflict: (409, "In conflict with what is there"),
-    Expired: (410, "No longer kept"),
+    Conflict: (409, "Conflict"),
+    Expired: (410, "Deleted"),
+    ForeignOrigin: (403, "Not accepted from another site"),
+    UnknownHost: (400, "Unknown host name"),
     TooLarge: (413, "Upload too large"),
-    NotAcceptable: (406, "Nothing acceptable to answer with"),
-    Unavailable: (503, "Not available now"),
+    NotAcceptable: (406, "Not acceptable"),
+    Unavailable: (503, "Unavailable"),
     DoppelError: (500, "Something went wrong"),
 }
 
@@ -77,7 +89,7 @@ def install_handlers(app: FastAPI) -> None:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    # A model is usually named by a field, where an unknown name is a bad value; a path that names one is not found.
+    # An unknown name in a form field is an invalid value (422). Only an unknown name in the path is "not found" (404).
     if isinstance(error, UnknownModel) and error.name not in request.path_params.values():
         return answer(Invalid(str(error)))
     return answer(error)
@@ -89,7 +101,7 @@ async def _handle_validation(request: Request, error: Exception) -> Response:
 
 
 async def _handle_os(request: Request, error: Exception) -> Response:
-    """The operator has to see to a full disk; any other error of the system is unexpected."""
+    """A full disk is reported as such, since the operator can act on it. Other system errors are unexpected."""
     assert isinstance(error, OSError)
     if not is_full(error):
         raise error
@@ -98,7 +110,7 @@ async def _handle_os(request: Request, error: Exception) -> Response:
 
 async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # the upload could not be stored
+    if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # storing the upload failed
         return _disk_full(error.__cause__)
     phrase = HTTPStatus(error.status_code).phrase
     return problem_response(error.status_code, phrase, str(error.detail), dict(error.headers or {}))
@@ -106,11 +118,11 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 
 async def _handle_unexpected(request: Request, error: Exception) -> Response:
     # Starlette logs the traceback after this answer.
-    return problem_response(500, "Something went wrong", "The server failed on this request; its log says why.")
+    return problem_response(500, "Something went wrong", "The server failed to handle this request; see its log.")
 
 
 def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
-    """The answer that an error of the tree becomes."""
+    """The HTTP answer to an error of the tree."""
     status, title = next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
     if isinstance(error, Unavailable):
         headers = {"Retry-After": str(error.retry_after_s)} | (headers or {})
@@ -119,33 +131,33 @@ def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
 
 def _disk_full(error: OSError) -> Response:
     log.error("the disk is full: %s", error)
-    detail = "The server's disk is full; its operator has to see to it."
+    detail = "The server's disk is full; its operator must free some space."
     return answer(Unavailable(detail, retry_after_s=DISK_RETRY_AFTER_S))
 
 
 def problem_response(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """An RFC 9457 answer."""
-    sendable = detail.encode(errors="replace").decode()  # it may quote what no UTF-8 can hold
+    """An answer with a problem document (RFC 9457)."""
+    sendable = detail.encode(errors="replace").decode()  # it may quote lone surrogates from the request
     body = ProblemDetails(title=title, status=status, detail=sendable)
     return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def sentence(errors: Sequence[Any]) -> str:
-    """One sentence a field: where it is and what is wrong with it.
+    """Describe validation errors in one sentence: for each, the field and what is wrong with it.
 
     Args:
-        errors: as pydantic lists them.
+        errors: as listed by pydantic's ``ValidationError.errors()``.
     """
     parts = []
     for item in errors:
         where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
         match item["type"]:
             case "json_invalid":
-                parts.append(f"the body is no JSON, from character {where}: {item['ctx']['error']}")
+                parts.append(f"the body is not valid JSON, from character {where}: {item['ctx']['error']}")
             case "model_attributes_type" | "dict_type" if not where:
                 parts.append("a JSON object is needed, sent with Content-Type: application/json")
             case "extra_forbidden":
-                parts.append(f"{where}: there is no option of this name here; /docs lists them")
+                parts.append(f"{where}: there is no option of this name; see /docs")
             case _:
                 what = item["msg"].removeprefix("Value error, ")
                 if what.startswith("Expected UploadFile"):

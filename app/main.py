@@ -1,4 +1,4 @@
-"""The web application, assembled: settings in, FastAPI out."""
+"""Assembly of the web application."""
 
 import os
 import threading
@@ -12,11 +12,12 @@ from fastapi_offline import FastAPIOffline
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
-from app.middleware import DeclaredLengthLimit, FarewellFilter
+from app.guards import install_guards
+from app.middleware import DeclaredLengthLimit, DisconnectFilter
 from app.model_selection import ModelSelection
-from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi
+from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.results import Dispatcher
-from app.routes import comparisons, health, jobs, models, stargan, training, translate
+from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -32,14 +33,14 @@ from worker.janitor import Janitor
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
-PATIENCE_S = 5  # with a lost Redis, before a request is answered 503
+PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service's application.
+    """Build the application.
 
     Args:
-        settings: None reads them from the environment, for servers that are given this function's name.
+        settings: None reads them from the environment, for servers that call this function as an application factory.
     """
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
@@ -79,25 +80,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         stop.set()
         sweeper.join(timeout=5)
 
-    app = FastAPIOffline(
+    app = FastAPIOffline(  # serves the files of Swagger UI
+        docs_url=None,
+        redoc_url=None,
         title="Doppel",
         summary=SUMMARY,
         description=DESCRIPTION,
         version=version("doppel"),
         openapi_tags=TAGS,
-        redoc_url=None,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
-        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
     app.state.services = services
     install_handlers(app)
-    install_openapi(app, catalog)
+    install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
-    app.add_middleware(FarewellFilter)
+    app.add_middleware(DisconnectFilter)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
+    install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
-    for module in (translate, stargan, jobs, models, comparisons, training, health):
+    for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)
     app.include_router(routes)
     archives = APIRouter(max_body_size=max_archive_bytes)

@@ -1,4 +1,4 @@
-"""What every request passes through before it reaches a route."""
+"""ASGI middlewares for the size of uploads and for clients that disconnect."""
 
 from collections.abc import Mapping
 
@@ -10,16 +10,16 @@ from app.errors import TooLarge, answer
 
 
 class DeclaredLengthLimit:
-    """Refuses a body whose declared length is over the limit before any of it is read.
+    """Answers 413 if ``Content-Length`` exceeds the limit, before any of the body is read.
 
-    FastAPI's own limit, which counts what really comes, answers such a request in plain text; this stands before it.
+    FastAPI's own limit, which counts the bytes that arrive, would answer such a request in plain text.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, *, of_paths: Mapping[str, int]) -> None:
         """
         Args:
-            max_bytes: of a body.
-            of_paths: other limits, by the path that a body is sent to.
+            max_bytes: largest body.
+            of_paths: other limits, by path.
         """
         self.app = app
         self.max_bytes = max_bytes
@@ -36,11 +36,11 @@ class DeclaredLengthLimit:
         await self.app(scope, receive, send)
 
 
-class FarewellFilter:
-    """Takes it for no error when a listener goes away.
+class DisconnectFilter:
+    """Ignores clients that disconnect from an event stream.
 
-    FastAPI 0.165 raises ``BrokenResourceError`` out of its event streams if that happens while it writes to one (its
-    discussion 15725), which a server logs as a failure of the application, a hundred lines each time.
+    If that happens while FastAPI 0.165 writes to the stream, it raises ``BrokenResourceError`` (FastAPI discussion
+    15725), and the server logs a traceback of a hundred lines.
     """
 
     def __init__(self, app: ASGIApp) -> None:

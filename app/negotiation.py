@@ -1,4 +1,4 @@
-"""Which of the media types we can answer with a client prefers (RFC 9110, section 12.5.1)."""
+"""Content negotiation: choose the media type of an answer by the Accept header (RFC 9110, section 12.5.1)."""
 
 from app.errors import NotAcceptable
 from app.images import MEDIA_TYPES
@@ -7,25 +7,25 @@ JSON = "application/json"
 
 
 def accepted_type(accept: str | None, results: tuple[str, ...] = MEDIA_TYPES) -> str:
-    """The type to answer with: one of the result's media types or ``application/json``.
+    """Choose the media type of an answer: one of ``results`` or ``application/json``.
 
     Args:
         accept: the request's Accept header; None and ``*/*`` mean the first of ``results``.
-        results: what the result can be had as; the first one wins among equals.
+        results: media types that the result can be encoded as; of equally preferred ones the first wins.
 
     Raises:
-        NotAcceptable: the client takes nothing that we have.
+        NotAcceptable: the client accepts none of them.
     """
     offers = (*results, JSON)
     weights = {offered: _weight(offered, accept or "*/*") for offered in offers}
     best = max(offers, key=lambda offered: weights[offered])
     if weights[best] <= 0:
-        raise NotAcceptable(f"Accept: {accept} leaves nothing to answer with. Offered: {', '.join(offers)}.")
+        raise NotAcceptable(f"None of the media types in Accept: {accept} is offered. Offered: {', '.join(offers)}.")
     return best
 
 
 def _weight(offered: str, accept: str) -> float:
-    """The q of the most specific range that ``offered`` falls in; 0 when there is none."""
+    """The quality value (0 to 1) of the most specific range that matches ``offered``; 0 if none does."""
     group = offered.split("/", maxsplit=1)[0]
     best_rank, weight = -1, 0.0
     for item in accept.lower().split(","):

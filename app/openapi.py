@@ -1,9 +1,12 @@
-"""The OpenAPI document: FastAPI's, with the catalog's models as they are now for the drop-down."""
+"""The OpenAPI document: FastAPI's, adjusted so that validators, client generators and Swagger UI all understand it."""
 
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
@@ -12,54 +15,109 @@ from models.store.catalog import Catalog
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
 TAGS = [{"name": name} for name in ("translate", "stargan", "jobs", "models", "datasets", "training", "health")]
 DESCRIPTION = """
-Send a picture and a model's name to `POST /translate` and get the translated picture. For a model of your own, send a
-zip of pictures to `POST /datasets`, start a run with `POST /training/cyclegan` or `/stargan`, and put its result into
-service with `POST /training/{id}/publish`.
+Send a picture and the name of a model to `POST /translate` and get the translated picture back. To make a model of your
+own, upload a zip of pictures to `POST /datasets`, start a training run with `POST /training/cyclegan` or
+`POST /training/stargan`, and put the result into service with `POST /training/{id}/publish`.
 
-Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of type `application/problem+json` whose
-`detail` says what was wrong and what is accepted. Every picture that leaves is marked as generated (IPTC
-`compositeWithTrainedAlgorithmicMedia`).
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of type `application/problem+json`. Its
+`detail` says what was wrong and what is accepted. Besides the errors listed with each call, any call answers 400 if its
+`Host` is not a name of this server, and POST and DELETE answer 403 if a web page of another site sent them.
+
+Generate clients from [`openapi.json`](openapi.json). The names of its operations do not change.
+
+Every picture that the service returns is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`).
 """
 
+Json = dict[str, Any]
 
-def install_openapi(app: FastAPI, catalog: Catalog) -> None:
-    """Have ``app`` describe itself anew at each request, since models come and go without a restart."""
 
-    def openapi() -> dict[str, Any]:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            summary=app.summary,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        schemas = document["components"]["schemas"]
-        for name, schema in schemas.items():
-            if name.startswith("Body_") and "model" in schema["properties"]:
-                schema["properties"]["model"]["enum"] = _choice(catalog, name)
-        _describe_validation_errors(document)
-        return document
+def operation_id(route: APIRoute) -> str:
+    """The name of the route's function. Generated clients call the operation by it, so it must not change."""
+    return route.name
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make ``app`` describe itself with the adjusted document, which is built once.
+
+    FastAPI 0.165 writes three things that common readers of OpenAPI 3.1 refuse or misread:
+
+    - ``itemSchema`` on event streams, which only OpenAPI 3.2 has;
+    - ``contentMediaType`` for uploads, where Swagger UI and client generators look for ``format: binary``;
+    - ``null`` as a type of optional form fields, although a form cannot carry it.
+
+    It also adds its own error schema for status 422, which our error handlers never send.
+    """
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            _adjust_responses(document)
+            for _, form in _forms(document):
+                form["properties"] = {name: _form_field(field) for name, field in form["properties"].items()}
+            app.openapi_schema = document
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _choice(catalog: Catalog, body: str) -> list[str]:
-    """The models that a call takes; the empty name leaves the choice to us."""
-    if "_stargan_" not in body:
-        return catalog.names()
-    return ["", *(model.name for model in catalog.all() if model.card.family == "stargan_v2")]
+def with_models_listed(document: Json, catalog: Catalog) -> Json:
+    """A copy of ``document`` in which ``model`` is a choice among the catalog's present models.
+
+    It suits a drop-down. A generated client must not contain such a list, since models come and go.
+    """
+    document = copy.deepcopy(document)
+    stargan = [model.name for model in catalog.all() if model.card.family == "stargan_v2"]
+    for path, form in _forms(document):
+        if model := form["properties"].get("model"):
+            model.pop("examples", None)
+            # On a StarGAN path the empty name selects the default model.
+            model["enum"] = ["", *stargan] if path.startswith("/stargan/") else catalog.names()
+            if model["default"] not in model["enum"]:  # the operator replaced the models that ship
+                del model["default"]
+    return document
 
 
-def _describe_validation_errors(document: dict[str, Any]) -> None:
-    """Replace FastAPI's 422, which our handler never sends, by the problem document that it does."""
+def _operations(document: Json) -> Iterator[tuple[str, Json]]:
+    """Each operation with its path."""
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _forms(document: Json) -> Iterator[tuple[str, Json]]:
+    """The schema of each multipart form with the path that takes it."""
+    for path, operation in _operations(document):
+        form = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        if form:
+            yield path, document["components"]["schemas"][form["schema"]["$ref"].rsplit("/", 1)[1]]
+
+
+def _form_field(schema: Json) -> Json:
+    match schema:
+        case {"anyOf": [inner, {"type": "null"}], **rest}:
+            return _form_field({**inner, **rest})
+        case {"items": items}:
+            return {**schema, "items": _form_field(items)}
+        case {"contentMediaType": "application/octet-stream", **rest}:
+            return {**rest, "format": "binary"}
+    return schema
+
+
+def _adjust_responses(document: Json) -> None:
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, answer in operation["responses"].items():
-                if status == "422" or MEDIA_TYPE in answer.get("content", {}):
-                    answer["content"] = content
+    for _, operation in _operations(document):
+        for status, response in operation["responses"].items():
+            for media_type in response.get("content", {}).values():
+                media_type.pop("itemSchema", None)
+            if status == "422":
+                response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}

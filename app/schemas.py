@@ -1,4 +1,4 @@
-"""The shapes that cross HTTP as JSON."""
+"""JSON bodies of the HTTP interface: jobs, models, errors."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -14,29 +14,33 @@ def _absent(value: object) -> bool:
 
 
 class ProblemDetails(BaseModel):
-    """An error, after RFC 9457."""
+    """An error (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
     status: int
-    detail: Annotated[str, Field(description="what was wrong, and what is accepted")]
+    detail: Annotated[str, Field(description="what was wrong and what is accepted")]
 
 
 class JobLinks(BaseModel):
+    """Addresses that belong to a job."""
+
     self: str
-    image: Annotated[str | None, Field(description="where its picture is; null for a job that makes none")]
+    image: Annotated[str | None, Field(description="the job's picture; null if the job makes none")]
     events: str
-    dataset: Annotated[str | None, Field(description="of a job that makes a data set", exclude_if=_absent)] = None
+    dataset: Annotated[str | None, Field(description="the data set, only if the job makes one", exclude_if=_absent)] = (
+        None
+    )
 
 
 class Job(BaseModel):
-    """A piece of work, from its acceptance to some hours after its end."""
+    """A piece of work and its state. It can be read until some hours after it has ended."""
 
     id: str
     kind: str
-    model: Annotated[str, Field(description="the model that runs, which may be the fallback of the one asked for")]
+    model: Annotated[str, Field(description="the model that runs, which may be the fallback of the requested one")]
     status: Status
-    position: Annotated[int | None, Field(description="jobs ahead of it while it is queued")]
+    position: Annotated[int | None, Field(description="number of jobs ahead of it while it is queued")]
     progress: Annotated[float, Field(ge=0, le=1)]
     created_at: datetime
     started_at: datetime | None
@@ -45,13 +49,14 @@ class Job(BaseModel):
     error: Failure | None
     links: JobLinks
     style: Annotated[
-        list[float] | None, Field(description="only of a job of kind `style`: the style code", exclude_if=_absent)
+        list[float] | None, Field(description="only in a job of kind `style`: the style code", exclude_if=_absent)
     ] = None
     notes: Annotated[
-        list[str], Field(description="only if there are any: what was done with the pictures", exclude_if=_absent)
+        list[str],
+        Field(description="remarks on how the pictures were processed, only if there are any", exclude_if=_absent),
     ] = []
     dataset: Annotated[
-        str | None, Field(description="only of a job of kind `dataset`: its name", exclude_if=_absent)
+        str | None, Field(description="only in a job of kind `dataset`: name of the data set", exclude_if=_absent)
     ] = None
 
     @classmethod
@@ -72,24 +77,24 @@ class Job(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A model of the catalog, and how it stands now."""
+    """A model of the catalog and its present state."""
 
     name: str
     family: str
     description: str
     licence: str
     source: str
-    image_size: Annotated[int, Field(description="px, side of the pictures it was trained on")]
-    domains: Annotated[list[str], Field(description="of StarGAN: what a picture can be made")]
-    network: Annotated[dict[str, int | float], Field(description="the network's constructor arguments")]
+    image_size: Annotated[int, Field(description="side of the pictures that it was trained on, in pixels")]
+    domains: Annotated[list[str], Field(description="StarGAN only: the domains that it translates to")]
+    network: Annotated[dict[str, int | float], Field(description="constructor arguments of the network")]
     availability: Annotated[
         Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
     ]
-    why: Annotated[str | None, Field(description="why the weights could not be fetched")]
-    runs_as: Annotated[str | None, Field(description="the model that answers when this one is asked for; null: none")]
-    version: Annotated[int | None, Field(description="of a model that was published here")]
-    training: Annotated[dict[str, Any] | None, Field(description="how it was trained, where that is known")]
-    loaded_on: Annotated[list[str], Field(description="workers that hold it in memory")]
+    why: Annotated[str | None, Field(description="why the weights could not be downloaded")]
+    runs_as: Annotated[str | None, Field(description="the model that runs if this one is requested; null: none can")]
+    version: Annotated[int | None, Field(description="version in service, if the model was published on this server")]
+    training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
+    loaded_on: Annotated[list[str], Field(description="workers that have it loaded")]
 
     @classmethod
     def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
@@ -109,12 +114,14 @@ class ModelInfo(BaseModel):
 
 
 class StyleCode(BaseModel):
-    """A picture's style, as numbers."""
+    """The style of a picture as a list of numbers."""
 
     style: Annotated[list[float], Field(description="the style code")]
-    domain: Annotated[str, Field(description="the domain that the picture was read as one of")]
-    model: Annotated[str, Field(description="the model whose style code it is; others do not understand it")]
+    domain: Annotated[str, Field(description="the domain that the picture was assumed to belong to")]
+    model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
 
 
 class Health(BaseModel):
+    """The service is healthy."""
+
     status: Literal["ok"] = "ok"

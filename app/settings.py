@@ -1,14 +1,19 @@
-"""Deployment settings: environment variables with the prefix DOPPEL_, read once in the entry point and passed on."""
+"""Deployment settings, read from environment variables once at the entry point and passed on."""
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]+)?")
+
 
 class Settings(BaseSettings):
-    """Every field is set by the environment variable DOPPEL_<FIELD>; durations and sizes carry their unit."""
+    """Each field is set by the environment variable DOPPEL_<FIELD>. Names of durations and sizes end in their unit."""
 
     model_config = SettingsConfigDict(env_prefix="DOPPEL_", extra="ignore")
 
@@ -16,38 +21,90 @@ class Settings(BaseSettings):
         None
     )
     data_dir: Annotated[Path, Field(description="fetched and published models, runs, the embedded Redis")] = Path("var")
-    weights_dir: Annotated[Path, Field(description="the models that ship")] = Path("weights")
-    weights_url: Annotated[str | None, Field(description="mirror to fetch upstream weights from")] = None
-    offline: Annotated[bool, Field(description="never fetch anything")] = False
+    weights_dir: Annotated[Path, Field(description="the models that come with Doppel")] = Path("weights")
+    weights_url: Annotated[str | None, Field(description="a mirror of the upstream weights")] = None
+    offline: Annotated[bool, Field(description="never download anything")] = False
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    allowed_hosts: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="host names accepted in Host besides localhost, comma-separated, `*.example.org` for all names "
+            "in a domain; unset: any name, but on a loopback address only localhost"
+        ),
+    ] = []
+    cors_origins: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="origins of other sites whose web pages may use the API, comma-separated, such as "
+            "https://example.org; * allows all"
+        ),
+    ] = []
     max_upload_mb: Annotated[int, Field(ge=1, description="largest request body, in MiB")] = 20
-    max_pixels: Annotated[int, Field(ge=1, description="most pixels of an uploaded picture")] = 50_000_000
-    max_output_pixels: Annotated[int, Field(ge=1, description="most pixels of a picture given to a model")] = 4_194_304
-    queue_limit: Annotated[int, Field(ge=1, description="most jobs waiting")] = 1000
-    result_ttl_s: Annotated[int, Field(ge=1, description="how long a result is kept that nobody waited for")] = 3600
+    max_pixels: Annotated[int, Field(ge=1, description="largest uploaded picture, in pixels")] = 50_000_000
+    max_output_pixels: Annotated[int, Field(ge=1, description="largest picture given to a model, in pixels")] = (
+        4_194_304
+    )
+    queue_limit: Annotated[int, Field(ge=1, description="most jobs in the queue")] = 1000
+    result_ttl_s: Annotated[
+        int, Field(ge=1, description="how long the result of a job is kept if no request waited for it")
+    ] = 3600
 
-    max_dataset_mb: Annotated[int, Field(ge=1, description="largest archive of a data set, in MiB")] = 2048
+    max_dataset_mb: Annotated[int, Field(ge=1, description="largest uploaded data set, in MiB")] = 2048
     trainers: Annotated[int, Field(ge=0, description="trainer processes that `doppel serve` starts")] = 1
     training_reserved_mb: Annotated[
-        int, Field(ge=0, description="GPU memory that a training leaves to the workers, in MiB")
+        int, Field(ge=0, description="GPU memory that training leaves to the workers, in MiB")
     ] = 4096
 
     training_threads: Annotated[
-        int | None, Field(ge=1, description="CPU threads of a training; unset: one core is left to the workers")
+        int | None, Field(ge=1, description="CPU threads of a training run; unset: all cores but one")
     ] = None
 
     workers: Annotated[int, Field(ge=0, description="worker processes that `doppel serve` starts")] = 1
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
-    max_batch: Annotated[int | None, Field(ge=1, description="most pictures in a batch; unset: 16, on a CPU 1")] = None
-    batch_wait_ms: Annotated[float, Field(ge=0, description="wait for more mates, once there are some")] = 5.0
-    resident_mb: Annotated[int, Field(ge=1, description="weights that a worker keeps in memory, in MiB")] = 2048
-    preload: Annotated[list[str], NoDecode, Field(description="models loaded at start, comma-separated")] = [
-        "style_monet"
-    ]
+    max_batch: Annotated[
+        int | None, Field(ge=1, description="most pictures in a batch; unset: 16 on a GPU, 1 on a CPU")
+    ] = None
+    batch_wait_ms: Annotated[
+        float, Field(ge=0, description="how long a batch waits for more jobs, if others are already queued")
+    ] = 5.0
+    resident_mb: Annotated[
+        int, Field(ge=1, description="most memory for weights that a worker keeps loaded, in MiB")
+    ] = 2048
+    preload: Annotated[
+        list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
+    ] = ["style_monet"]
 
-    @field_validator("preload", mode="before")
+    @field_validator("preload", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, names: list[str]) -> list[str]:
+        names = [name.strip("[]").lower() for name in names]
+        for name in names:
+            if not (_HOST_NAME.fullmatch(name) or _is_address(name)):
+                raise ValueError(f"{name!r} is not a host name; give names without scheme and port")
+        return names
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: list[str]) -> list[str]:
+        origins = [origin.removesuffix("/").lower() for origin in origins]
+        for origin in origins:
+            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin; give scheme, host and port only: https://example.org")
+        return origins
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

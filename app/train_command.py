@@ -1,54 +1,41 @@
-"""``doppel train``: a run in this terminal, by the same core as over HTTP."""
+"""``doppel train``: train a run in this terminal, with the same code that trains over HTTP."""
 
+import argparse
 import shutil
 import signal
-import subprocess
 import sys
-import typing
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 
+from models.command_line import Arguments, problems
 from models.errors import Invalid, RunFolderError
+from models.process import on_stop_signal
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
-from models.training.launch import command
+from models.training.launch import TrainingProcess
 
-FAMILIES: dict[str, type[CycleGANOptions] | type[StarGANOptions]] = {
-    "cyclegan": CycleGANOptions,
-    "stargan": StarGANOptions,
-}
-HIDDEN = ("dataset", "family")
+Kind = type[CycleGANOptions] | type[StarGANOptions]
+
+FAMILIES: dict[str, Kind] = {"cyclegan": CycleGANOptions, "stargan": StarGANOptions}
 
 
-def options_of(family: str) -> dict[str, str]:
-    """Name → description, choices and default of the options that a run of this family takes."""
-    fields = FAMILIES[family].model_fields
-    return {name: _described(field) for name, field in fields.items() if name not in HIDDEN}
-
-
-def _described(field: pydantic.fields.FieldInfo) -> str:
-    choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
-    parts = [
-        field.description or "",
-        " or ".join(choices),
-        "" if field.default is None else f"default: {field.default}",
-    ]
-    return "; ".join(part for part in parts if part)
+def options_of(family: str, parser: argparse.ArgumentParser) -> Arguments[Any]:
+    """Add the options of a family's runs to its parser."""
+    return Arguments(parser, FAMILIES[family], exclude=("dataset", "family"))
 
 
 def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, resume: bool) -> int:
-    """Train in ``output``, with a progress bar; the exit status. Ctrl-C saves a checkpoint.
+    """Train in ``output``, with a progress bar, and return the exit status. Ctrl-C saves a checkpoint.
 
     Args:
-        given: options by name, as they were typed.
-        resume: go on with the run that is in ``output``.
+        given: option → value, as typed.
+        resume: resume the run that is in ``output``.
     """
     run = RunFolder(output)
     try:
-        there = output.exists()
+        existed = output.exists()
         if resume:
             _check_resumed(run, FAMILIES[family], dataset, given)
         else:
@@ -58,22 +45,24 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
             print(f"doppel: {line}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"doppel: {output} cannot be the folder of a run: {error.strerror}", file=sys.stderr)
+        print(f"doppel: {output} cannot be used as a run's folder: {error.strerror}", file=sys.stderr)
         return 2
-    status = _watch(run)
+    run.forget_stop()  # left behind by a process that was killed
+    with TrainingProcess(run) as training:
+        on_stop_signal(training.stop)
+        training.start()
+        status = training.wait()
     if status and not resume and not run.metrics_file.exists():
-        # Nothing was trained: the command can be given again, mended.
-        if status == -signal.SIGTERM:  # an error says itself what was wrong
-            print("doppel: ended before the first step, and nothing was kept", file=sys.stderr)
+        # Nothing was trained, so the corrected command may use the same folder.
+        if status == -signal.SIGTERM:  # an error has been printed already
+            print("doppel: stopped before the first step; nothing was kept", file=sys.stderr)
         run.options_file.unlink()
-        if not there:
+        if not existed:
             shutil.rmtree(output, ignore_errors=True)
-    return status if status >= 0 else 128 - status  # as a shell tells of a signal
+    return status if status >= 0 else 128 - status  # as a shell reports a signal
 
 
-def _check_resumed(
-    run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
-) -> None:
+def _check_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
     if not run.options_file.exists():
         raise Invalid(f"{run.path} holds no run to resume")
     if given:
@@ -82,68 +71,20 @@ def _check_resumed(
         options = run.options()
     except RunFolderError as error:
         raise Invalid(str(error)) from error
-    trained_on = options.dataset
     if not isinstance(options, kind):
         raise Invalid(f"{run.path} holds a run of another family, {options.family}")
-    if dataset.resolve() != trained_on.resolve():
-        raise Invalid(f"{run.path} trains on {trained_on}; a resumed run keeps its pictures")
+    if dataset.resolve() != options.dataset.resolve():
+        raise Invalid(f"{run.path} trains on {options.dataset}; a resumed run keeps its pictures")
 
 
-def _write_options(
-    run: RunFolder, kind: type[CycleGANOptions] | type[StarGANOptions], dataset: Path, given: dict[str, Any]
-) -> None:
+def _write_options(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
     if run.options_file.exists():
-        raise Invalid(f"{run.path} holds a run already; go on with it by --resume, or name another folder")
+        raise Invalid(f"{run.path} already holds a run; resume it with --resume, or choose another folder")
     if not dataset.is_dir():
-        raise Invalid(f"{dataset} is no folder")
+        raise Invalid(f"{dataset} is not a folder")
     try:
         options = kind.model_validate({"dataset": dataset.resolve(), **given})
     except pydantic.ValidationError as error:
-        lines = []
-        for item in error.errors():
-            name = "".join(f"--{part.replace('_', '-')}: " for part in map(str, item["loc"]))
-            lines.append(f"{name}{item['msg'].removeprefix('Value error, ')}")
-        raise Invalid("\n".join(lines)) from error
+        raise Invalid("\n".join(problems(error))) from error
     run.path.mkdir(parents=True, exist_ok=True)
     run.options_file.write_text(options.model_dump_json(indent=1))
-
-
-def _watch(run: RunFolder) -> int:
-    """Train to the run's end. What asks this process to end asks the training, which saves a checkpoint first."""
-    run.forget_stop()  # of a process that was killed before it could
-    process: subprocess.Popen[bytes] | None = None
-    several = run.options().gpus > 1
-    asked = False
-
-    def pass_on(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        gently, asked = several and not asked, True
-        try:
-            if gently:
-                run.request_stop()  # a torchrun that gets a signal ends with a traceback, whatever its processes do
-        except OSError:
-            gently = False
-        if process is not None and not gently:
-            process.terminate()
-
-    signal.signal(signal.SIGINT, pass_on)
-    signal.signal(signal.SIGTERM, pass_on)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGHUP, pass_on)
-    # Torchrun hears what a terminal tells all of its processes, unless it is in a session of its own.
-    process = subprocess.Popen(
-        command(run.path),
-        preexec_fn=_hear_no_interrupt,  # noqa: PLW1509, there are no threads
-        start_new_session=several,
-    )
-    if asked and not several:
-        process.terminate()
-    status = process.wait()
-    if asked:
-        run.forget_stop()
-    return status
-
-
-def _hear_no_interrupt() -> None:
-    """Until the training listens, a Ctrl-C would break off whatever it is importing; it is told by SIGTERM instead."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,12 +1,10 @@
-"""Training runs as the service sees them: the folder's truth, the queue's turn, and what may be done with each."""
+"""Training runs over HTTP: start, stop, resume, remove and show them, by their folders and the training queue."""
 
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
 from pydantic import ValidationError
-from rq.job import JobStatus
 
 from app.forecast import HIDDEN_OPTIONS
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
@@ -15,9 +13,12 @@ from app.training_schemas import TrainingRun
 from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
-from models.store.run_status import RunState, RunStatus, is_held, let_go, now, read_status, write_status
+from models.store.run_folder import RunFolder
+from models.store.run_life import life
+from models.store.run_lock import is_locked, wait_until_unlocked
+from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
-from worker.contract import MAX_TRIES, Failure, FailureCode
+from worker.contract import Failure, FailureCode
 from worker.errors import QueueError
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
@@ -25,14 +26,8 @@ from worker.training_queue import TrainingQueue
 log = logging.getLogger("doppel.app")
 
 TRAINER_SEEN_S = 30
-JUST_WRITTEN = timedelta(seconds=5)
-# What comes of a run that was removed meanwhile, or is damaged, or of another version.
+# Raised for a run that was removed meanwhile, is damaged, or was written by another version.
 UNREADABLE = (UnknownRun, RunFolderError, ValidationError, FileNotFoundError)
-DIED = "The training process ended without a word; its log says more. Resume goes on from its last checkpoint."
-LOST = "The queue lost this run's turn. Resume queues it again."
-TRAINERS_DIED = (
-    f"Its trainer died {MAX_TRIES} times, and between them it came no further. Resume goes on from its last checkpoint."
-)
 
 
 class Runs:
@@ -51,17 +46,17 @@ class Runs:
         self._datasets = datasets
         self._queue = queue
 
-    # what is done
+    # changes
 
     def check(self, requests: Sequence[RunRequest]) -> list[AcceptedRun]:
         """Check requests for runs; raises as :meth:`RunChecker.check` does."""
         return self._checker.check(requests, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
 
     def start(self, accepted: AcceptedRun) -> str:
-        """Queue a new run; its id.
+        """Queue a new run and return its id.
 
         Raises:
-            Unavailable: no trainer runs.
+            Unavailable: no trainer is alive.
         """
         self.require_trainer()
         run_id = self.create(accepted, pictures=self.pictures(accepted.dataset))
@@ -73,11 +68,11 @@ class Runs:
         return run_id
 
     def submit(self, run_id: str) -> None:
-        """Queue the first attempt at a run that was created."""
+        """Queue the first attempt at a new run."""
         self._queue.submit(run_id, 1)
 
     def pictures(self, dataset: str) -> str:
-        """The fingerprint of a data set's pictures, each of which is looked at.
+        """The fingerprint of a data set's pictures, all of which are read.
 
         Raises:
             UnknownDataset: it was removed.
@@ -88,7 +83,11 @@ class Runs:
             raise UnknownDataset(dataset, self._datasets.names()) from None
 
     def create(self, accepted: AcceptedRun, *, pictures: str, comparison: str | None = None) -> str:
-        """Make a new run's folder; its id."""
+        """Make a new run's folder and return its id.
+
+        Raises:
+            UnknownDataset: the data set was removed meanwhile.
+        """
         moment = now()
         status = RunStatus(
             dataset=accepted.dataset,
@@ -103,63 +102,63 @@ class Runs:
             attempts=1,
         )
         run_id = self.store.create(accepted.options, status)
-        if not self._datasets.path(accepted.dataset).is_dir():  # removed since it was looked at
+        if not self._datasets.path(accepted.dataset).is_dir():  # removed since the request was checked
             self.store.remove(run_id)
             raise UnknownDataset(accepted.dataset, self._datasets.names())
         return run_id
 
     def require_trainer(self) -> None:
-        """Refuse runs that nobody would make.
+        """Refuse a run that nobody would train.
 
         Raises:
-            Unavailable: no trainer was heard of for a while.
+            Unavailable: no trainer has reported within ``TRAINER_SEEN_S``.
         """
         if not self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
             raise Unavailable(
-                f"No trainer was heard of for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
+                f"No trainer has been seen for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
             )
 
     def stop(self, run_id: str, *, force: bool) -> None:
-        """Have a run stop: queued, it never begins; running, it saves a checkpoint at the end of its step.
+        """Stop a run. A queued run never starts; a running one saves a checkpoint at the end of its step.
 
         Args:
-            force: end its process at once instead; what came after the last checkpoint is lost.
+            force: kill its process instead; what came after the last checkpoint is lost.
 
         Raises:
-            UnknownRun: there is none of this id.
+            UnknownRun: there is no run with this id.
             Conflict: it has ended.
         """
         with self.store.changing(run_id):
             folder = self.store.folder(run_id)
             status = self.status(run_id)
             if status.status.ended:
-                raise Conflict(f"The run has {status.status} already.")
+                raise Conflict(f"The run has already {status.status}.")
             folder.request_stop()
-            # One that trains may have a turn in the queue too, given back while Redis had not heard of it for a while.
-            if not is_held(folder.path) and self._queue.withdraw(run_id, status.attempts):
+            # A run that trains may be in the queue as well, if its trainer could not reach Redis for a while.
+            if not is_locked(folder.path) and self._queue.withdraw(run_id, status.attempts):
                 status.status, status.finished_at = RunState.STOPPED, now()
                 write_status(folder.path, status)
             elif force:
                 self._queue.kill(run_id, status.attempts)
 
     def resume(self, run_id: str) -> None:
-        """Queue a run again that was stopped or has failed; it goes on from its last checkpoint, exactly.
+        """Queue a stopped or failed run again. It resumes exactly from its last checkpoint.
 
         Raises:
-            UnknownRun: there is none of this id.
-            Conflict: it runs or waits, has succeeded, or its data set is gone.
-            Unavailable: no trainer runs.
+            UnknownRun: there is no run with this id.
+            Conflict: it is running or queued, has succeeded, or its data set is gone.
+            Unavailable: no trainer is alive.
         """
         with self.store.changing(run_id):
             self._resume(run_id)
 
     def _resume(self, run_id: str) -> None:
         folder = self.store.folder(run_id)
-        if not self.at_rest(run_id):
+        if not self._has_ended(run_id):
             raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")
         status = self.status(run_id)
         if status.status is RunState.SUCCEEDED:
-            raise Conflict("The run has succeeded; start another one from it with init_from, once it is published.")
+            raise Conflict("The run has succeeded; publish it, and start another one from it with init_from.")
         try:
             found = self.pictures(self._datasets.get(status.dataset).name)
         except (UnknownDataset, DatasetError):
@@ -182,78 +181,66 @@ class Runs:
         self._queue.submit(run_id, status.attempts)
 
     def remove(self, run_id: str) -> None:
-        """Remove a run that has ended, with all that it left behind; published models stay.
+        """Remove a run that has ended, with all its files. Published models stay.
 
         Raises:
-            UnknownRun: there is none of this id.
+            UnknownRun: there is no run with this id.
             Conflict: it has not ended.
         """
         with self.store.changing(run_id):
-            if not self.removable(run_id):
+            if not self.can_be_removed(run_id):
                 raise Conflict(f"The run is {self.status(run_id).status}; stop it first.")
             self.store.remove(run_id)
 
-    # what is seen
+    # views
 
-    def removable(self, run_id: str) -> bool:
-        """Whether a run is at rest, or damaged so that nothing else can be done with it.
+    def can_be_removed(self, run_id: str) -> bool:
+        """Whether a run has ended, or is damaged and nobody trains in its folder.
 
         Raises:
-            UnknownRun: there is none of this id.
+            UnknownRun: there is no run with this id.
         """
         try:
-            return self.at_rest(run_id)
+            return self._has_ended(run_id)
         except RunFolderError:
-            return let_go(self.store.folder(run_id).path)
+            return wait_until_unlocked(self.store.folder(run_id).path)
 
-    def at_rest(self, run_id: str) -> bool:
-        """Whether a run has ended and no process is in its folder any more; of one that is about to go, it is awaited.
-
-        Raises:
-            UnknownRun: there is none of this id.
-        """
-        return self.status(run_id).status.ended and let_go(self.store.folder(run_id).path)
+    def _has_ended(self, run_id: str) -> bool:
+        """Whether a run has ended and nobody trains in its folder. Waits for a process that is about to end."""
+        return self.status(run_id).status.ended and wait_until_unlocked(self.store.folder(run_id).path)
 
     def status(self, run_id: str) -> RunStatus:
-        """Where a run stands: what its folder says, unless the process that would say more is gone.
+        """The status of a run, by its folder and the queue (docs/run-life.md).
 
         Raises:
-            UnknownRun: there is none of this id.
+            UnknownRun: there is no run with this id.
         """
         folder = self.store.folder(run_id)
-        status = read_status(folder.path)
-        if status is None:
-            moment = now()
-            status = RunStatus(status=RunState.STOPPED, created_at=moment, updated_at=moment)
-        if status.status.ended or is_held(folder.path):
-            return status
-        turn = self._queue.status(run_id, status.attempts)
-        if turn in (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED):
-            if turn is JobStatus.QUEUED:
-                status.status = RunState.QUEUED
-            return status
-        if turn is None and now() - status.updated_at < JUST_WRITTEN:
-            return status  # whoever wrote it may be about to queue it
-        # It may have ended between the two looks.
-        latest = read_status(folder.path) or status
-        if latest.status.ended or latest.attempts != status.attempts or is_held(folder.path):
-            return latest
-        # Nobody is left to write the end; it is told anew at each look.
-        stopped = folder.stop_requested or latest.status is RunState.QUEUED
-        latest.status = RunState.STOPPED if stopped else RunState.FAILED
-        latest.error = None if folder.stop_requested else _why(turn, stopped)
-        latest.finished_at, latest.eta_s = latest.updated_at, None
-        return latest
+        first = _read_status(folder)
+        if first.status.ended or is_locked(folder.path):
+            return first
+        turn = self._queue.turn(run_id, first.attempts)
+        # Read again, since the run may have ended in between.
+        written = _read_status(folder)
+        if written.attempts != first.attempts:
+            return written  # resumed in between
+        return life(
+            written,
+            lock_held=is_locked(folder.path),
+            turn=turn,
+            stop_requested=folder.stop_requested,
+            age_s=(now() - written.updated_at).total_seconds(),
+        )
 
     def unfinished(self) -> dict[str, list[str]]:
-        """Data set → runs that have not ended and train on it, or wait to."""
+        """Data set → its runs that have not ended."""
         found: dict[str, list[str]] = {}
         for run_id, status in self._unfinished():
             found.setdefault(status.dataset, []).append(run_id)
         return found
 
     def begun_from(self, model: str) -> list[str]:
-        """Runs that have not ended and start from this model."""
+        """Runs that start from this model and have not ended."""
         return [run_id for run_id, status in self._unfinished() if status.init_from == model]
 
     def _unfinished(self) -> Iterator[tuple[str, RunStatus]]:
@@ -265,11 +252,11 @@ class Runs:
                         yield run_id, status
 
     def using(self, dataset: str) -> list[str]:
-        """Runs that have not ended and train on this data set, or wait to."""
+        """Runs on this data set that have not ended."""
         return self.unfinished().get(dataset, [])
 
     def all(self) -> list[TrainingRun]:
-        """Every run that can be read, newest first."""
+        """All runs that can be read, newest first."""
         runs = []
         for run_id in self.store.ids():
             try:
@@ -279,7 +266,11 @@ class Runs:
         return runs
 
     def view(self, run_id: str) -> TrainingRun:
-        """A run as a client sees it."""
+        """A run as a client sees it.
+
+        Raises:
+            UnknownRun: there is no run with this id.
+        """
         folder = self.store.folder(run_id)
         status = self.status(run_id)
         options = folder.options()
@@ -305,8 +296,7 @@ class Runs:
         )
 
 
-def _why(turn: JobStatus | None, stopped: bool) -> str:
-    """Why a run has ended that nobody says so of, by what the queue knows of its turn."""
-    if turn is JobStatus.FAILED:
-        return TRAINERS_DIED
-    return LOST if stopped else DIED
+def _read_status(folder: RunFolder) -> RunStatus:
+    """The status in a run's folder. One that nothing was written to is a stopped run."""
+    moment = now()
+    return read_status(folder.path) or RunStatus(status=RunState.STOPPED, created_at=moment, updated_at=moment)

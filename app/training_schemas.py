@@ -1,4 +1,4 @@
-"""The shapes of data sets, training runs and comparisons that cross HTTP as JSON."""
+"""JSON bodies of the HTTP interface: data sets, training runs, comparisons."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,10 +12,10 @@ from worker.contract import Failure, Timings
 
 MAX_COMPARED = 16
 
-DatasetName = Annotated[str, Field(description="a data set of `GET /datasets`", examples=["monet"])]
+DatasetName = Annotated[str, Field(description="name of a data set, see `GET /datasets`", examples=["monet"])]
 InitFrom = Annotated[
     str | None,
-    Field(description="a model of `GET /models` to start from (fine-tuning); sizes that are not given become its own"),
+    Field(description="name of a model to start from (fine-tuning), see `GET /models`; sizes not given are its own"),
 ]
 
 
@@ -23,19 +23,23 @@ class DatasetDetails(BaseModel):
     """A data set."""
 
     name: str
-    layout: Annotated[Literal["unpaired", "domains"], Field(description="trainA/ trainB/, or train/<domain>/")]
-    domains: Annotated[dict[str, DomainInfo], Field(description="how many pictures each has")]
+    layout: Annotated[
+        Literal["unpaired", "domains"], Field(description="`unpaired`: trainA/ and trainB/; `domains`: train/<domain>/")
+    ]
+    domains: Annotated[dict[str, DomainInfo], Field(description="number of pictures of each")]
     pictures: int
     nbytes: int
     created_at: datetime
-    smallest_px: Annotated[tuple[int, int] | None, Field(description="width and height; null for an operator's folder")]
-    largest_px: tuple[int, int] | None
-    duplicates: Annotated[list[list[str]], Field(description="files with the same pixels; all are kept")]
-    rejected: Annotated[
-        list[Rejected], Field(description="files of the archive that were left out, the first 1,000, pictures first")
+    smallest_px: Annotated[
+        tuple[int, int] | None, Field(description="width and height; null for a folder that was not uploaded")
     ]
-    rejected_count: Annotated[int, Field(description="how many were left out")]
-    used_by: Annotated[list[str], Field(description="training runs that have not ended")]
+    largest_px: tuple[int, int] | None
+    duplicates: Annotated[list[list[str]], Field(description="groups of files with the same pixels; all are kept")]
+    rejected: Annotated[
+        list[Rejected], Field(description="files of the archive that were left out: the first 1,000, pictures first")
+    ]
+    rejected_count: Annotated[int, Field(description="number of files that were left out")]
+    used_by: Annotated[list[str], Field(description="training runs on it that have not ended")]
     links: dict[str, str]
 
     @classmethod
@@ -46,7 +50,7 @@ class DatasetDetails(BaseModel):
 
 
 class CycleGANRequest(CycleGANChoices):
-    """A CycleGAN run to be started."""
+    """A CycleGAN run to start."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"dataset": "monet", "image_size": 128, "load_size": 143, "epochs": 20}]}
@@ -55,12 +59,12 @@ class CycleGANRequest(CycleGANChoices):
     dataset: DatasetName
     init_from: InitFrom = None
     init_direction: Annotated[
-        Literal["AtoB", "BtoA"], Field(description="the generator that `init_from` is given to")
+        Literal["AtoB", "BtoA"], Field(description="the generator that starts from `init_from`")
     ] = "AtoB"
 
 
 class StarGANRequest(StarGANChoices):
-    """A StarGAN v2 run to be started."""
+    """A StarGAN v2 run to start."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"dataset": "cat2dog", "img_size": 128, "masks": "ones", "total_iters": 20000}]}
@@ -71,15 +75,15 @@ class StarGANRequest(StarGANChoices):
 
 
 class Forecast(BaseModel):
-    """What a run would be, if it were started."""
+    """A forecast of a run that was not started."""
 
-    options: Annotated[dict[str, Any], Field(description="all options, with the defaults of those not given")]
-    parameters: Annotated[dict[str, int], Field(description="of each network")]
+    options: Annotated[dict[str, Any], Field(description="all options, including defaults")]
+    parameters: Annotated[dict[str, int], Field(description="number of parameters of each network")]
     total_steps: int
     gflop_per_step: float
-    memory_mb: Annotated[int, Field(description="estimated, of each process")]
-    seconds: Annotated[float, Field(description="estimated, of the whole run")]
-    estimated_by: Annotated[str, Field(description="what the time is estimated by")]
+    memory_mb: Annotated[int, Field(description="estimated memory of each process, in MiB")]
+    seconds: Annotated[float, Field(description="estimated time of the whole run")]
+    estimated_by: Annotated[str, Field(description="what the estimate of the time is based on")]
     warnings: list[str]
 
 
@@ -88,33 +92,35 @@ class TrainingRun(BaseModel):
 
     id: str
     kind: Literal["training"] = "training"
-    model: None = None
+    model: Annotated[str | None, Field(description="always null; a run makes models but does not use one")] = None
     family: Literal["cyclegan", "stargan_v2"]
     dataset: str
     status: RunState
-    position: Annotated[int | None, Field(description="runs ahead of it while it is queued")]
-    stopping: Annotated[bool, Field(description="it was told to stop, and does at the end of its step")]
+    position: Annotated[int | None, Field(description="number of runs ahead of it while it is queued")]
+    stopping: Annotated[bool, Field(description="it was asked to stop and will do so after the present step")]
     progress: Annotated[float, Field(ge=0, le=1)]
     step: int
-    total_steps: Annotated[int, Field(description="0 before it has begun")]
+    total_steps: Annotated[int, Field(description="0 until it has started")]
     images_per_s: float | None
-    eta_s: Annotated[float | None, Field(description="seconds until its end, at the present pace")]
+    eta_s: Annotated[float | None, Field(description="seconds left at the present speed")]
     learning_rate: float | None
-    lambda_ds: Annotated[float | None, Field(description="StarGAN v2: the diversity loss's weight now")]
-    losses: Annotated[dict[str, float], Field(description="of the last step")]
+    lambda_ds: Annotated[float | None, Field(description="StarGAN v2: present weight of the diversity loss")]
+    losses: Annotated[dict[str, float], Field(description="losses of the last step")]
     smoothed: Annotated[dict[str, float], Field(description="moving averages of the losses")]
-    gpu_memory_mb: Annotated[float | None, Field(description="most that was allocated; null on a CPU")]
+    gpu_memory_mb: Annotated[float | None, Field(description="peak allocated GPU memory, in MiB; null on a CPU")]
     device: str | None
-    last_checkpoint: Annotated[int | None, Field(description="step")]
-    best_checkpoint: Annotated[int | None, Field(description="step; by the mean cycle error on held-out pictures")]
-    checkpoints: Annotated[list[int], Field(description="steps that can be published")]
-    samples: Annotated[list[int], Field(description="steps that there are sample pictures of")]
+    last_checkpoint: Annotated[int | None, Field(description="step of the last checkpoint")]
+    best_checkpoint: Annotated[
+        int | None, Field(description="step of the checkpoint with the lowest mean cycle error on held-out pictures")
+    ]
+    checkpoints: Annotated[list[int], Field(description="steps whose checkpoints can be published")]
+    samples: Annotated[list[int], Field(description="steps that have a sample picture")]
     alarms: list[Alarm]
-    quality: Annotated[list[Quality], Field(description="measured on held-out pictures")]
+    quality: Annotated[list[Quality], Field(description="figures measured on held-out pictures")]
     parameters: dict[str, int]
     domains: list[str]
     attempts: int
-    comparison: Annotated[str | None, Field(description="the comparison that it is a part of")]
+    comparison: Annotated[str | None, Field(description="the comparison that it belongs to")]
     options: dict[str, Any]
     created_at: datetime
     started_at: datetime | None
@@ -125,7 +131,7 @@ class TrainingRun(BaseModel):
 
 
 class Publication(BaseModel):
-    """A generator of a run to be put into service."""
+    """Which generator of a run to publish, and as which model."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "my-model", "direction": "AtoB"}]}
@@ -133,28 +139,31 @@ class Publication(BaseModel):
 
     name: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="of the model; again for a new version of it"),
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+            description="name of the model; an existing published model gets a new version",
+        ),
     ]
     direction: Annotated[
-        Literal["AtoB", "BtoA"] | None, Field(description="of a CycleGAN: which of its generators; default AtoB")
+        Literal["AtoB", "BtoA"] | None, Field(description="CycleGAN only: which generator; default AtoB")
     ] = None
     step: Annotated[
         Annotated[int, Field(strict=True)] | Literal["last", "best"],
-        Field(description="which checkpoint: its step, the `last` or the `best`"),
+        Field(description="the step of a checkpoint, `last` or `best`"),
     ] = "last"
     description: Annotated[str | None, Field(max_length=2000, description="for the model's card")] = None
     licence: Annotated[str | None, Field(max_length=500, description="for the model's card")] = None
 
 
 class Published(BaseModel):
-    """A model that was put into service."""
+    """A model version that is now in service."""
 
     name: str
     version: int
 
 
 class Comparison(BaseModel):
-    """Several runs to be made of one base, to be seen side by side."""
+    """Several runs to start, which differ from a common base."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -175,10 +184,13 @@ class Comparison(BaseModel):
     )
 
     family: Literal["cyclegan", "stargan_v2"]
-    base: Annotated[dict[str, Any], Field(description="the options of all, with the data set, as `POST /training/...`")]
-    variants: Annotated[list[dict[str, Any]], Field(description="for each run the options that it has of its own")] = []
+    base: Annotated[dict[str, Any], Field(description="data set and options of all runs, as for `POST /training/...`")]
+    variants: Annotated[
+        list[dict[str, Any]], Field(description="the options of each run that differ from the base")
+    ] = []
     grid: Annotated[
-        dict[str, list[Any]], Field(description="instead: options with their values; a run for every combination")
+        dict[str, list[Any]],
+        Field(description="instead of variants: values for each option; every combination becomes a run"),
     ] = {}
 
     @field_validator("grid")
@@ -190,40 +202,40 @@ class Comparison(BaseModel):
 
 
 class ComparedForecast(BaseModel):
-    """What a run of a comparison would be."""
+    """A forecast of a run of a comparison."""
 
-    label: Annotated[str, Field(description="what sets it apart")]
+    label: Annotated[str, Field(description="the options that differ from the base, as text")]
     forecast: Forecast
 
 
 class ComparisonForecast(BaseModel):
-    """What a comparison would be, if it were started."""
+    """A forecast of a comparison that was not started."""
 
-    seconds: Annotated[float, Field(description="estimated, of all runs, one after the other")]
+    seconds: Annotated[float, Field(description="estimated time of all runs, one after the other")]
     runs: list[ComparedForecast]
 
 
 class ComparedRun(BaseModel):
-    """A run of a comparison, as a row of its table."""
+    """A run as a row of the comparison's table."""
 
     id: str
-    label: Annotated[str, Field(description="what sets it apart")]
-    options: Annotated[dict[str, Any], Field(description="its own")]
+    label: Annotated[str, Field(description="the options that differ from the base, as text")]
+    options: Annotated[dict[str, Any], Field(description="the options that differ from the base")]
     status: RunState
     step: int
     total_steps: int
     smoothed: dict[str, float]
-    quality: Annotated[dict[str, float], Field(description="the last figures on held-out pictures")]
+    quality: Annotated[dict[str, float], Field(description="latest figures on held-out pictures")]
     alarms: list[Alarm]
     links: dict[str, str]
 
 
 class ComparisonState(BaseModel):
-    """A comparison's table; its picture and video once there are samples."""
+    """A comparison: its runs, and links to its picture and video once there are samples."""
 
     id: str
     family: Literal["cyclegan", "stargan_v2"]
     created_at: datetime
-    status: Annotated[RunState, Field(description="of all together")]
+    status: Annotated[RunState, Field(description="combined status of all runs")]
     runs: list[ComparedRun]
     links: dict[str, str]

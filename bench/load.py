@@ -13,7 +13,7 @@ def translate_request(picture: bytes, fields: dict[str, str], accept: str) -> by
     head = "".join(parts) + f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
     headers = (
-        f"POST /translate HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n"
+        f"POST /translate HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     )
     return headers.encode() + body

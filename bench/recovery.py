@@ -83,7 +83,7 @@ def redis_deaths() -> None:
         accepted, refused = [], 0
         for number in range(JOBS):
             if number in (JOBS // 3, 2 * JOBS // 3):
-                _kill(supervisor, "redis-server")
+                _kill(supervisor, "redis.sock")
             data = {"model": MODEL, "wait": "0"}
             answer = client.post(f"{base}/translate", files={"image": picture()}, data=data)
             if answer.status_code == 202:

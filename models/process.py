@@ -1,28 +1,30 @@
-"""Child processes that are killed when their parent ends. Imports only the standard library, so that it can run alone.
+"""Child processes that die with their parent, and the signals that ask a process to end. Standard library only.
 
-Run as a program (``python process.py PARENT_PID COMMAND...``), it asks to die with its parent and executes COMMAND.
+As a program, ``python process.py PARENT_PID COMMAND...`` arranges for its own death with its parent, then becomes
+COMMAND.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
-_STARTER = 0  # instead of a process's number: the program that starts the command, itself run as this one
-_PROGRAM = "DOPPEL_BOUND_PROCESS"  # environment variable: the number of the process that such a program is
+_STARTER = 0  # in place of PARENT_PID: the nearest ancestor that was started by this program
+_PROGRAM = "DOPPEL_BOUND_PROCESS"  # environment variable with the process id of that ancestor
 
 
 def bound(command: list[str]) -> list[str]:
-    """The command line that runs ``command`` so that it is killed when the thread that starts it ends, however it ends.
+    """A command line that runs ``command`` and is killed when the thread that starts it ends, for whatever reason.
 
-    Where the system cannot do that (not Linux), it is ``command`` itself.
+    On systems other than Linux, ``command`` itself.
     """
     return _bound(os.getpid(), command)
 
 
 def bound_to_its_starter(command: list[str]) -> list[str]:
-    """As :func:`bound`, for a command that is started by a program which is itself run as :func:`bound` says."""
+    """Like :func:`bound`, for a command that another program starts, which itself was started by way of ``bound``."""
     return _bound(_STARTER, command)
 
 
@@ -31,9 +33,9 @@ def _bound(parent: int, command: list[str]) -> list[str]:
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the system to kill this process when ``parent``, which started it, ends; end now if it was gone before that.
+    """Have the system kill this process when ``parent``, which started it, ends. Exits if it has ended already.
 
-    Where the system can't do that (not Linux), nothing.
+    Does nothing on systems other than Linux.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -41,10 +43,19 @@ def die_with_parent(parent: int) -> None:
             sys.exit(1)
 
 
+def on_stop_signal(stop: Callable[[], object]) -> None:
+    """Call ``stop`` on each SIGTERM, SIGINT and SIGHUP that this process gets, but for a SIGHUP that nohup ignores."""
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, lambda signum, frame: stop())
+
+
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     die_with_parent(int(os.environ[_PROGRAM]) if parent == _STARTER else parent)
-    os.environ[_PROGRAM] = str(os.getpid())  # which it keeps
+    os.environ[_PROGRAM] = str(os.getpid())  # exec keeps the process id
     os.execvp(command[0], command)
 
 

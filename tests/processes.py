@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import uvicorn
 
 from app.main import create_app
@@ -43,9 +44,7 @@ def free_port() -> int:
 
 def children(process_id: int) -> dict[int, str]:
     """pid → command line of the processes that ``process_id`` started."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 2) for line in listed.splitlines())
-    return {int(pid): arguments for pid, parent, arguments in rows if int(parent) == process_id}
+    return {process.pid: _command_line(process) for process in _processes() if process.info["ppid"] == process_id}
 
 
 def child(process_id: int, name: str) -> int | None:
@@ -55,9 +54,15 @@ def child(process_id: int, name: str) -> int | None:
 
 def running(command: str) -> int | None:
     """A process whose command line ends in ``command`` or has it before further arguments."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 1) for line in listed.splitlines())
-    return next((int(pid) for pid, arguments in rows if f" {command} " in f"{arguments} "), None)
+    return next((process.pid for process in _processes() if f" {command} " in f"{_command_line(process)} "), None)
+
+
+def _processes() -> Iterator[psutil.Process]:
+    return psutil.process_iter(["ppid", "cmdline"])
+
+
+def _command_line(process: psutil.Process) -> str:
+    return " ".join(process.info["cmdline"] or ())  # None or empty: a zombie
 
 
 def ready(client: httpx.Client) -> bool:

@@ -41,11 +41,11 @@ def test_the_line_that_it_prints_works_as_it_stands(served, tmp_path):
 
 
 def test_each_role_is_a_process_that_says_what_it_is(served):
-    for name in ("redis-server", "doppel api", "doppel worker", "doppel preparer"):
+    for name in ("redis.sock", "doppel api", "doppel worker", "doppel preparer"):
         assert role(served, name), name
 
 
-@pytest.mark.parametrize("name", ["doppel worker", "doppel preparer", "doppel api", "redis-server"])
+@pytest.mark.parametrize("name", ["doppel worker", "doppel preparer", "doppel api", "redis.sock"])
 def test_what_dies_is_started_again(served, name):
     _, client, _ = served
     killed = role(served, name)

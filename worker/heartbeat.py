@@ -1,4 +1,4 @@
-"""What both kinds of worker have in common: they report themselves alive, from a thread."""
+"""A base class for RQ workers that report themselves from a thread, and renew the leases of their jobs."""
 
 import logging
 import threading
@@ -16,28 +16,33 @@ log = logging.getLogger("doppel.worker")
 
 
 class ReportingWorker(BaseWorker):
-    """Reports itself alive about every ``HEARTBEAT_S`` while it takes jobs, in a Redis hash under its name.
+    """Writes a report about every ``HEARTBEAT_S`` to a Redis hash, under its name.
 
-    It begins where RQ asks for the first job: from there on a signal ends the worker in good order, and who was told of
-    it may send one.
+    The first report is written when RQ asks for the first job. From then on the worker ends in good order on a signal,
+    which whoever reads the report may send.
     """
 
-    reports: ClassVar[str]  # the hash
+    reports: ClassVar[str]  # key of the hash
     log_result_lifespan = False
     max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._over = threading.Event()
-        self._heart = threading.Thread(target=self._heartbeats, daemon=True, name="heartbeats")
+        self._ended = threading.Event()
+        self._heartbeats = threading.Thread(target=self._run_heartbeats, daemon=True, name="heartbeats")
 
     @abstractmethod
     def _beat(self) -> None:
-        """Report this worker alive."""
+        """Write this worker's report. Called from the heartbeat thread."""
+
+    def renew_leases(self) -> None:
+        """Renew the leases of the jobs in hand, which RQ's SimpleWorker does not do."""
+        for execution in list(self.executions.values()):
+            self.maintain_heartbeats(execution.job, execution)
 
     @property
     def dequeue_timeout(self) -> int:
-        return BLOCKED_S  # between which RQ looks after itself
+        return BLOCKED_S
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LEASE_S
@@ -45,21 +50,21 @@ class ReportingWorker(BaseWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        if self._heart.ident is None:
-            self._heart.start()
+        if self._heartbeats.ident is None:
+            self._heartbeats.start()
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def register_death(self) -> None:
-        self._over.set()
-        if self._heart.ident is not None:
-            self._heart.join(timeout=5 * HEARTBEAT_S)  # or a last beat would report the dead alive
+        self._ended.set()
+        if self._heartbeats.ident is not None:
+            self._heartbeats.join(timeout=5 * HEARTBEAT_S)  # or a last heartbeat would report a dead worker alive
         super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(self.reports, self.name)
 
-    def _heartbeats(self) -> None:
-        while not self._over.is_set():
+    def _run_heartbeats(self) -> None:
+        while not self._ended.is_set():
             try:
                 self._beat()
             except Exception:
                 log.warning("heartbeat failed", exc_info=True)
-            self._over.wait(HEARTBEAT_S)
+            self._ended.wait(HEARTBEAT_S)

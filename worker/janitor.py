@@ -29,7 +29,6 @@ from worker.training_queue import TrainerReport, rq_training_queue
 
 LOCK_S = 5  # far longer than a sweep takes
 INTERMEDIATE_GRACE_S = 5  # how long a job may be between its queue and its worker
-INTERPRETER_GRACE_S = 60  # the same for a run, for which a new interpreter is started in between
 FORGET_WORKER_S = 120
 
 REPORTS: dict[str, type[WorkerReport | TrainerReport | PreparerReport]] = {
@@ -138,13 +137,12 @@ class Janitor:
 
     def _sweep_intermediate(self, queue: Queue) -> None:
         """Put back a job whose worker took it and died before starting it. This doesn't count as a try."""
-        grace_s = INTERPRETER_GRACE_S if queue is self._training else INTERMEDIATE_GRACE_S
         waiting = set(queue.intermediate_queue.get_job_ids())
         seen = self._seen[queue.name] = {
             job_id: self._seen.get(queue.name, {}).get(job_id, time.monotonic()) for job_id in waiting
         }
         for job_id, first_seen in seen.items():
-            if time.monotonic() - first_seen > grace_s:
+            if time.monotonic() - first_seen > INTERMEDIATE_GRACE_S:
                 with self.connection.pipeline() as pipe:
                     pipe.lrem(queue.intermediate_queue_key, 1, job_id)
                     if Job.exists(job_id, self.connection):

@@ -1,14 +1,13 @@
 """All roles on one machine: starts them, starts again what dies, stops them in order."""
 
 import logging
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from models.process import bound
+from models.process import bound, on_stop_signal
 from models.training.launch import STOP_TIMEOUT_S as TRAINING_STOP_TIMEOUT_S
 from worker.batch_worker import worker_name
 from worker.connection import connect
@@ -63,13 +62,12 @@ class Supervisor:
         return lambda: subprocess.Popen(bound(command), env=self._env, start_new_session=True)
 
     def run(self, on_started: Callable[[], None] = lambda: None) -> None:
-        """Keep the roles running until SIGINT or SIGTERM, then stop them: workers finish their batch.
+        """Keep the roles running until SIGINT, SIGTERM or SIGHUP, then stop them: workers finish their batch.
 
         Args:
             on_started: called once, in a thread of its own, when every role has been started.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda signum, frame: self._stop.set())
+        on_stop_signal(self._stop.set)
         try:
             for role in self._roles:
                 self._start(role)

@@ -1,7 +1,7 @@
-"""The process ``doppel trainer``: takes runs from the training queue, one at a time, each in processes of its own.
+"""The process ``doppel trainer``: takes runs from the training queue, one at a time, and trains each in a process.
 
-RQ's SpawnWorker gives every run a fresh interpreter, since a GPU cannot be used after a fork, and watches over it; that
-one starts the very command that ``python -m models.training`` is, so that all memory is free again at its end.
+The training is the command ``python -m models.training``, in a process of its own, so that all memory is free again
+when it ends and this process never loads torch.
 """
 
 import contextlib
@@ -15,115 +15,186 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from pydantic import BaseModel
-from rq import Queue, SpawnWorker, get_current_job
+import redis
+from rq import Queue, SimpleWorker
 from rq.executions import Execution
-from rq.job import Job
-from rq.serializers import JSONSerializer
+from rq.job import Job, JobStatus
+from rq.worker import WorkerStatus
 
 from models.errors import RunFolderError, UnknownRun
-from models.process import bound, die_with_parent
+from models.process import bound
 from models.store.run_folder import RunFolder
-from models.store.run_status import RunState, RunStatus, let_go, now, read_status, write_status
+from models.store.run_lock import wait_until_unlocked
+from models.store.run_status import RunState, now, read_status, write_status
 from models.store.runs import RunStore
-from models.training.launch import command
+from models.training.launch import TrainingProcess
 from worker import contract
 from worker.connection import LOST, connect
-from worker.contract import HEARTBEAT_S
-from worker.errors import HandedBack, QueueError
 from worker.heartbeat import ReportingWorker
 from worker.janitor import Janitor
-from worker.training_queue import TrainerReport, TrainingQueue, rq_training_queue
+from worker.training_queue import TrainerReport, rq_training_queue
 
 PATIENCE_S = 30
 GPU_ANSWER_S = 120  # the first look at a GPU may take long
-NICENESS = 10  # pictures come before training
-CONTEXT = "DOPPEL_TRAINER_CONTEXT"  # environment variable that tells a run's process what its trainer was told
+NICENESS = 10  # translations come before training
 
 log = logging.getLogger("doppel.trainer")
 
 
-class Context(BaseModel):
-    """What a trainer was told, for the processes that it starts."""
+class Trainer(ReportingWorker, SimpleWorker):
+    """Owns the process of the run in hand, its lease and its signals; RQ decides which run that is.
 
-    pid: int  # the trainer's
-    redis_url: str
-    data_dir: Path
-    device: str
-    reserved_mb: int
-    threads: int
+    - The heartbeat thread renews the lease. If this process dies, its training dies with it, and the janitor queues the
+      run again.
+    - SIGTERM: the training saves a checkpoint and ends, and its run goes back to the head of the queue.
+    - RQ's stop command: the training is killed.
 
-    @classmethod
-    def read(cls) -> "Context":
-        return cls.model_validate_json(os.environ[CONTEXT])
+    However a training ends, this process waits until nobody trains in the folder any more, and sees to it that the
+    folder says how it ended.
 
-
-class TrainWorker(ReportingWorker, SpawnWorker):
-    """Runs allow-listed jobs only, with short leases, in processes that die with it.
-
-    Each of those makes one of its own, by what RQ knows of this one; it takes no jobs and reports nothing.
+    Args:
+        data_dir: where the runs are.
+        device: for trainings; ``auto``: as each run's options say.
+        reserved_mb: GPU memory that trainings leave to others, in MiB.
+        threads: CPU threads for a training, shared by its processes.
     """
 
     reports = contract.TRAINERS
 
-    def __init__(self, *arguments: Any, device: str = "cpu", reserved_mb: int = 0, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, connection: redis.Redis, *, data_dir: Path, device: str, reserved_mb: int, threads: int) -> None:
+        queue = rq_training_queue(connection)
+        name = trainer_name(os.getpid())
+        super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
+        self._runs = RunStore(data_dir.resolve())
         self._device = device
+        self._options = ["--reserved-mb", str(reserved_mb), *(["--device", device] if device != "auto" else [])]
         self._reserved_mb = reserved_mb
+        self._threads = threads
+        self._training: TrainingProcess | None = None
+        self._ending = False
 
-    def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Start the run's process, deaf to SIGTERM until it obeys (``_Ending``); tell it of one that came before."""
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    def run(self) -> None:
+        """Train until SIGTERM or SIGINT."""
+        self.work(logging_level="WARNING")
+
+    # what RQ calls
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        execution = self.prepare_execution(job)
+        self.prepare_job_execution(job, remove_from_intermediate_queue=True)
         try:
-            super().fork_work_horse(job, queue)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        if self._stop_requested:
-            self._end_horse()
-
-    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
-        """Kill the run's process and those it started; where there is none, RQ's own would kill this one's group."""
-        if pid := self.horse_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, sig)
-
-    def _end_horse(self) -> None:
-        if pid := self.horse_pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-
-    def setup_work_horse_signals(self) -> None:
-        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        die_with_parent(Context.read().pid)
-
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Renew the lease. A Redis that is away is no reason to end a run that needs none."""
-        try:
-            super().maintain_heartbeats(job, execution)
+            # JSON keeps pickles out, but a job still names a function; none is ever called.
+            if job.func_name != contract.TRAIN:
+                raise PermissionError(f"The function {job.func_name!r} is not one that a trainer runs.")
+            requeue = self._make_attempt(job)
         except LOST:
-            log.warning("the lease of %s was not renewed: Redis is away", job.id)
+            raise  # ends this process, and the run is queued again when the lease has run out
+        except Exception:
+            job.retries_left = 0  # only the death of a trainer is worth another try
+            self._finalize_failure(job, queue, execution, sys.exc_info())
+        else:
+            if requeue:
+                self._hand_back(job, queue, execution)
+            else:
+                self._finalize_success(job, queue, execution, None)
+        self.set_state(WorkerStatus.IDLE)
 
     def handle_warm_shutdown_request(self) -> None:
-        """Have the run in hand save a checkpoint and go back to the queue, rather than wait days for its end."""
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        self._end_horse()
+        self._ending = True
+        if self._training is not None:
+            self._training.stop()
 
-    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        # JSON keeps pickles out, but a job still names a function: none but ours is ever called.
-        if job.func_name != contract.TRAIN:
-            try:
-                raise PermissionError(f"The function {job.func_name!r} is not one that a trainer runs.")
-            except PermissionError:
-                job.retries_left = 0
-                self._finalize_failure(job, queue, execution, sys.exc_info())
+    def set_shutdown_requested_date(self) -> None:
+        """Write nothing: RQ calls this in a signal handler, where a lost Redis would break off the wait."""
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the training in hand, on RQ's stop command."""
+        if self._training is not None:
+            self._training.kill()
+
+    # attempts
+
+    def _make_attempt(self, job: Job) -> bool:
+        """Train a run until its process ends, and have its folder say how it ended.
+
+        Returns:
+            Whether the attempt goes back to the queue, because this process is ending.
+        """
+        run_id, attempt = job.kwargs["run"], job.kwargs["attempt"]
+        try:
+            run = self._runs.folder(run_id)
+            with TrainingProcess(run, *self._options, requeue=True) as training:
+                self._training = training
+                if self._ending:
+                    training.stop()
+                while not wait_until_unlocked(run.path):  # the training of a trainer that died may take a while to end
+                    if training.stopping or training.killed:
+                        return training.stopping
+                if not _is_open(run, attempt):
+                    return False
+                status = 0 if run.stop_requested else self._train(job, run, training)
+        except UnknownRun:
+            return False  # removed while it waited
+        except (RunFolderError, OSError) as error:
+            log.error("run %s cannot be started: %s", run_id, error)
+            return self._conclude(run_id, attempt, error=f"The training process could not be started: {error}")
+        finally:
+            self._training = None
+        stopped = status == 0 or (run.stop_requested and (training.stopping or training.killed))
+        requeue = training.stopping and not run.stop_requested
+        return self._conclude(run_id, attempt, error=None if stopped else _explain(status), requeue=requeue)
+
+    def _train(self, job: Job, run: RunFolder, training: TrainingProcess) -> int:
+        """Train until the process has ended and nobody trains in the folder any more; the process's exit status."""
+        _renew_tries(job, run)
+        # More threads than cores cost the training, and others, more than they bring.
+        env = {"OMP_NUM_THREADS": str(max(1, self._threads // run.options().gpus))}
+        with run.log_file.open("ab") as output:
+            training.start(env=env, output=output, niceness=NICENESS)
+            status = training.wait()
+        while not wait_until_unlocked(run.path):
+            log.warning("the training in %s has ended, but processes that it started have not", run.path)
+        return status
+
+    def _conclude(self, run_id: str, attempt: int, *, error: str | None, requeue: bool = False) -> bool:
+        """Write how an attempt ended, unless its process did so itself.
+
+        Args:
+            error: why the run failed; None: it was stopped.
+            requeue: it goes back to the queue instead.
+
+        Returns:
+            Whether it goes back to the queue.
+        """
+        with contextlib.suppress(UnknownRun, RunFolderError), self._runs.changing(run_id):
+            run = self._runs.folder(run_id)
+            status = read_status(run.path)
+            if status is None or not _is_open(run, attempt):
                 return False
-        return super().perform_job(job, queue, execution)
+            if requeue:
+                status.status = RunState.QUEUED
+            else:
+                status.status = RunState.STOPPED if error is None else RunState.FAILED
+                status.finished_at, status.error = now(), error
+            status.eta_s = None
+            with contextlib.suppress(OSError):  # on a full disk the API works out the state
+                write_status(run.path, status)
+            return requeue
+        return False
+
+    def _hand_back(self, job: Job, queue: Queue, execution: Execution) -> None:
+        """Put the attempt back at the head of the queue. No try is used up."""
+        leased = self.connection.zscore(queue.started_job_registry.key, execution.composite_key)
+        with self.connection.pipeline() as pipe:
+            if leased is not None:  # or the janitor has queued it already
+                job.set_status(JobStatus.QUEUED, pipeline=pipe)
+                pipe.lpush(queue.key, job.id)
+            self.cleanup_execution(job, pipeline=pipe, execution=execution)
+            pipe.execute()
 
     def _beat(self) -> None:
-        """Report this trainer alive, and what it has."""
+        self.renew_leases()
         report = TrainerReport(
             name=self.name,
             pid=os.getpid(),
@@ -134,44 +205,54 @@ class TrainWorker(ReportingWorker, SpawnWorker):
             reserved_mb=self._reserved_mb,
             seen_at=time.time(),
         )
-        self.connection.hset(contract.TRAINERS, self.name, report.model_dump_json())
+        self.connection.hset(self.reports, self.name, report.model_dump_json())
+
+
+def _is_open(run: RunFolder, attempt: int) -> bool:
+    """Whether the run has not ended, and this is its newest attempt."""
+    status = read_status(run.path)
+    return status is not None and not status.status.ended and status.attempts == attempt
+
+
+def _explain(status: int) -> str:
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"The training process {how}; see its log. Resume continues from the last checkpoint."
+
+
+def _renew_tries(job: Job, run: RunFolder) -> None:
+    """Give a run that has a new checkpoint since its last try all its tries back."""
+    status = read_status(run.path)
+    reached = status.last_checkpoint if status else None
+    if reached is not None and reached > job.meta.get("reached", 0):
+        job.meta["reached"] = reached
+        job.retries_left = contract.MAX_TRIES - 1  # RQ reads this object, the janitor what is in Redis
+        job.save_meta()  # type: ignore[no-untyped-call]
+        job.connection.hset(job.key, "retries_left", job.retries_left)
 
 
 def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int, threads: int | None) -> None:
     """Serve the training queue until SIGTERM or SIGINT. The parameters are the settings of the same names.
 
     Raises:
-        subprocess.CalledProcessError: ``device`` names one that is not there; why was said in standard error.
+        subprocess.CalledProcessError: there is no such ``device``; the reason is on standard error.
     """
     if device not in ("auto", "cpu"):
         gpu_memory_mb(device)
-    context = Context(
-        pid=os.getpid(),
-        redis_url=redis_url,
-        data_dir=data_dir.resolve(),
+    connection = connect(redis_url, patience_s=PATIENCE_S)
+    # In a restarted container, host name and process id are those of the trainer that died.
+    Janitor(connection).recover(trainer_name(os.getpid()))
+    Trainer(
+        connection,
+        data_dir=data_dir,
         device=device,
         reserved_mb=reserved_mb,
         threads=threads or max(1, (os.cpu_count() or 1) - 1),
-    )
-    os.environ[CONTEXT] = context.model_dump_json()
-    connection = connect(redis_url, patience_s=PATIENCE_S)
-    # In a container that is started again host and process number are those of the trainer that died.
-    Janitor(connection).recover(trainer_name(os.getpid()))
-    TrainWorker(
-        [rq_training_queue(connection)],
-        name=trainer_name(os.getpid()),
-        connection=connection,
-        serializer=JSONSerializer,
-        job_monitoring_interval=HEARTBEAT_S,
-        worker_ttl=60,
-        device=device,
-        reserved_mb=reserved_mb,
-    ).work(logging_level="WARNING")
+    ).run()
 
 
 @functools.cache
 def gpu_memory_mb(device: str) -> list[int]:
-    """Memory of each GPU that a run could have, in MiB; asked of a process, once, since this one loads no torch.
+    """Memory in MiB of each GPU that a run could use. Asked once, of a process, since this one loads no torch.
 
     Raises:
         subprocess.CalledProcessError: there is no such device, or not yet.
@@ -184,138 +265,5 @@ def gpu_memory_mb(device: str) -> list[int]:
 
 
 def trainer_name(pid: int) -> str:
-    """The name under which a trainer process on this host is known to RQ."""
+    """The name under which RQ knows a trainer process on this host."""
     return f"doppel-trainer-{socket.gethostname()}-{pid}"
-
-
-def train(run: str, attempt: int) -> None:
-    """One attempt at a run, in the process that RQ made for it.
-
-    However it ends, its folder says so, and RQ has nothing to try again. SIGTERM ends it with a checkpoint and puts it
-    back at the head of the queue.
-
-    Raises:
-        QueueError: Redis stays away, so that it could not be put there; once it is back, RQ tries this attempt again.
-        HandedBack: SIGTERM came before it could begin; RQ tries this attempt again, and no try is used up.
-    """
-    context = Context.read()
-    store = RunStore(context.data_dir)
-    ending = _Ending()
-    try:
-        folder = store.folder(run)
-        reason, stopped = "", True  # while it waited
-        if _its_turn(folder, attempt, ending):
-            _renew_tries(folder)
-            code = _trained(context, folder, ending)
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-            reason = f"The training process {how}; its log says more. Resume goes on from its last checkpoint."
-            stopped = ending.is_due or code == 0  # by a person who told the training, and not this process
-    except UnknownRun:
-        return  # removed while it waited
-    except (RunFolderError, OSError) as error:
-        reason, stopped = f"The training process could not be started: {error}", False
-        log.error("run %s: %s", run, reason)
-    with contextlib.suppress(UnknownRun, RunFolderError), store.changing(run):
-        status = read_status(folder.path)
-        if status is None or not _is_open(folder, attempt):
-            return  # as it should be; or resumed already
-        if ending.is_due and not folder.stop_requested:
-            _go_on_later(context, run, folder.path, status)
-        else:
-            _conclude(folder.path, status, None if stopped else reason)
-
-
-class _Ending:
-    """Whether SIGTERM came, which is passed on to the training."""
-
-    def __init__(self) -> None:
-        self.is_due = False
-        self._training: subprocess.Popen[Any] | None = None
-        signal.signal(signal.SIGTERM, self._hear)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # one that came while this process started
-
-    def of(self, training: subprocess.Popen[Any]) -> None:
-        """It ends this one too, if it has not come already."""
-        self._training = training
-        if self.is_due:
-            training.terminate()
-
-    def _hear(self, signum: int, frame: FrameType | None) -> None:
-        known, self.is_due = self.is_due, True
-        if self._training is not None and not known:  # a second one would break off torchrun's own ending
-            self._training.terminate()
-
-
-def _its_turn(folder: RunFolder, attempt: int, ending: _Ending) -> bool:
-    """Whether the attempt is to be made, once nobody trains in the folder any more.
-
-    A trainer that was killed may leave a training behind that takes a while to be gone, with all its memory.
-    """
-    while _is_open(folder, attempt):
-        if let_go(folder.path):
-            return _is_open(folder, attempt) and not folder.stop_requested
-        if ending.is_due:
-            if (job := get_current_job()) is not None:
-                _leave_tries(job, (job.retries_left or 0) + 1)
-            raise HandedBack(f"{folder.path} is not free yet")
-    return False
-
-
-def _is_open(folder: RunFolder, attempt: int) -> bool:
-    """Whether the attempt did not end just before its trainer died, and was not overtaken by another."""
-    status = read_status(folder.path)
-    return status is not None and not status.status.ended and status.attempts == attempt
-
-
-def _renew_tries(folder: RunFolder) -> None:
-    """A run that has come further since it was last taken up may lose its trainer as often again."""
-    job = get_current_job()
-    status = read_status(folder.path)
-    reached = status.last_checkpoint if status else None
-    if job is not None and reached is not None and reached > job.meta.get("reached", 0):
-        job.meta["reached"] = reached
-        _leave_tries(job, contract.MAX_TRIES - 1)
-
-
-def _leave_tries(job: Job, count: int) -> None:
-    job.retries_left = count  # RQ goes by this object, the janitor by what Redis has
-    job.connection.hset(job.key, mapping={"meta": job.serializer.dumps(job.meta), "retries_left": str(count)})
-
-
-def _trained(context: Context, folder: RunFolder, ending: _Ending) -> int:
-    """Train until the run's process ends and nobody is in its folder; its exit status."""
-    os.nice(NICENESS)
-    place = ["--device", context.device] if context.device != "auto" else []
-    place += ["--reserved-mb", str(context.reserved_mb), "--goes-on"]
-    # Threads that wait for one another on a busy core cost more than they bring, to others and to the training.
-    env = os.environ | {"OMP_NUM_THREADS": str(max(1, context.threads // folder.options().gpus))}
-    with folder.log_file.open("ab") as output:
-        training = subprocess.Popen(command(folder.path, *place), env=env, stdout=output, stderr=output)
-        ending.of(training)
-        code = training.wait()
-    while not let_go(folder.path):
-        log.warning("the training in %s has ended, but for processes that it started", folder.path)
-    return code
-
-
-def _conclude(folder: Path, status: RunStatus, error: str | None) -> None:
-    """Say of a run how it ended, since its process did not live to; None: it was stopped."""
-    status.status = RunState.STOPPED if error is None else RunState.FAILED
-    status.finished_at, status.eta_s = now(), None
-    status.error = error
-    with contextlib.suppress(OSError):  # on a full disk the API tells that nobody trains any more
-        write_status(folder, status)
-
-
-def _go_on_later(context: Context, run: str, folder: Path, status: RunStatus) -> None:
-    """Have the run taken up again by the next trainer, before all others that wait."""
-    status.status = RunState.QUEUED
-    status.eta_s = None
-    status.attempts += 1
-    write_status(folder, status)
-    try:
-        TrainingQueue(connect(context.redis_url, patience_s=PATIENCE_S)).submit(run, status.attempts, first=True)
-    except QueueError:
-        status.attempts -= 1  # its lease runs out, as that of a trainer that was killed
-        write_status(folder, status)
-        raise

@@ -1,4 +1,4 @@
-"""The client's end of the training queue. What becomes of a run is in its folder; here is only whose turn it is."""
+"""A client for the training queue, which decides whose turn it is. All else about a run is in its folder."""
 
 import contextlib
 import time
@@ -11,20 +11,23 @@ from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from models.store.run_life import Turn
 from worker import contract
 from worker.inference_queue import RECORD_TTL_S, fetch_jobs, translating_errors
 
+_TURNS = {JobStatus.QUEUED: Turn.WAITING, JobStatus.STARTED: Turn.STARTED, JobStatus.FAILED: Turn.FAILED}
+
 
 class TrainerReport(BaseModel):
-    """What a trainer says of itself with each heartbeat."""
+    """A trainer's report, written with each heartbeat."""
 
     name: str
     pid: int
     host: str
     memory_mb: int  # of the machine
-    gpu_memory_mb: list[int]  # of each GPU; empty on a machine without
+    gpu_memory_mb: list[int]  # of each GPU; empty without one
     cores: int
-    reserved_mb: int = 0  # of each GPU, that a training leaves to others
+    reserved_mb: int = 0  # of each GPU; trainings leave it to others
     seen_at: float  # Unix time, seconds
 
 
@@ -39,39 +42,38 @@ def attempt_id(run_id: str, attempt: int) -> str:
 
 
 class TrainingQueue:
-    """A blocking client; every method raises :class:`worker.inference_queue.QueueUnreachable` when Redis stays away."""
+    """A blocking client. Every method raises :class:`worker.errors.QueueUnreachable` if Redis does not answer."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
         self._queue = rq_training_queue(connection)
 
-    def submit(self, run_id: str, attempt: int, *, first: bool = False) -> None:
-        """Queue an attempt at a run; ``first`` before all others that wait."""
+    def submit(self, run_id: str, attempt: int) -> None:
+        """Queue an attempt at a run."""
         with translating_errors():
             self._queue.enqueue(
                 contract.TRAIN,
                 kwargs={"run": run_id, "attempt": attempt},
                 job_id=attempt_id(run_id, attempt),
                 job_timeout=-1,
-                retry=Retry(max=contract.MAX_TRIES - 1),  # of a trainer that died; what a run does wrong ends it
+                retry=Retry(max=contract.MAX_TRIES - 1),  # when a trainer dies; a run that fails is not tried again
                 result_ttl=RECORD_TTL_S,
                 failure_ttl=RECORD_TTL_S,
-                at_front=first,
             )
 
-    def status(self, run_id: str, attempt: int) -> JobStatus | None:
-        """Where the attempt stands; None if the queue does not know it (any more)."""
+    def turn(self, run_id: str, attempt: int) -> Turn | None:
+        """Where the attempt is in the queue; None if the queue does not know it, or no longer."""
         with translating_errors():
             job = fetch_jobs(self.connection, [attempt_id(run_id, attempt)])[0]
-        return None if job is None else job.get_status(refresh=False)
+        return None if job is None else _TURNS.get(job.get_status(refresh=False), Turn.ENDED)
 
     def position(self, run_id: str, attempt: int) -> int | None:
-        """How many attempts wait before this one; None if it does not wait."""
+        """How many attempts are ahead of this one; None if it is not waiting."""
         with translating_errors():
             return self._queue.get_job_position(attempt_id(run_id, attempt))
 
     def withdraw(self, run_id: str, attempt: int) -> bool:
-        """Take an attempt that waits out of the queue; False if none waits."""
+        """Take an attempt out of the queue; False if it is not waiting."""
         with translating_errors():
             removed = self.connection.lrem(self._queue.key, 1, attempt_id(run_id, attempt))
             if removed:
@@ -79,12 +81,12 @@ class TrainingQueue:
             return bool(removed)
 
     def kill(self, run_id: str, attempt: int) -> None:
-        """End an attempt that runs, in the middle of whatever it does."""
+        """Kill the training of an attempt."""
         with translating_errors(), contextlib.suppress(InvalidJobOperation, NoSuchJobError):  # it has ended
             send_stop_job_command(self.connection, attempt_id(run_id, attempt), serializer=JSONSerializer)
 
     def trainers(self, *, seen_within_s: float) -> list[TrainerReport]:
-        """The trainers that were heard of within ``seen_within_s``."""
+        """The trainers that have reported within ``seen_within_s``."""
         with translating_errors():
             reports = self.connection.hvals(contract.TRAINERS)
         oldest = time.time() - seen_within_s
@@ -96,4 +98,4 @@ def _report(data: bytes | str) -> TrainerReport | None:
     try:
         return TrainerReport.model_validate_json(data)
     except ValidationError:
-        return None  # of a trainer of another version
+        return None  # written by a trainer of another version

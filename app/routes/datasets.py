@@ -90,14 +90,14 @@ def _check_free(services: Services, name: str) -> None:
     raise DatasetExists(name)
 
 
-@router.get("", summary="All data sets")
+@router.get("", summary="List the data sets")
 def list_datasets(services: ServicesDep) -> list[DatasetDetails]:
     """Uploaded data sets, and folders in a known layout that an operator put beside them."""
     runs = services.runs.unfinished()
     return [DatasetDetails.of(info, runs.get(info.name, [])) for info in services.datasets.all()]
 
 
-@router.get("/{name}", summary="One data set", responses=answers.problems(404, 422))
+@router.get("/{name}", summary="Read a data set", responses=answers.problems(404, 422))
 def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
     """Its domains and how many pictures each has; what was left out of the upload, and why; which are the same."""
     return DatasetDetails.of(dataset, services.runs.using(dataset.name))
@@ -105,14 +105,15 @@ def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
 
 @router.get(
     "/{name}/preview",
-    summary="A row of pictures from each domain",
+    summary="Preview a data set",
     response_class=Response,
     responses={
-        200: {"description": "A contact sheet.", "content": {"image/jpeg": {}}},
+        200: answers.file("A contact sheet with a row of pictures for each domain.", "image/jpeg"),
         **answers.problems(404, 422),
     },
 )
-def preview(services: ServicesDep, dataset: DatasetDep) -> Response:
+def preview_dataset(services: ServicesDep, dataset: DatasetDep) -> Response:
+    """A picture with a row of samples for each domain."""
     return Response(services.datasets.preview(dataset.name), media_type="image/jpeg")
 
 

@@ -1,4 +1,4 @@
-"""Fields of forms and queries that several calls share."""
+"""Form fields and query parameters that several calls share."""
 
 from typing import Annotated
 
@@ -12,34 +12,40 @@ from models.errors import Invalid
 MAX_WAIT_S = 600
 RESOLUTIONS = range(32, 2049)
 
-Source = Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF")]
+Source = Annotated[UploadFile, File(description="a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF")]
 Resolution = Annotated[
     str,
     Form(
-        description="short side in px, 32 to 2048; `native`: as uploaded; empty: as uploaded but at most 512, for a "
-        "StarGAN model the size it was trained at"
+        description="length of the short side in pixels, 32 to 2048; `native`: as uploaded; empty: as uploaded but at "
+        "most 512, for a StarGAN model the size that it was trained at"
     ),
 ]
-FitField = Annotated[Fit, Form(description="`keep` the aspect, stretch to a `square`, or `crop` the middle square")]
-Wait = Annotated[float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: do not wait")]
+FitField = Annotated[
+    Fit, Form(description="`keep` the aspect ratio, stretch to a `square`, or `crop` to the middle square")
+]
+Wait = Annotated[
+    float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: answer with the job at once")
+]
 
 
-class Manner(BaseModel):
-    """How a run is asked for. A misspelt ``dry_run`` must start nothing."""
+class StartParameters(BaseModel):
+    """Query parameters of the calls that start runs. Others are refused: a misspelt ``dry_run`` must not start one."""
 
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: Annotated[bool, Field(description="only say what would be made: options, sizes, memory, time")] = False
+    dry_run: Annotated[
+        bool, Field(description="start nothing; answer with the options, sizes, memory and time of the run")
+    ] = False
 
 
-MannerQuery = Annotated[Manner, Query()]
+StartQuery = Annotated[StartParameters, Query()]
 
 
 def resolution(value: str) -> images.Resolution:
-    """The field ``resolution``, read.
+    """Parse the form field ``resolution``.
 
     Raises:
-        Invalid: it is neither a number in its range nor ``native``.
+        Invalid: the value is neither empty, ``native`` nor a number in ``RESOLUTIONS``.
     """
     if not value:
         return None

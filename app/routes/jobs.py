@@ -18,27 +18,27 @@ from models.errors import NotFound
 from worker.contract import Status
 from worker.errors import QueueUnreachable
 
-POSITION_POLL_S = 1.0  # no event tells that the jobs ahead grew fewer
+POSITION_POLL_S = 1.0  # a change of the position in the queue sends no event
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-@router.get("/{id}", summary="A job's status", responses=answers.problems(404, 503))
+@router.get("/{id}", summary="Read a job's status", responses=answers.problems(404, 503))
 def read_job(job: JobDep) -> Job:
-    """Where a job stands. Ended jobs can be asked about for some hours."""
+    """The job's present state. A job can still be read for some hours after it has ended."""
     return Job.of(job)
 
 
 @router.get(
     "/{id}/image",
-    summary="A job's picture",
+    summary="Get a job's picture",
     response_class=Response,
     responses={200: answers.picture("The translated picture."), **answers.problems(404, 406, 409, 410, 503)},
 )
-def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None) -> Response:
-    """The translated picture, once the job has succeeded and for as long as it is kept."""
+def read_job_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None) -> Response:
+    """The picture that the job made: available once it has succeeded, for as long as the result is kept."""
     if job.kind == "style":
-        raise NotReady("This job makes a style code, not a picture; it is in the job itself.")
+        raise NotReady("This job makes a style code, not a picture; read it from the job itself.")
     if job.kind == "dataset":
         raise NotReady(f"This job makes a data set, not a picture; see /datasets/{job.dataset}.")
     offered = OFFERED[job.kind]
@@ -47,10 +47,10 @@ def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None,
         media_type = offered[0]
     if job.status is not Status.SUCCEEDED:
         reason = f": {job.error.detail}" if job.error else ""
-        raise NotReady(f"The job is {job.status}{reason or '.'} A picture is there once it has succeeded.")
+        raise NotReady(f"The job is {job.status}{reason or '.'} Its picture is available once it has succeeded.")
     result = services.queue.result(job.id)
     if result is None:
-        raise Expired("The picture was kept for a while and is gone. Send the original again.")
+        raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
     headers = {"X-Job-Id": job.id, "X-Model": job.model, "Vary": "Accept"}
     if job.notes:
         headers["X-Note"] = "; ".join(job.notes)
@@ -61,18 +61,18 @@ def read_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None,
 
 @router.get(
     "/{id}/events",
-    summary="A job's progress as server-sent events",
+    summary="Follow a job by server-sent events",
     response_class=EventSourceResponse,
-    responses=answers.problems(404, 503),
+    responses={200: answers.events("The events. The `data` of each is a job as JSON."), **answers.problems(404, 503)},
 )
-async def read_events(services: ServicesDep, job: JobDep) -> AsyncIterator[ServerSentEvent]:
-    """An event `job` with the whole job now and at each change; the stream ends with the job."""
+async def read_job_events(services: ServicesDep, job: JobDep) -> AsyncIterator[ServerSentEvent]:
+    """Sends an event `job` with the whole job at once and at every change. The stream ends when the job ends."""
     with services.dispatcher.watching(job.id) as events:
         shown = None
         while True:
             try:
                 state = await run_in_threadpool(services.queue.state, job.id)
-            except QueueUnreachable:  # it comes back, or the listener does
+            except QueueUnreachable:  # wait until Redis is back; clients reconnect if the server stops
                 if services.ending.is_set():
                     return
                 await asyncio.sleep(POSITION_POLL_S)
@@ -92,12 +92,12 @@ async def read_events(services: ServicesDep, job: JobDep) -> AsyncIterator[Serve
 
 @router.delete("/{id}", summary="Cancel a job", responses=answers.problems(404, 409, 503))
 def cancel_job(services: ServicesDep, job: JobDep) -> Job:
-    """Cancel a job: queued, it never runs; running, its result is dropped. An ended job cannot be canceled."""
+    """Remove a queued job from the queue, or drop the result of a running one. An ended job cannot be canceled."""
     if job.status.ended and job.status is not Status.CANCELED:
-        raise NotReady(f"The job has {job.status} already; only a queued or running one can be canceled.")
+        raise NotReady(f"The job has already ended ({job.status}); only a queued or running job can be canceled.")
     state = services.queue.cancel(job.id)
     if state is None:
         raise NotFound(f"There is no job {job.id!r}.")
     if state.status is not Status.CANCELED:
-        raise NotReady("The job was about to end, and could no longer be canceled.")
+        raise NotReady("The job was about to end and could no longer be canceled.")
     return Job.of(state)

@@ -1,4 +1,4 @@
-"""GET /models and /models/{name}; rollback; DELETE."""
+"""GET /models and /models/{name}; roll back; DELETE."""
 
 from fastapi import APIRouter
 
@@ -13,28 +13,29 @@ from models.store.catalog import Model
 router = APIRouter(prefix="/models", tags=["models"])
 
 
-@router.get("", summary="All models", responses=answers.problems(503))
+@router.get("", summary="List the models", responses=answers.problems(503))
 def list_models(services: ServicesDep) -> list[ModelInfo]:
-    """The catalog as it is now: what each model does, under which licence, and whether its weights are here."""
+    """All models: what each does, its licence, and whether its weights are on this server."""
     return _described(services, services.catalog.all())
 
 
-@router.get("/{name}", summary="One model", responses=answers.problems(404, 503))
+@router.get("/{name}", summary="Read a model", responses=answers.problems(404, 503))
 def read_model(services: ServicesDep, name: str) -> ModelInfo:
+    """What the model does, its licence, and whether its weights are on this server."""
     return _described(services, [services.catalog.get(name)])[0]
 
 
-@router.post("/{name}/rollback", summary="Go back to a model's version before", responses=answers.problems(404, 409))
-def roll_back(services: ServicesDep, name: str) -> Published:
-    """Put the version before the one in service into service, at once on every worker; it answers which it is now."""
+@router.post("/{name}/rollback", summary="Roll a model back", responses=answers.problems(404, 409))
+def roll_back_model(services: ServicesDep, name: str) -> Published:
+    """Put the previous version of a published model back into service, at once on every worker, and name it."""
     return Published(name=name, version=services.versions.roll_back(name))
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a published model", responses=answers.problems(404, 409))
 def remove_model(services: ServicesDep, name: str) -> None:
-    """Out of service at once on every worker, with all its versions. The run that it was published from stays."""
+    """Take the model out of service, at once on every worker, and delete all its versions. Its training run is kept."""
     if runs := services.runs.begun_from(name):
-        raise Conflict(f"The runs {', '.join(runs)} start from {name!r}; stop them first.")
+        raise Conflict(f"The runs {', '.join(runs)} start from the model {name!r}; stop them first.")
     services.versions.remove(name)
 
 

@@ -19,27 +19,28 @@ from worker.contract import Status, StyleGuide
 
 router = APIRouter(prefix="/stargan", tags=["stargan"])
 
-Domain = Annotated[str, Form(description="one of the model's domains, see `GET /models`; empty: its first")]
+Domain = Annotated[str, Form(description="one of the model's domains, see `GET /models`; empty: the first of them")]
 StarganModel = Annotated[
     str,
     Form(
-        description="a StarGAN model of `GET /models`; empty: `stargan-celeba-hq` if its weights are here, else "
-        "`stargan-monet-lite`"
+        description="name of a StarGAN model, see `GET /models`; empty: `stargan-celeba-hq` if its weights are on this "
+        "server, else `stargan-monet-lite`",
+        examples=["stargan-celeba-hq", "stargan-monet-lite"],
     ),
 ]
 
 Align = Annotated[
     Literal["auto", "none"],
     Form(
-        description="`auto`: as the model's card says, for faces the face is found, turned and cropped, in source and "
-        "reference alike; `none`: the pictures are taken as they are"
+        description="`auto`: as the model needs it: if it was trained on faces, the face is found, rotated upright and "
+        "cropped, in sources and references alike; `none`: the pictures are used as they are"
     ),
 ]
 
 
 @dataclass
 class Choices:
-    """What every call that makes pictures takes besides the pictures and their guides."""
+    """Form fields shared by the calls that make pictures."""
 
     domain: Domain = ""
     model: StarganModel = ""
@@ -55,32 +56,32 @@ class Choices:
 
 @dataclass
 class SquareChoices(Choices):
-    """The same for pictures that are laid side by side."""
+    """The same for calls that put pictures side by side, which must be square."""
 
     fit: Annotated[
         Literal["crop", "square"],
-        Form(description="`crop` the middle square of each source, or stretch it to a `square`"),
+        Form(description="`crop` each source to its middle square, or stretch it to a `square`"),
     ] = "crop"
 
 
 MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
 MAX_FILMED = 4  # sources of a video
 
-PICTURE_ANSWERS = answers.work(answers.picture("The picture, or with `Accept: application/json` the job."))
+PICTURE_ANSWERS = answers.work(answers.picture("The picture or, with `Accept: application/json`, the job."))
 
 
 @router.post(
-    "/reference", summary="Give a picture another one's style", response_class=Response, responses=PICTURE_ANSWERS
+    "/reference", summary="Apply the style of a reference picture", response_class=Response, responses=PICTURE_ANSWERS
 )
-async def by_reference(
+async def translate_by_reference(
     request: Request,
     services: ServicesDep,
     image: fields.Source,
     choices: Annotated[Choices, Depends()],
-    reference: Annotated[UploadFile | None, File(description="a picture of the domain, whose style is taken")] = None,
-    style: Annotated[str, Form(description="instead of a reference: its style code, from `/stargan/style`")] = "",
+    reference: Annotated[UploadFile | None, File(description="a picture of the domain, whose style is applied")] = None,
+    style: Annotated[str, Form(description="instead of a reference: a style code from `POST /stargan/style`")] = "",
 ) -> Response:
-    """What the source shows, painted or photographed like the reference.
+    """Translate the content of `image` into the style of `reference`.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
@@ -88,21 +89,20 @@ async def by_reference(
     return await _translated(request, services, image, wish, choices)
 
 
-@router.post(
-    "/latent", summary="Give a picture a style drawn at random", response_class=Response, responses=PICTURE_ANSWERS
-)
-async def by_latent(
+@router.post("/latent", summary="Apply a random style", response_class=Response, responses=PICTURE_ANSWERS)
+async def translate_by_latent(
     request: Request,
     services: ServicesDep,
     image: fields.Source,
     choices: Annotated[Choices, Depends()],
-    seed: Annotated[str, Form(description="of the latent code: the same seed gives the same style anywhere")] = "",
-    latent: Annotated[str, Form(description="instead of a seed: the latent code, a JSON list of 16 numbers")] = "",
+    seed: Annotated[str, Form(description="seed of the latent code: the same seed always gives the same style")] = "",
+    latent: Annotated[str, Form(description="instead of a seed: the latent code, as a JSON list of 16 numbers")] = "",
     psi: Annotated[
-        float, Form(ge=0, le=1, description="truncation: 1 for the style as drawn, 0 for the domain's mean style")
+        float,
+        Form(ge=0, le=1, description="truncation: 1 for the random style itself, 0 for the mean style of the domain"),
     ] = 1.0,
 ) -> Response:
-    """What the source shows, in a style that a latent code stands for.
+    """Translate the content of `image` into the style that a random latent code gives.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
@@ -123,10 +123,10 @@ async def _translated(
 
 @router.post(
     "/style",
-    summary="Read a picture's style code",
+    summary="Extract a picture's style code",
     response_model=StyleCode,
     responses={
-        202: answers.job("Not done yet: the job, which will hold the style code."),
+        202: answers.job("Not finished within `wait` seconds: the job, which will contain the style code."),
         500: answers.job("The job failed: the job, whose `error` says why."),
         **answers.problems(409, 413, 422, 503),
     },
@@ -140,9 +140,9 @@ async def read_style(
     align: Align = "auto",
     wait: fields.Wait = 60,
 ) -> Response | StyleCode:
-    """The numbers that stand for a picture's style; send them as `style` wherever a reference is taken.
+    """A style code is a list of numbers that describes a picture's style. Send it as `style` instead of a reference.
 
-    They can be kept, blended, and used again without the picture.
+    Style codes can be stored, blended, and used again without the picture.
     """
     require_worker(services)
     runs = await run_in_threadpool(services.selection.stargan, model)
@@ -163,20 +163,20 @@ async def read_style(
     return await run_in_threadpool(job_answer, services, done)
 
 
-Sources = Annotated[list[UploadFile], File(description="the pictures to be given the styles")]
+Sources = Annotated[list[UploadFile], File(description="the pictures to translate")]
 References = Annotated[
-    list[UploadFile] | None, File(description="pictures of the domain, whose styles are taken; or send `seeds`")
+    list[UploadFile] | None, File(description="pictures of the domain, whose styles are applied; or send `seeds`")
 ]
-Seeds = Annotated[
-    str, Form(description="instead of references: a JSON list of seeds, each for a latent code, as `[1, 2, 3]`")
-]
+Seeds = Annotated[str, Form(description="instead of references: seeds of latent codes, as a JSON list: `[1, 2, 3]`")]
 
 
 @router.post(
     "/grid",
-    summary="Every source in every style, as one picture",
+    summary="Draw a grid of sources and styles",
     response_class=Response,
-    responses=answers.work(answers.picture("The grid; as `application/zip` its cells.", ZIP)),
+    responses=answers.work(
+        answers.picture("The grid, or its cells as `application/zip`; with `Accept: application/json`, the job.", ZIP)
+    ),
 )
 async def draw_grid(
     request: Request,
@@ -186,7 +186,7 @@ async def draw_grid(
     references: References = None,
     seeds: Seeds = "",
 ) -> Response:
-    """Up to 8 sources on top, up to 8 references at the left, and where they meet the source in that style.
+    """One picture: up to 8 sources along the top, up to 8 references along the left, and each source in each style.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
@@ -199,24 +199,26 @@ async def draw_grid(
 
 @router.post(
     "/video",
-    summary="Sources that go from style to style, as a video",
+    summary="Make a video of changing styles",
     response_class=Response,
-    responses=answers.work(answers.file("The video.", *OFFERED["video"])),
+    responses=answers.work(
+        answers.result("The video or, with `Accept: application/json`, the job.", *OFFERED["video"])
+    ),
 )
-async def film(
+async def film_styles(
     request: Request,
     services: ServicesDep,
     sources: Sources,
     choices: Annotated[SquareChoices, Depends()],
     references: References = None,
     seeds: Seeds = "",
-    frames: Annotated[int, Form(ge=2, le=120, description="from one style to the next")] = 24,
-    fps: Annotated[int, Form(ge=1, le=60, description="frames a second")] = 24,
+    frames: Annotated[int, Form(ge=2, le=120, description="frames from one style to the next")] = 24,
+    fps: Annotated[int, Form(ge=1, le=60, description="frames per second")] = 24,
 ) -> Response:
-    """1 to 4 sources side by side, going through the styles of 2 to 8 references or seeds, eased at each.
+    """1 to 4 sources side by side, moving smoothly through the styles of 2 to 8 references or seeds.
 
-    MP4 (H.264) or with `Accept: image/webp` an animated WebP. It takes a while: `wait=0` and `GET /jobs/{id}/events`
-    show the progress. Short jobs pass it.
+    The video is an MP4 (H.264) or, with `Accept: image/webp`, an animated WebP. It takes a while: send `wait=0` and
+    follow `GET /jobs/{id}/events`. Short jobs are run in between.
 
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """

@@ -1,4 +1,4 @@
-"""POST /training/cyclegan and /stargan; the runs, what can be seen of each, and what can be done with it."""
+"""Training runs: POST /training/cyclegan and /stargan; read, follow, stop, resume, publish and remove them."""
 
 import asyncio
 import csv
@@ -16,7 +16,7 @@ from app import curves
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import NotReady
 from app.routes import answers
-from app.routes.fields import MannerQuery
+from app.routes.fields import StartQuery
 from app.run_requests import RunRequest
 from app.training_runs import UNREADABLE
 from app.training_schemas import (
@@ -34,14 +34,21 @@ from models.store.run_folder import MetricsTail
 from worker.errors import QueueUnreachable
 
 POLL_S = 0.5
-MAX_REPLAYED = 500  # metrics that are sent of the time before a listener came
+MAX_REPLAYED = 500  # metrics sent at most at once, after a client connects
 MAX_LOG_BYTES = 1 << 20
 
 router = APIRouter(prefix="/training", tags=["training"])
 
 STARTED: answers.Responses = {
-    200: {"description": "With `dry_run`: what the run would be.", "model": Forecast},
-    202: {"description": "The run, queued. `Location` is where to look.", "model": TrainingRun},
+    200: {"description": "With `dry_run`: a forecast of the run.", "model": Forecast},
+    202: {"description": "The run, queued. `Location` is its address.", "model": TrainingRun},
+}
+METRICS = {
+    "description": "An object or a row for each step.",
+    "content": {
+        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        "text/csv": {"schema": {"type": "string"}},
+    },
 }
 
 
@@ -52,9 +59,9 @@ STARTED: answers.Responses = {
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_cyclegan(services: ServicesDep, request: CycleGANRequest, manner: MannerQuery) -> Response:
-    """Two domains of unpaired pictures, a generator for each direction. Every default is the paper's."""
-    return _start(services, request, dry_run=manner.dry_run)
+def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query: StartQuery) -> Response:
+    """Train on two domains of unpaired pictures, with a generator for each direction. All defaults are the paper's."""
+    return _start(services, request, dry_run=query.dry_run)
 
 
 @router.post(
@@ -64,12 +71,13 @@ def train_cyclegan(services: ServicesDep, request: CycleGANRequest, manner: Mann
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_stargan(services: ServicesDep, request: StarGANRequest, manner: MannerQuery) -> Response:
-    """Two domains or more, one generator for all. Every default is the paper's for faces.
+def train_stargan(services: ServicesDep, request: StarGANRequest, query: StartQuery) -> Response:
+    """Train on two or more domains, with one generator for all. All defaults are the paper's for faces.
 
-    `w_hpf` above 0 keeps the source's edges: of a face's features (`masks=landmarks`), or everywhere (`masks=ones`).
+    `w_hpf` above 0 preserves edges of the source: those of facial features (`masks=landmarks`), or all of them
+    (`masks=ones`).
     """
-    return _start(services, request, dry_run=manner.dry_run)
+    return _start(services, request, dry_run=query.dry_run)
 
 
 def _start(services: Services, request: RunRequest, *, dry_run: bool) -> Response:
@@ -84,31 +92,32 @@ def _queued(services: Services, run_id: str) -> Response:
     return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
-@router.get("", summary="All training runs", responses=answers.problems(503))
+@router.get("", summary="List the training runs", responses=answers.problems(503))
 def list_runs(services: ServicesDep) -> list[TrainingRun]:
-    """Newest first. They outlive the queue and every restart, until they are removed."""
+    """All runs, newest first. They survive restarts and the loss of the queue, until they are removed."""
     return services.runs.all()
 
 
-@router.get("/{id}", summary="A training run", responses=answers.problems(404, 503))
+@router.get("/{id}", summary="Read a training run", responses=answers.problems(404, 503))
 def read_run(run: RunDep) -> TrainingRun:
-    """Where it stands: step, pace, losses, rates, alarms, and what there is to see."""
+    """The run's present state: step, speed, losses, learning rate, alarms, checkpoints and samples."""
     return run
 
 
 @router.get(
     "/{id}/metrics",
-    summary="A run's losses, step by step",
+    summary="Read a run's metrics",
     response_class=JSONResponse,
-    responses={200: {"content": {"application/json": {}, "text/csv": {}}}, **answers.problems(404, 422)},
+    responses={200: METRICS, **answers.problems(404, 422)},
 )
-def read_metrics(
+def read_run_metrics(
     services: ServicesDep,
     run: RunDep,
     format: Annotated[Literal["json", "csv"], Query(description="a list of objects, or a table")] = "json",
-    after_step: Annotated[int, Query(ge=0, description="only later steps")] = 0,
-    points: Annotated[int, Query(ge=0, description="at most so many, evenly chosen; 0: every step")] = 1000,
+    after_step: Annotated[int, Query(ge=0, description="leave out this step and those before it")] = 0,
+    points: Annotated[int, Query(ge=0, description="return at most this many steps, evenly spaced; 0: all")] = 1000,
 ) -> Response:
+    """The losses and learning rates of each recorded step."""
     records = list(services.runs.store.folder(run.id).metrics(after_step=after_step))
     records = curves.thinned(records, points) if points else records
     if format == "json":
@@ -123,20 +132,25 @@ def read_metrics(
 
 @router.get(
     "/{id}/curves.png",
-    summary="A run's losses as curves",
+    summary="Plot a run's losses",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **answers.problems(404, 409)},
+    responses={200: answers.file("The plot.", "image/png"), **answers.problems(404, 409)},
 )
-def draw_curves(services: ServicesDep, run: RunDep) -> Response:
+def plot_run_curves(services: ServicesDep, run: RunDep) -> Response:
+    """The losses of all steps as curves."""
     if run.step == 0:
-        raise NotReady("The run has made no step yet.")
+        raise NotReady("The run has not finished a step yet.")
     records = services.runs.store.folder(run.id).metrics()
     return Response(curves.draw(records, f"{run.family} on {run.dataset}"), media_type="image/png")
 
 
-@router.get("/{id}/samples", summary="A run's sample pictures", responses=answers.problems(404))
-def list_samples(run: RunDep) -> list[dict[str, Any]]:
-    """On the same inputs all along: CycleGAN A, its B, back; B, its A, back. StarGAN v2 sources, and guide by guide."""
+@router.get("/{id}/samples", summary="List a run's sample pictures", responses=answers.problems(404))
+def list_run_samples(run: RunDep) -> list[dict[str, Any]]:
+    """The steps that have a sample picture, and its address. All samples of a run use the same inputs.
+
+    A CycleGAN sample shows A, its translation to B and back, then B, its translation to A and back. A StarGAN v2 sample
+    shows the sources, then a row for each style.
+    """
     return [_sample(run.id, step) for step in run.samples]
 
 
@@ -146,26 +160,29 @@ def _sample(run_id: str, step: int) -> dict[str, Any]:
 
 @router.get(
     "/{id}/samples/{step}",
-    summary="A sample picture",
+    summary="Get a run's sample picture",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **answers.problems(404)},
+    responses={200: answers.file("The picture.", "image/png"), **answers.problems(404)},
 )
-def read_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
+def read_run_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
+    """The sample picture of a step, or of the `last` step that has one."""
     if not run.samples or (step != "last" and step not in run.samples):
-        there = f"there are: {', '.join(map(str, run.samples))}" if run.samples else "there is none yet"
-        raise NotFound(f"There is no such sample picture; {there}.")
+        there = f"samples exist for: {', '.join(map(str, run.samples))}" if run.samples else "there are none yet"
+        raise NotFound(f"There is no sample picture of step {step}; {there}.")
     path = services.runs.store.folder(run.id).sample_path(run.samples[-1] if step == "last" else step)
     try:
         return Response(path.read_bytes(), media_type="image/png")
     except FileNotFoundError as error:
-        raise NotFound("The picture is gone: the run was removed, or goes on from an earlier checkpoint.") from error
+        raise NotFound("The picture was deleted: the run was removed or resumed from an earlier checkpoint.") from error
 
 
-@router.get("/{id}/log", summary="A run's log", response_class=PlainTextResponse, responses=answers.problems(404))
-def read_log(
-    services: ServicesDep, run: RunDep, lines: Annotated[int, Query(ge=1, le=10_000, description="the last")] = 200
+@router.get("/{id}/log", summary="Read a run's log", response_class=PlainTextResponse, responses=answers.problems(404))
+def read_run_log(
+    services: ServicesDep,
+    run: RunDep,
+    lines: Annotated[int, Query(ge=1, le=10_000, description="number of last lines")] = 200,
 ) -> str:
-    """What its processes printed."""
+    """The last lines that the run's processes printed."""
     try:
         file = services.runs.store.folder(run.id).log_file.open("rb")
     except FileNotFoundError:
@@ -178,23 +195,24 @@ def read_log(
 
 @router.get(
     "/{id}/events",
-    summary="A run's progress as server-sent events",
+    summary="Follow a run by server-sent events",
     response_class=EventSourceResponse,
-    responses=answers.problems(404, 503),
+    responses={200: answers.events("The events. The `data` of each is JSON."), **answers.problems(404, 503)},
 )
-async def read_events(
+async def read_run_events(
     services: ServicesDep,
     run: RunDep,
-    last_event_id: Annotated[str | None, Header(description="step after which to go on")] = None,
+    last_event_id: Annotated[str | None, Header(description="step after which to continue")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """`metrics` (its id is the step), `sample`, `alarm`, `status`; the stream ends with the run.
+    """Sends events `metrics` (whose id is the step), `sample`, `alarm` and `status`. The stream ends when the run ends.
 
-    A listener that comes back with `Last-Event-ID` gets what it missed, thinned if that is much.
+    A client that reconnects with `Last-Event-ID` gets the events it missed, or an evenly spaced part of them if there
+    are many.
     """
     folder = services.runs.store.folder(run.id)
     known = re.fullmatch("[0-9]{1,15}", last_event_id or "")
     tail = MetricsTail(folder, after_step=int(known[0]) if known else 0)
-    # Those of that very step may not have been sent yet.
+    # Those of the last step that was sent may be missing.
     seen_samples = {step for step in run.samples if step < tail.step}
     seen_alarms = {(alarm.kind, alarm.subject, alarm.step) for alarm in run.alarms if alarm.step < tail.step}
     status: Any = None
@@ -204,7 +222,7 @@ async def read_events(
             records = await run_in_threadpool(tail.read)
         except UNREADABLE:  # removed
             return
-        except QueueUnreachable:  # it comes back, or the listener does
+        except QueueUnreachable:  # wait until Redis is back; clients reconnect if the server stops
             if services.ending.is_set():
                 return
             await asyncio.sleep(POLL_S)
@@ -231,34 +249,36 @@ async def read_events(
 def stop_run(
     services: ServicesDep,
     run: RunDep,
-    force: Annotated[bool, Query(description="end it at once; what came after its last checkpoint is lost")] = False,
+    force: Annotated[
+        bool, Query(description="end the run at once and lose the steps after its last checkpoint")
+    ] = False,
 ) -> TrainingRun:
-    """It saves a checkpoint at the end of the step in hand and ends as `stopped`; a queued one never begins."""
+    """A running run finishes its step, saves a checkpoint and ends as `stopped`. A queued run does not start."""
     services.runs.stop(run.id, force=force)
     return services.runs.view(run.id)
 
 
 @router.post("/{id}/resume", status_code=202, summary="Resume a run", responses=answers.problems(404, 409, 503))
 def resume_run(services: ServicesDep, run: RunDep) -> TrainingRun:
-    """It goes on from its last checkpoint, exactly: on a CPU bit for bit as if it had never stopped."""
+    """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run."""
     services.runs.resume(run.id)
     return services.runs.view(run.id)
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a run", responses=answers.problems(404, 409, 503))
 def remove_run(services: ServicesDep, id: Annotated[str, Path(max_length=64)]) -> None:
-    """With all its checkpoints and pictures, once it has ended. Models that were published from it stay."""
+    """Delete the run with all its checkpoints and pictures. It must have ended. Models published from it are kept."""
     services.runs.remove(id)
 
 
 @router.post(
     "/{id}/publish",
     status_code=201,
-    summary="Put a run's generator into service",
+    summary="Publish a run's generator as a model",
     responses=answers.problems(404, 409, 422, 503),
 )
 def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response: Response) -> Published:
-    """The model is in `GET /models` and answers at once, on every worker. Published again it gets a new version."""
+    """Put the generator into service, at once on every worker. Publishing under the same name again adds a version."""
     folder = services.runs.store.folder(run.id)
     step = _step(run, asked.step)
     cyclegan = isinstance(folder.options(), CycleGANOptions)

@@ -19,29 +19,33 @@ router = APIRouter(tags=["translate"])
     "/translate",
     summary="Translate a picture",
     response_class=Response,
-    responses=answers.work(answers.picture("The translated picture, or with `Accept: application/json` the job.")),
+    responses=answers.work(answers.picture("The translated picture or, with `Accept: application/json`, the job.")),
 )
 async def translate(
     request: Request,
     services: ServicesDep,
     image: fields.Source,
-    model: Annotated[str, Form(description="a model of `GET /models`")] = "style_monet",
+    model: Annotated[
+        str, Form(description="name of a model, see `GET /models`", examples=["style_monet", "monet2photo"])
+    ] = "style_monet",
     resolution: fields.Resolution = "",
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
-    domain: Annotated[str, Form(description="StarGAN only: one of the model's domains; empty: its first")] = "",
-    reference: Annotated[UploadFile | None, File(description="StarGAN only: a picture whose style is taken")] = None,
-    seed: Annotated[str, Form(description="StarGAN only: of a latent code")] = "",
-    latent: Annotated[str, Form(description="StarGAN only: a latent code, a JSON list of numbers")] = "",
-    style: Annotated[str, Form(description="StarGAN only: a style code from `/stargan/style`")] = "",
-    psi: Annotated[float, Form(ge=0, le=1, description="StarGAN only: truncation of latent codes")] = 1.0,
+    domain: Annotated[str, Form(description="StarGAN only: one of the model's domains; empty: the first of them")] = "",
+    reference: Annotated[UploadFile | None, File(description="StarGAN only: a picture whose style is applied")] = None,
+    seed: Annotated[str, Form(description="StarGAN only: seed of a random latent code")] = "",
+    latent: Annotated[str, Form(description="StarGAN only: a latent code, as a JSON list of numbers")] = "",
+    style: Annotated[str, Form(description="StarGAN only: a style code from `POST /stargan/style`")] = "",
+    psi: Annotated[
+        float, Form(ge=0, le=1, description="StarGAN only: truncation of the latent code; 1 for none")
+    ] = 1.0,
 ) -> Response:
-    """Give a picture and a model's name, get the translated picture.
+    """Upload a picture, name a model, and get the translated picture back.
 
-    A StarGAN model also takes a domain and exactly one of `reference`, `seed`, `latent` and `style`.
+    A StarGAN model also needs exactly one of `reference`, `seed`, `latent` and `style`, and takes a `domain`.
 
-    A client that goes away cancels its job. The answer's headers: `X-Job-Id`; `X-Model`, the model that ran (a `-lite`
-    twin answers while the weights of the model that was asked for are not here); `Server-Timing`.
+    If the client disconnects while it waits, its job is canceled. `X-Model` names the model that ran: a `-lite` model
+    replaces the requested one as long as that one's weights are not on this server.
     """
     answer_type = accepted_type(request.headers.get("accept"))
     geometry = Geometry(fields.resolution(resolution), fit)

@@ -7,8 +7,11 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field
+
+from models.command_line import Arguments, Positional
 from models.errors import PublicationError, RunFolderError
 from models.store.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
 from models.store.datasets import domain_folders
@@ -117,20 +120,26 @@ def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
     }
 
 
+class CommandLine(BaseModel):
+    """The arguments of ``python -m models.store.publication``."""
+
+    run_dir: Annotated[Path, Positional("RUN_DIR")]
+    folder: Annotated[Path, Positional("FOLDER"), Field(description="its last part is the model's name")]
+    direction: Annotated[Literal["AtoB", "BtoA"] | None, Field(description="of a CycleGAN")] = None
+    step: Annotated[int | None, Field(description="of the checkpoint; default: the newest")] = None
+    margin: Annotated[int, Field(ge=0, description="px of surroundings given and cropped off")] = 0
+    description: str
+    licence: str
+    source: str
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Publish a run's generator as a model folder.")
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="its last part is the model's name")
-    parser.add_argument("--direction", choices=DIRECTIONS, help="of a CycleGAN")
-    parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
-    parser.add_argument("--margin", type=int, default=0, help="px of surroundings given and cropped off; default: 0")
-    for field in ("description", "licence", "source"):
-        parser.add_argument(f"--{field}", required=True)
-    arguments = vars(parser.parse_args())
-    if arguments["folder"].is_symlink():
-        parser.error(f"{arguments['folder']} is a model with versions; publish a new one over HTTP")
+    arguments = Arguments(parser, CommandLine).read()
+    if arguments.folder.is_symlink():
+        parser.error(f"{arguments.folder} is a model with versions; publish a new one over HTTP")
     try:
-        publish(RunFolder(arguments.pop("run_dir")), arguments.pop("folder"), **arguments)
+        publish(RunFolder(arguments.run_dir), arguments.folder, **arguments.model_dump(exclude={"run_dir", "folder"}))
     except (PublicationError, RunFolderError) as error:
         parser.error(str(error))
 

@@ -23,8 +23,9 @@ from models.errors import RunFolderError
 from models.store.files import replacing
 from models.store.film import FILM_FILE
 from models.store.options import Options, read_options
-from models.store.run_status import STOP_FILE
 from models.store.samples import SampleRow, save_sheet
+
+STOP_FILE = "stop"  # exists while a person wants the run stopped
 
 
 class RunFolder:

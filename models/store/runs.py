@@ -1,7 +1,6 @@
-"""The runs in DATA_DIR/runs/. Their folders are the truth: the list outlives the queue. Loads no torch."""
+"""The runs in DATA_DIR/runs/. Their folders are the truth, so the list survives the loss of Redis. Loads no torch."""
 
 import contextlib
-import fcntl
 import logging
 import re
 import shutil
@@ -29,7 +28,7 @@ class RunStore:
         self.root = data_dir / "runs"
 
     def create(self, options: Options, status: RunStatus) -> str:
-        """Make a run's folder, which appears with its options and status in it; its id."""
+        """Make a run's folder and return its id. The folder appears with its options and status in it."""
         run_id = uuid4().hex[:12]
         part = self.root / f".{run_id}"
         part.mkdir(parents=True)
@@ -44,16 +43,15 @@ class RunStore:
 
     @contextlib.contextmanager
     def changing(self, run_id: str) -> Iterator[None]:
-        """Let one change of a run be made at a time, whichever process of the API makes it.
+        """Hold the lock under which a run's state is changed, so that processes do so one at a time.
 
         Raises:
-            UnknownRun: there is none of this id.
+            UnknownRun: there is no run with this id.
         """
         path = self.folder(run_id).path
         try:
-            with (path / CHANGE_LOCK).open("wb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                self.folder(run_id)  # it may have been removed while one waited
+            with files.locked(path / CHANGE_LOCK):
+                self.folder(run_id)  # it may have been removed during the wait
                 yield
         except FileNotFoundError as error:
             if path.is_dir():
@@ -64,7 +62,7 @@ class RunStore:
         """The run's folder.
 
         Raises:
-            UnknownRun: there is none.
+            UnknownRun: there is no run with this id.
         """
         path = self.root / run_id
         if not _ID.fullmatch(run_id) or not (path / "options.json").is_file():
@@ -72,31 +70,31 @@ class RunStore:
         return RunFolder(path)
 
     def ids(self) -> list[str]:
-        """All runs', newest first."""
+        """Ids of all runs, newest first."""
         if not self.root.is_dir():
             return []
-        begun = {}
+        created_ns = {}
         for path in self.root.glob("*/options.json"):
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 if _ID.fullmatch(path.parent.name):
-                    begun[path.parent.name] = path.stat().st_mtime_ns  # options are written once
-        return sorted(begun, key=lambda run_id: begun[run_id], reverse=True)
+                    created_ns[path.parent.name] = path.stat().st_mtime_ns  # options are written once
+        return sorted(created_ns, key=lambda run_id: created_ns[run_id], reverse=True)
 
     def statuses(self) -> Iterator[tuple[str, RunStatus]]:
-        """Every run with what its folder says; not those whose folder cannot be read, or says nothing yet."""
+        """Every run with the status in its folder; skips folders that have none or are damaged."""
         for run_id in self.ids():
             try:
                 status = read_status(self.root / run_id)
             except RunFolderError as error:
-                log.warning("run %s is passed over: %s", run_id, error)
+                log.warning("run %s is skipped: %s", run_id, error)
                 continue
             if status is not None:
                 yield run_id, status
 
     def remove(self, run_id: str) -> None:
-        """Take a run away with all that it left behind; it vanishes at once, whole."""
+        """Remove a run with all its files; it vanishes at once, whole."""
         files.remove(self.folder(run_id).path)
 
     def sweep(self) -> None:
-        """Remove what was left of runs when a process was killed that made or removed them."""
+        """Remove what a process left behind that was killed while it created or removed a run."""
         files.sweep(self.root, also=f".{'[0-9a-f]' * 12}")

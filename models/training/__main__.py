@@ -1,21 +1,22 @@
-"""``python -m models.training RUN_DIR``: train, or go on training, what RUN_DIR/options.json describes.
+"""``python -m models.training RUN_DIR``: start or resume the training that RUN_DIR/options.json describes.
 
-SIGTERM, SIGHUP and Ctrl-C end the run after the step in hand, with a checkpoint; the same command again resumes it.
+SIGTERM, SIGHUP and Ctrl-C end it after the current step, with a checkpoint; the same command again resumes it.
 """
 
 import argparse
 import contextlib
 import logging
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, Field
 from tqdm import tqdm
 
+from models.command_line import Arguments, Positional
 from models.errors import CannotWrite, Diverged, RunBusy, RunFolderError
+from models.process import on_stop_signal
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState
 from models.training import distributed
@@ -27,8 +28,26 @@ LOG_EVERY_S = 10.0
 log = logging.getLogger("doppel.training")
 
 
+class CommandLine(BaseModel):
+    """The arguments of this program."""
+
+    run_dir: Annotated[Path, Positional("RUN_DIR")]
+    device: Annotated[str | None, Field(description="in place of the run's")] = None
+    reserved_mb: Annotated[
+        int | None, Field(ge=0, description="GPU memory in MiB that is left to others, in place of the run's")
+    ] = None
+    requeue: Annotated[
+        bool, Field(description="a signal leaves the run queued, because whoever sends it queues the run again")
+    ] = False
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Options that replace the run's own."""
+        return self.model_dump(include={"device", "reserved_mb"}, exclude_none=True)
+
+
 class Display:
-    """A progress bar on a terminal; elsewhere a line now and then."""
+    """A progress bar on a terminal; elsewhere a log line every ``LOG_EVERY_S``."""
 
     def __init__(self, first_step: int, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -37,7 +56,7 @@ class Display:
         self._logged_at = 0.0
 
     def show(self, step: int, total_steps: int, losses: Losses) -> None:
-        with contextlib.suppress(OSError):  # a terminal may be gone; that is no reason to train no more
+        with contextlib.suppress(OSError):  # the terminal may be gone; training continues
             self._show(step, total_steps, losses)
 
     def _show(self, step: int, total_steps: int, losses: Losses) -> None:
@@ -58,64 +77,53 @@ class Display:
                 self._bar.close()
 
 
-def run(folder: Path, *, goes_on: bool = False, **place: Any) -> None:
-    """Train the run in ``folder`` until it is complete or a signal stops it; raises as :func:`attempt` does."""
+def run(folder: Path, *, requeue: bool = False, **overrides: Any) -> None:
+    """Train the run in ``folder`` until it is complete or a signal stops it. Raises as :func:`attempt` does."""
     stopping = False
 
-    def request_stop(signum: int, frame: FrameType | None) -> None:
+    def stop() -> None:
         nonlocal stopping
         stopping = True
 
-    signal.signal(signal.SIGTERM, request_stop)
-    signal.signal(signal.SIGINT, request_stop)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGHUP, request_stop)
+    on_stop_signal(stop)
     run_folder = RunFolder(folder)
     checkpoints = run_folder.checkpoints()
     display = Display(int(checkpoints[-1].stem) if checkpoints else 0, run_folder.options().batch_size)
     try:
-        ended = attempt(folder, on_progress=display.show, should_stop=lambda: stopping, place=place, goes_on=goes_on)
+        state = attempt(
+            folder, on_progress=display.show, should_stop=lambda: stopping, overrides=overrides, requeue=requeue
+        )
     finally:
         display.close()
-    log.info("the run %s", "goes on later" if ended is RunState.QUEUED else f"has {ended}")
+    log.info("the run %s", "is queued again" if state is RunState.QUEUED else f"has {state}")
 
 
 def _device(folder: Path) -> str:
     try:
         return RunFolder(folder).options().device
     except RunFolderError:
-        return "cpu"  # what is wrong is said when the run begins
+        return "cpu"  # reported when the run starts
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--device", help="instead of the options'")
-    parser.add_argument(
-        "--reserved-mb", type=int, metavar="MB", help="GPU memory left to others, instead of the options'"
-    )
-    parser.add_argument(
-        "--goes-on", action="store_true", help="a run that a signal ends is to be gone on with, and says so"
-    )
-    arguments = parser.parse_args()
+    arguments = Arguments(parser, CommandLine).read()
     distributed.join(arguments.device or _device(arguments.run_dir))
-    # Of several processes one tells what all of them do.
+    # One of several processes logs for all.
     level = logging.INFO if distributed.rank() == 0 else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        place = {"device": arguments.device, "reserved_mb": arguments.reserved_mb}
-        told = {name: said for name, said in place.items() if said is not None}
-        run(arguments.run_dir, goes_on=arguments.goes_on, **told)
+        run(arguments.run_dir, requeue=arguments.requeue, **arguments.overrides)
     except (Diverged, CannotWrite) as error:
         print(error, file=sys.stderr)
         return 3
     except (RunBusy, *REASONS) as error:
         print(error, file=sys.stderr)
         return 2
-    except Exception:  # told here rather than by the interpreter, which would keep the processes that read pictures
-        log.exception("the training broke off")
+    except Exception:  # logged here: the interpreter's own report keeps the processes alive that read pictures
+        log.exception("training failed")
         return 1
-    # Only from here: after an error the others may be waiting for this process, which would wait for them in turn.
+    # Not after an error: the other processes may be waiting for this one, which would then wait for them.
     distributed.leave()
     return 0
 

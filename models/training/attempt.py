@@ -1,4 +1,4 @@
-"""One attempt at a run: from its folder to a status that says how it ended."""
+"""One attempt at training a run: from its folder to a status that says how it ended."""
 
 import contextlib
 import logging
@@ -12,7 +12,8 @@ from models.errors import CannotWrite, CheckpointError, DatasetError, DeviceErro
 from models.store.datasets import fingerprint
 from models.store.options import Options
 from models.store.run_folder import RunFolder
-from models.store.run_status import Alarm, RunState, RunStatus, held, now, read_status, write_status
+from models.store.run_lock import lock_run
+from models.store.run_status import Alarm, RunState, RunStatus, now, read_status, write_status
 from models.training import distributed
 from models.training.checkpoints import load_state
 from models.training.loop import Loop, Losses
@@ -31,30 +32,30 @@ def attempt(
     *,
     on_progress: Progress,
     should_stop: Callable[[], bool],
-    place: Mapping[str, Any] | None = None,
-    goes_on: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    requeue: bool = False,
 ) -> RunState:
-    """Train the run in ``folder`` until it is complete, or ``should_stop`` or a stop that was asked for ends it.
+    """Train the run in ``folder`` until it is complete, ``should_stop`` returns True, or a stop file appears.
 
-    Of several processes that torchrun started each calls this.
+    Under torchrun, each process calls this.
 
     Args:
-        on_progress: told of each step done.
-        place: options of this machine that take the place of the run's.
-        goes_on: whoever has ``should_stop`` end it sees to it that another attempt goes on.
+        on_progress: called after each step.
+        overrides: options that replace the run's own.
+        requeue: after ``should_stop``, leave the run queued, because the caller queues it again.
 
     Returns:
-        How it ended: succeeded or stopped; queued, if it goes on later.
+        How the attempt ended: succeeded, stopped, or queued.
 
     Raises:
         RunBusy: another process trains in the folder.
-        RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch: it cannot begin.
-        Diverged, CannotWrite: it could not go on; the last checkpoint is whole.
+        RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch: training cannot start.
+        Diverged, CannotWrite: training had to end; the last checkpoint is whole.
     """
     run = RunFolder(folder)
-    options = run.options().model_copy(update=dict(place or {}))
+    options = run.options().model_copy(update=dict(overrides or {}))
     writes = distributed.rank() == 0
-    with held(folder) if writes else contextlib.nullcontext():
+    with lock_run(folder) if writes else contextlib.nullcontext():
         reporter = _reporter(run, options) if writes else None
         try:
             planned = plan(options)
@@ -76,14 +77,14 @@ def attempt(
         if reached == planned.total_steps:
             ended = RunState.SUCCEEDED
         else:
-            ended = RunState.QUEUED if goes_on and not run.stop_requested else RunState.STOPPED
+            ended = RunState.QUEUED if requeue and not run.stop_requested else RunState.STOPPED
         if reporter is not None:
             reporter.ended(ended)
         return ended
 
 
 def _reporter(run: RunFolder, options: Options) -> Reporter:
-    """Say that the run is under way, whatever comes."""
+    """Write that the run is running, and return the reporter of its progress."""
     status = read_status(run.path) or RunStatus(created_at=now(), updated_at=now(), dataset=options.dataset.name)
     status.status = RunState.RUNNING
     status.family = options.family
@@ -95,16 +96,16 @@ def _reporter(run: RunFolder, options: Options) -> Reporter:
 
 
 def _check_pictures(status: RunStatus, options: Options, *, resumed: bool) -> None:
-    """Note which pictures the run trains on, or see that they are the ones it began with.
+    """Record which pictures the run trains on; when it is resumed, check that they are the same.
 
     Raises:
-        DatasetError: they are others, so that it cannot go on exactly.
+        DatasetError: they differ, so the run cannot be resumed exactly.
     """
     found = fingerprint(options.dataset)
     if resumed and status.dataset_fingerprint not in (None, found):
         raise DatasetError(
-            f"The pictures in {options.dataset.name} are not those that the run began with, so it cannot go on "
-            "exactly; begin another one from its last checkpoint, by init_from."
+            f"The pictures in {options.dataset.name} are not those that the run began with, so it cannot be resumed "
+            "exactly; start a new run from its last checkpoint with init_from."
         )
     status.dataset_fingerprint = found
 
@@ -117,7 +118,7 @@ def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | 
             try:
                 planned.trainer.start_from(load_state(options.init_from)["trainer"])
             except (KeyError, RuntimeError) as error:
-                raise RunFolderError(f"{options.init_from} is not of a run with these networks: {error}") from error
+                raise RunFolderError(f"{options.init_from} is of a run with other networks: {error}") from error
     return Loop(
         run,
         planned.trainer,
@@ -129,7 +130,7 @@ def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | 
 
 
 def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
-    """Note what is known now, and forget what an attempt that was cut off had said of later steps."""
+    """Record what is known at the start, and drop what an interrupted attempt recorded about later steps."""
     status = reporter.status
     status.last_checkpoint = loop.step or None
     status.smoothed = loop.smoothed
@@ -151,12 +152,12 @@ def _fail(reporter: Reporter, error: Exception) -> None:
     if isinstance(error, CannotWrite):
         reporter.status.alarms.append(Alarm(kind="disk", step=reporter.status.step, detail=str(error)))
     reason = str(error) if isinstance(error, REASONS) else f"{type(error).__name__}: {error}"
-    with contextlib.suppress(OSError):  # a full disk may have no room for the bad news either
+    with contextlib.suppress(OSError):  # a full disk may have no room for the status either
         reporter.ended(RunState.FAILED, reason)
 
 
 def _reserve(options: Options, device: torch.device) -> None:
-    """Leave others the GPU memory that is theirs."""
+    """Limit this process's share of the GPU's memory."""
     if device.type == "cuda" and options.reserved_mb:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(0.05, 1 - (options.reserved_mb << 20) / total), device)

@@ -1,6 +1,6 @@
-"""Several processes that train one set of networks, each on its share of every batch, as ``torchrun`` starts them.
+"""Data-parallel training: ``torchrun`` starts several processes, each trains on its share of every batch.
 
-In a process that is alone everything here does nothing.
+Without torchrun every function here does nothing.
 """
 
 import os
@@ -20,10 +20,10 @@ PATIENCE = timedelta(hours=2)
 
 
 def join(device: str = "auto") -> None:
-    """Meet the other processes, if ``torchrun`` started several.
+    """Connect to the other processes, if ``torchrun`` started several.
 
     Args:
-        device: that the run was told to train on; on a CPU the processes talk by gloo, on a GPU each by NCCL.
+        device: of the run. On CPUs the processes communicate by gloo, on GPUs by NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         on_gpus = torch.cuda.is_available() and device not in ("cpu", "mps")
@@ -34,13 +34,13 @@ def join(device: str = "auto") -> None:
 
 
 def leave() -> None:
-    """Part from the other processes."""
+    """Disconnect from the other processes."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number; the one of number 0 writes what there is to write."""
+    """This process's number. Process 0 alone writes to the run folder."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -50,22 +50,25 @@ def world_size() -> int:
 
 
 def local_device(chosen: torch.device) -> torch.device:
-    """The device of this process: of several GPUs the one of its number on this machine."""
+    """This process's device: of several GPUs, the one with its number on this machine."""
     if chosen.type == "cuda" and world_size() > 1:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return chosen
 
 
 class Shares:
-    """This process's items of each batch of ``batch_size``, for the steps after ``first_step`` up to ``last_step``.
+    """A batch sampler: this process's items of each batch, for the steps after ``first_step`` up to ``last_step``.
+
+    Args:
+        batch_size: items in a batch, of all processes together.
 
     Raises:
-        UnevenBatch: it cannot be shared out.
+        UnevenBatch: it is not a multiple of the number of processes.
     """
 
     def __init__(self, batch_size: int, first_step: int, last_step: int) -> None:
         if batch_size % world_size():
-            raise UnevenBatch(f"a batch of {batch_size} cannot be shared out among {world_size()} processes")
+            raise UnevenBatch(f"a batch of {batch_size} cannot be divided evenly among {world_size()} processes")
         self._batch_size = batch_size
         self._steps = range(first_step, last_step)
 
@@ -77,10 +80,10 @@ class Shares:
 
 
 def shared(network: nn.Module) -> nn.Module:
-    """The network to compute with: one whose gradients become the mean over all processes in ``backward``."""
+    """A wrapper of the network whose gradients are averaged over all processes in ``backward``."""
     if world_size() == 1:
         return network
-    # The networks have no buffers that change, and several passes come before each backward.
+    # The networks' buffers never change, and each backward follows several forward passes.
     return DistributedDataParallel(network, broadcast_buffers=False)
 
 
@@ -95,16 +98,16 @@ def mean(values: dict[str, float]) -> dict[str, float]:
 
 
 def agreed(value: T) -> T:
-    """What process 0 says."""
+    """Process 0's value."""
     if world_size() == 1:
         return value
-    said = [value]
-    distributed.broadcast_object_list(said)
-    return said[0]
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def gathered(x: torch.Tensor) -> torch.Tensor:
-    """The tensors (N, ...) of all processes as one, in their order."""
+    """The tensors (N, ...) of all processes, concatenated in the order of the processes."""
     if world_size() == 1:
         return x
     parts = [torch.empty_like(x) for _ in range(world_size())]

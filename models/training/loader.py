@@ -1,4 +1,4 @@
-"""Batches read from a data set, on an accelerator by processes that read ahead of the training."""
+"""Batches from a data set, on an accelerator read ahead by processes of their own."""
 
 import functools
 import os
@@ -15,21 +15,20 @@ from models.process import die_with_parent
 from models.training import distributed
 from models.training.launch import STOP_TIMEOUT_S
 
-PROCESSES = 4  # that keep an accelerator busy, of each training process; as many as the papers' code has
+PROCESSES = 4  # for each training process, as in the papers' code; they keep an accelerator busy
 
 
 def default_processes(device: torch.device) -> int:
-    """How many processes read for a training on this device: on a CPU none, which would take its cores."""
+    """How many processes read pictures for a training on this device; none on a CPU, whose cores it needs itself."""
     if device.type == "cpu":
         return 0
     return max(1, min(PROCESSES, (os.cpu_count() or 1) // distributed.world_size()))
 
 
-class _Answers(Dataset[Any]):
-    """A data set's items, each of them or what is wrong with it.
+class _ErrorsAsItems(Dataset[Any]):
+    """A data set that returns a :class:`DatasetError` instead of raising it.
 
-    An exception that came out of a reading process would keep all of those from ending: the one that torch raises here
-    in its stead is part of a reference cycle, and so are they.
+    Torch re-raises an exception of a reading process with a reference cycle, which would keep those processes alive.
     """
 
     def __init__(self, pictures: Dataset[Any]) -> None:
@@ -42,48 +41,47 @@ class _Answers(Dataset[Any]):
             return error
 
     @staticmethod
-    def collate(answers: list[Any]) -> Any:
-        """A batch, or what is wrong with it."""
-        wrong = [answer for answer in answers if isinstance(answer, DatasetError)]
-        return wrong[0] if wrong else default_collate(answers)
+    def collate(items: list[Any]) -> Any:
+        """A batch, or the first error among its items."""
+        errors = [item for item in items if isinstance(item, DatasetError)]
+        return errors[0] if errors else default_collate(items)
 
 
 def batches(
     pictures: Dataset[Any], batch_size: int, first_step: int, last_step: int, *, processes: int
 ) -> Generator[Any]:
-    """This process's share of the batches for the steps after ``first_step`` up to and including ``last_step``.
+    """This process's share of the batches for the steps after ``first_step``, up to and including ``last_step``.
 
-    What they are does not depend on ``processes``, as long as an item depends on nothing but its number.
+    The batches do not depend on ``processes``, as long as an item depends on its number alone.
 
     Raises:
         DatasetError: a picture is missing or damaged.
-        UnevenBatch: it cannot be shared out among the processes that train.
+        UnevenBatch: a batch cannot be divided evenly among the training processes.
     """
     shares = distributed.Shares(batch_size, first_step, last_step)
-    begin = functools.partial(_begin, os.getpid())
     for batch in DataLoader(
-        _Answers(pictures),
+        _ErrorsAsItems(pictures),
         batch_sampler=shares,
         num_workers=processes,
-        collate_fn=_Answers.collate,
-        worker_init_fn=begin,
+        collate_fn=_ErrorsAsItems.collate,
+        worker_init_fn=functools.partial(_start_reading, os.getpid()),
     ):
         if isinstance(batch, DatasetError):
             raise batch
         yield batch
 
 
-def _begin(training: int, number: int) -> None:
-    """What a reading process does first: it ends with the process that it reads for.
+def _start_reading(training: int, number: int) -> None:
+    """Set up a reading process: it ends with the training it reads for, and not before.
 
-    A signal that a whole group of processes gets is meant for that one, which may need a few pictures more before it
-    has come to its end; without them it would fail instead.
+    Signals sent to the whole process group are meant for the training. It may need a few more pictures before it ends,
+    and would fail without them.
     """
     die_with_parent(training)
-    signal.signal(signal.SIGTERM, _linger)
-    for meant_for_another in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(meant_for_another, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_in_time)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
 
 
-def _linger(signum: int, frame: FrameType | None) -> None:
-    signal.alarm(STOP_TIMEOUT_S)  # ends this process, if nothing else has by then
+def _end_in_time(signum: int, frame: FrameType | None) -> None:
+    signal.alarm(STOP_TIMEOUT_S)  # its default action ends this process, if nothing has done so by then

@@ -9,11 +9,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, Field
 from tqdm import tqdm
 
+from models.command_line import Arguments, Positional
 from models.errors import CheckpointError, DoppelError, FetchError
 from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
 from models.store.files import replace_text, sha256
@@ -135,15 +138,20 @@ def _write_json(path: Path, content: dict[str, object]) -> None:
     replace_text(path, json.dumps(content, indent=2) + "\n")
 
 
+class CommandLine(BaseModel):
+    """The arguments of ``python -m models.weights.fetch``."""
+
+    names: Annotated[list[str], Positional("NAME")]
+    weights_dir: Path = Path("weights")
+    data_dir: Path = Path("var")
+    mirror: Annotated[str | None, Field(description="base address to fetch from instead of upstream's")] = None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m models.weights.fetch", description="Fetch models' upstream weights."
     )
-    parser.add_argument("names", nargs="+", metavar="NAME")
-    parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
-    parser.add_argument("--data-dir", type=Path, default=Path("var"))
-    parser.add_argument("--mirror", help="base address to fetch from instead of upstream's")
-    arguments = parser.parse_args()
+    arguments = Arguments(parser, CommandLine).read()
     catalog = Catalog(arguments.weights_dir, arguments.data_dir)
     failed = False
     for name in arguments.names:

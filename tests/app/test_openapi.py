@@ -1,8 +1,104 @@
-"""What the service says of itself, and the page that shows it."""
+"""The OpenAPI document, the page that shows it, and a client that is generated from it."""
 
+import io
+import json
 import re
+import subprocess
+import sys
+from urllib.parse import urljoin
 
+import openapi_spec_validator
+import pytest
+from PIL import Image
+
+from app.main import create_app
+from app.settings import Settings
 from tests.conftest import add_model
+from tests.pictures import landscape
+from tests.processes import ROOT
+
+# Generated clients call the operations by these names: add to the list, change nothing.
+OPERATIONS = {
+    "translate": "POST /translate",
+    "translate_by_reference": "POST /stargan/reference",
+    "translate_by_latent": "POST /stargan/latent",
+    "read_style": "POST /stargan/style",
+    "draw_grid": "POST /stargan/grid",
+    "film_styles": "POST /stargan/video",
+    "read_job": "GET /jobs/{id}",
+    "read_job_image": "GET /jobs/{id}/image",
+    "read_job_events": "GET /jobs/{id}/events",
+    "cancel_job": "DELETE /jobs/{id}",
+    "list_models": "GET /models",
+    "read_model": "GET /models/{name}",
+    "roll_back_model": "POST /models/{name}/rollback",
+    "remove_model": "DELETE /models/{name}",
+    "upload_dataset": "POST /datasets",
+    "list_datasets": "GET /datasets",
+    "read_dataset": "GET /datasets/{name}",
+    "preview_dataset": "GET /datasets/{name}/preview",
+    "remove_dataset": "DELETE /datasets/{name}",
+    "train_cyclegan": "POST /training/cyclegan",
+    "train_stargan": "POST /training/stargan",
+    "list_runs": "GET /training",
+    "read_run": "GET /training/{id}",
+    "read_run_metrics": "GET /training/{id}/metrics",
+    "plot_run_curves": "GET /training/{id}/curves.png",
+    "list_run_samples": "GET /training/{id}/samples",
+    "read_run_sample": "GET /training/{id}/samples/{step}",
+    "read_run_log": "GET /training/{id}/log",
+    "read_run_events": "GET /training/{id}/events",
+    "stop_run": "POST /training/{id}/stop",
+    "resume_run": "POST /training/{id}/resume",
+    "remove_run": "DELETE /training/{id}",
+    "publish_run": "POST /training/{id}/publish",
+    "compare_runs": "POST /training/compare",
+    "list_comparisons": "GET /training/compare",
+    "read_comparison": "GET /training/compare/{id}",
+    "read_comparison_picture": "GET /training/compare/{id}/picture",
+    "read_comparison_video": "GET /training/compare/{id}/video",
+    "stop_comparison": "POST /training/compare/{id}/stop",
+    "remove_comparison": "DELETE /training/compare/{id}",
+    "check_alive": "GET /healthz",
+    "check_ready": "GET /readyz",
+}
+
+FILE = {"type": "string", "format": "binary"}
+FILES = {"type": "array", "items": FILE}
+UPLOADS = {
+    ("/translate", "image"): FILE,
+    ("/translate", "reference"): FILE,
+    ("/stargan/reference", "image"): FILE,
+    ("/stargan/reference", "reference"): FILE,
+    ("/stargan/latent", "image"): FILE,
+    ("/stargan/style", "image"): FILE,
+    ("/stargan/grid", "sources"): FILES,
+    ("/stargan/grid", "references"): FILES,
+    ("/stargan/video", "sources"): FILES,
+    ("/stargan/video", "references"): FILES,
+    ("/datasets", "archive"): FILE,
+}
+PICTURE_TYPES = ["image/png", "image/jpeg", "image/webp"]
+
+CLIENT_SCRIPT = """
+import sys
+from pathlib import Path
+from client import Client
+from client.api.translate import translate
+from client.models import BodyTranslate
+from client.types import File
+
+base_url, picture, out = sys.argv[1:]
+form = BodyTranslate(image=File(Path(picture).open("rb"), "photo.png", "image/png"), model="tiny", wait=60)
+answer = translate.sync(client=Client(base_url=base_url, timeout=60), body=form)
+Path(out).write_bytes(answer.payload.read())
+"""
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    app = create_app(Settings(redis_url="redis://127.0.0.1:1", data_dir=tmp_path_factory.mktemp("var")))
+    return json.loads(json.dumps(app.openapi()))
 
 
 def operations(document):
@@ -11,42 +107,124 @@ def operations(document):
             yield f"{method.upper()} {path}", operation
 
 
-def test_the_model_drop_down_holds_the_catalog_as_it_is_now(client, settings):
-    def choices():
-        schemas = client.get("/openapi.json").json()["components"]["schemas"]
-        return schemas["Body_translate_translate_post"]["properties"]["model"]["enum"]
+def form(document, path):
+    """The schema of the multipart form that a path takes."""
+    schema = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    return document["components"]["schemas"][schema["$ref"].removeprefix("#/components/schemas/")]
 
-    assert choices() == ["borrower", "missing", "tiny"]
+
+def test_the_document_is_valid(document):
+    openapi_spec_validator.validate(document)
+
+
+def test_the_served_document_is_the_same_for_every_catalog(client, document):
+    assert client.get("/openapi.json").json() == document
+
+
+def test_the_operations_have_their_fixed_names(document):
+    assert {operation["operationId"]: name for name, operation in operations(document)} == OPERATIONS
+
+
+def test_every_upload_is_a_file(document):
+    forms = {path: form(document, path) for path, _ in UPLOADS}
+    for (path, name), schema in UPLOADS.items():
+        field = forms[path]["properties"][name]
+        assert {key: field[key] for key in field if key not in ("title", "description")} == schema, f"{path} {name}"
+    assert str(document["components"]).count("binary") == len(UPLOADS)
+    assert forms["/stargan/grid"]["required"] == ["sources"]
+    assert "contentMediaType" not in str(document)
+
+
+def test_a_form_field_is_never_null(document):
+    for path, _ in UPLOADS:
+        assert "null" not in str(form(document, path)), path
+
+
+def test_a_model_is_any_name_to_a_generated_client_and_a_drop_down_in_the_docs(client, settings):
+    def field(address, path):
+        return form(client.get(address).json(), path)["properties"]["model"]
+
+    for path in ("/translate", "/stargan/reference"):
+        assert field("/openapi.json", path)["type"] == "string"
+        assert "enum" not in field("/openapi.json", path)
+        assert field("/openapi.json", path)["examples"]
+    assert field("/docs/openapi.json", "/translate")["enum"] == ["borrower", "missing", "tiny"]
+    assert field("/docs/openapi.json", "/stargan/reference")["enum"] == [""]
     add_model(settings.data_dir / "models", "new", ready=True)
-    assert "new" in choices()
+    assert "new" in field("/docs/openapi.json", "/translate")["enum"]
+    assert "enum" not in field("/openapi.json", "/translate")
 
 
-def test_the_picture_is_a_file_picker_and_comes_back_as_a_picture(client):
-    document = client.get("/openapi.json").json()
-    image = document["components"]["schemas"]["Body_translate_translate_post"]["properties"]["image"]
-    assert image.get("format") == "binary" or image.get("contentMediaType") == "application/octet-stream"
-    answers = document["paths"]["/translate"]["post"]["responses"]
-    assert set(answers["200"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
+@pytest.mark.parametrize(
+    ("path", "types"),
+    {
+        "/translate": PICTURE_TYPES,
+        "/stargan/reference": PICTURE_TYPES,
+        "/stargan/latent": PICTURE_TYPES,
+        "/stargan/grid": [*PICTURE_TYPES, "application/zip"],
+        "/stargan/video": ["video/mp4", "image/webp"],
+    }.items(),
+)
+def test_a_result_is_a_file_or_the_job(document, path, types):
+    content = document["paths"][path]["post"]["responses"]["200"]["content"]
+    assert content.pop("application/json") == {"schema": {"$ref": "#/components/schemas/Job"}}
+    assert content == {media_type: {"schema": FILE} for media_type in types}
 
 
-def test_every_error_answer_is_named_as_a_problem_document(client):
-    document = client.get("/openapi.json").json()
+@pytest.mark.parametrize("path", ["/jobs/{id}/events", "/training/{id}/events"])
+def test_an_event_stream_is_text(document, path):
+    success = document["paths"][path]["get"]["responses"]["200"]
+    assert success["content"] == {"text/event-stream": {"schema": {"type": "string"}}}
+    assert "event" in success["description"]
+
+
+def test_every_error_answer_is_named_as_a_problem_document(document):
     assert "HTTPValidationError" not in str(document)
     named = dict(operations(document))
     assert set(named["POST /translate"]["responses"]) == {"200", "202", "406", "409", "413", "422", "500", "503"}
     for name, operation in named.items():
         assert operation["summary"], name
+        assert operation["description"], name
         for status, answer in operation["responses"].items():
             if status.startswith("4") or status == "503":
                 assert set(answer["content"]) == {"application/problem+json"}, f"{name} {status}"
 
 
+def test_an_upload_by_a_generated_client_gives_a_png(service, document, tmp_path):
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    config = (ROOT / "docs/openapi-python-client.yml").read_text()
+    (tmp_path / "config.yml").write_text(config + "post_hooks: []\n")  # no formatting of the code
+    command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
+    command += ["--path", "openapi.json", "--config", "config.yml", "--output-path", "client"]
+    generated = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "WARNING" not in generated.stdout + generated.stderr, generated.stdout
+    names = {path.stem for path in (tmp_path / "client/api").glob("*/*.py")} - {"__init__"}
+    assert names == set(OPERATIONS)
+
+    landscape(64, 48).save(tmp_path / "photo.png")
+    (tmp_path / "upload.py").write_text(CLIENT_SCRIPT)
+    base_url = str(service.base_url).rstrip("/")
+    subprocess.run([sys.executable, "upload.py", base_url, "photo.png", "out.png"], cwd=tmp_path, check=True)
+    with Image.open(io.BytesIO((tmp_path / "out.png").read_bytes())) as picture:
+        assert (picture.format, picture.size) == ("PNG", (64, 48))
+
+
 def test_the_docs_page_needs_nothing_from_elsewhere(client):
     page = client.get("/docs").text
+    assert "url: 'docs/openapi.json'" in page
+    addresses = [urljoin("/docs", link) for link in re.findall(r"""(?:src|href)=["']([^"']+)""", page)]
+    assert addresses
+    assert all(address.startswith("/") for address in addresses), addresses
+    assert all(client.get(address).status_code == 200 for address in addresses)
+
+
+def test_the_docs_page_works_behind_a_path_prefix(client):
+    """A proxy that serves this at /doppel/docs: every link and every call must stay below /doppel/."""
+    page = client.get("/docs").text
     links = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
-    assert links
-    assert all(link.startswith("/") for link in links), links
-    assert all(client.get(link).status_code == 200 for link in links)
+    assert all(urljoin("/doppel/docs", link).startswith("/doppel/") for link in links), links
+    server = client.get("/docs/openapi.json").json()["servers"][0]["url"]
+    assert urljoin("/doppel/docs/openapi.json", server) == "/doppel/"
 
 
 def test_an_unknown_path_is_a_problem_document(client):

@@ -142,8 +142,8 @@ def test_the_catalog_tells_of_domains(service):
 
 
 def test_the_drop_down_of_a_stargan_call_holds_stargan_models(service):
-    schemas = service.get("/openapi.json").json()["components"]["schemas"]
-    body = next(schema for name, schema in schemas.items() if "stargan_latent" in name)
+    schemas = service.get("/docs/openapi.json").json()["components"]["schemas"]
+    body = next(schema for name, schema in schemas.items() if "translate_by_latent" in name)
     assert body["properties"]["model"]["enum"] == ["", "faces", "other", "stargan-monet-lite"]
 
 

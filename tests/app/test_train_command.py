@@ -1,4 +1,4 @@
-"""``doppel train`` as it is typed: begun, refused, told to end in every way, and gone on with."""
+"""``doppel train`` as a command: started, refused, stopped in every way, and resumed."""
 
 import contextlib
 import os
@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from models.store.run_folder import RunFolder
-from models.store.run_status import RunState, is_held, read_status
+from models.store.run_lock import is_locked
+from models.store.run_status import RunState, read_status
 from tests.processes import children, eventually, process
 from tests.training import CYCLEGAN, add_dataset
 
@@ -24,7 +25,7 @@ def pictures(tmp_path):
 
 @contextlib.contextmanager
 def trained(*arguments, hangup=signal.SIG_DFL):
-    """A training in a terminal of its own, to which closing that terminal means ``hangup``; killed in the end."""
+    """A training in a session of its own with the disposition ``hangup`` for SIGHUP; killed in the end."""
     before = signal.signal(signal.SIGHUP, hangup)  # children inherit it
     try:
         training = subprocess.Popen(command(*arguments), start_new_session=True)
@@ -57,21 +58,21 @@ def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "tell"),
+    ("number", "send"),
     [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
     ids=["Ctrl-C", "kill", "the terminal is closed"],
 )
-def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path, number, tell):
+def test_a_signal_saves_a_checkpoint_and_the_run_can_be_resumed(pictures, tmp_path, number, send):
     output = tmp_path / "run"
     run = RunFolder(output)
     endless = [*SMALL, "--epochs=100000", "--save-every=100000"]
     with trained("cyclegan", pictures, "-o", output, *endless) as training:
         eventually(run.metrics_file.exists)
-        tell(training.pid, number)
+        send(training.pid, number)
         assert training.wait(timeout=120) == 0
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
-    assert not is_held(output)
+    assert not is_locked(output)
     other = add_dataset(tmp_path, "others")
     refused = typed("cyclegan", other, "-o", output, "--resume")
     assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
@@ -86,12 +87,12 @@ def test_told_to_end_it_saves_a_checkpoint_and_goes_on_later(pictures, tmp_path,
     assert [record["step"] for record in run.metrics()] == list(range(1, read_status(output).step + 1))
 
 
-def test_several_processes_end_in_good_order(pictures, tmp_path):
+def test_several_processes_stop_with_a_checkpoint(pictures, tmp_path):
     output = tmp_path / "run"
     run = RunFolder(output)
     several = [*SMALL, "--gpus=2", "--batch-size=2", "--epochs=100000", "--save-every=100000"]
     run.path.mkdir()
-    run.request_stop()  # what one that was killed may have left
+    run.request_stop()  # left behind by a process that was killed
     with trained("cyclegan", pictures, "-o", output, *several) as training:
         eventually(lambda: run.metrics_file.exists() and len(list(run.metrics())) > 3)
         os.killpg(training.pid, signal.SIGINT)
@@ -114,7 +115,7 @@ def test_under_nohup_it_outlives_its_terminal(pictures, tmp_path):
         assert training.wait(timeout=120) == 0
 
 
-def test_told_to_end_while_it_starts_it_leaves_nothing(pictures, tmp_path):
+def test_a_signal_during_the_start_leaves_nothing(pictures, tmp_path):
     output = tmp_path / "run"
     with process(*command("cyclegan", pictures, "-o", output, *SMALL)) as training:
         eventually(lambda: children(training.pid))
@@ -123,13 +124,13 @@ def test_told_to_end_while_it_starts_it_leaves_nothing(pictures, tmp_path):
     assert not output.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process dies with the one that started it")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a process with its parent")
 def test_killed_it_takes_its_training_along(pictures, tmp_path):
     output = tmp_path / "run"
     with process(*command("cyclegan", pictures, "-o", output, *SMALL, "--epochs=100000")) as training:
         eventually(RunFolder(output).metrics_file.exists)
         training.kill()
-        eventually(lambda: not is_held(output))
+        eventually(lambda: not is_locked(output))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_killed_it_takes_its_training_along(pictures, tmp_path):
         (["--init-from=/dev/null"], "/dev/null is not a checkpoint"),
     ],
 )
-def test_what_is_refused_leaves_no_run_in_the_way(pictures, tmp_path, arguments, words):
+def test_a_refused_run_leaves_no_folder(pictures, tmp_path, arguments, words):
     output = tmp_path / "run"
     answer = typed("cyclegan", pictures, "-o", output, *SMALL, *arguments)
     assert answer.returncode == 2
@@ -152,19 +153,19 @@ def test_what_is_refused_leaves_no_run_in_the_way(pictures, tmp_path, arguments,
 
 
 @pytest.mark.parametrize("output", ["", "file", "file/run", "x" * 300], ids=["none", "a file", "in a file", "too long"])
-def test_what_can_be_no_folder_is_refused(pictures, tmp_path, output):
+def test_an_impossible_folder_is_refused(pictures, tmp_path, output):
     (tmp_path / "file").touch()
     answer = typed("cyclegan", pictures, "-o", tmp_path / output if output else "", *SMALL)
     assert answer.returncode == 2
     assert "Traceback" not in answer.stderr
 
 
-def test_pictures_that_are_not_there_are_refused(tmp_path):
+def test_missing_pictures_are_refused(tmp_path):
     answer = typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run")
-    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is no folder\n")
+    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is not a folder\n")
 
 
-def test_help_tells_choices_and_defaults():
-    told = " ".join(typed("cyclegan", "--help").stdout.split())
-    assert "the generator that weights in safetensors are given to; AtoB or BtoA; default: AtoB" in told
-    assert "Adam's learning rate; default: 0.0002" in told
+def test_help_shows_choices_and_defaults():
+    text = " ".join(typed("cyclegan", "--help").stdout.split())
+    assert "the generator that weights in safetensors are given to; AtoB or BtoA; default: AtoB" in text
+    assert "Adam's learning rate; default: 0.0002" in text

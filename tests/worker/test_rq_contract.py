@@ -1,16 +1,16 @@
-"""The private parts of RQ that the batch worker stands on; a new RQ that moves them fails here, not in production."""
+"""The private parts of RQ that the workers rely on; a new RQ that moves them fails here, not in production."""
 
 import inspect
 
 import pytest
 import rq
-from rq import SimpleWorker, SpawnWorker
+from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 
 from worker.batch_worker import InferenceWorker
 from worker.connection import connect
-from worker.training_process import TrainWorker
+from worker.training_process import Trainer
 
 
 def test_rq_is_the_version_whose_private_parts_are_known():
@@ -33,13 +33,17 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert isinstance(SimpleWorker.dequeue_timeout, property)
 
 
-def test_what_the_trainer_overrides_is_there():
-    assert parameters(SpawnWorker.fork_work_horse) == ["self", "job", "queue"]
-    assert parameters(SpawnWorker.kill_horse) == ["self", "sig"]
-    assert isinstance(SpawnWorker.horse_pid, property)
+def test_methods_that_the_trainer_calls_or_overrides_are_there():
+    assert parameters(SimpleWorker.prepare_execution) == ["self", "job"]
+    assert parameters(SimpleWorker.prepare_job_execution) == ["self", "job", "remove_from_intermediate_queue"]
+    assert parameters(SimpleWorker._finalize_success) == ["self", "job", "queue", "execution", "return_value"]
+    assert parameters(SimpleWorker._finalize_failure) == ["self", "job", "queue", "execution", "exc_info"]
+    assert parameters(SimpleWorker.handle_warm_shutdown_request) == ["self"]
+    assert parameters(SimpleWorker.set_shutdown_requested_date) == ["self"]
+    assert parameters(SimpleWorker.kill_horse) == ["self", "sig"]
 
 
-@pytest.mark.parametrize("kind", [InferenceWorker, TrainWorker])
+@pytest.mark.parametrize("kind", [InferenceWorker, Trainer])
 def test_waiting_for_a_job_is_not_taken_for_a_lost_redis(kind, redis_url):
     connection = connect(redis_url, patience_s=0)
     connection.ping()  # opens it; RQ gives only those that come later a longer timeout

@@ -1,4 +1,4 @@
-"""The trainer's process: what becomes of a run when it is told to end, or is killed."""
+"""The trainer's process: what happens to a run on SIGTERM, on kill, and when Redis is away."""
 
 import os
 import signal
@@ -10,14 +10,16 @@ import pytest
 from rq.job import Job, JobStatus
 
 from models.store.options import CycleGANOptions
-from models.store.run_status import LET_GO_S, RunState, RunStatus, held, is_held, now, read_status
+from models.store.run_life import Turn
+from models.store.run_lock import UNLOCK_WAIT_S, is_locked, lock_run
+from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
-from tests.processes import ROOT, children, environment, eventually, process, running
+from tests.processes import ROOT, environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.connection import connect
 from worker.contract import HEARTBEAT_S, MAX_TRIES
 from worker.embedded_redis import EmbeddedRedis
-from worker.training_process import CONTEXT, Context
+from worker.janitor import Janitor
 from worker.training_queue import TrainingQueue, attempt_id, rq_training_queue
 
 
@@ -48,20 +50,23 @@ def step(folder):
     return read_status(folder).step
 
 
-def test_told_to_end_it_leaves_its_run_to_the_next(run, settings, training_queue):
+def test_sigterm_puts_the_run_back_at_the_head_of_the_queue(run, settings, queue, training_queue, store):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: step(folder) > 3)
+        other = store.create(store.folder(run_id).options(), RunStatus(created_at=now(), updated_at=now(), attempts=1))
+        training_queue.submit(other, 1)  # behind it
         first.terminate()
         assert first.wait(timeout=120) == 0
     left = read_status(folder)
-    assert (left.status, left.attempts, left.last_checkpoint) == (RunState.QUEUED, 2, left.step)
-    assert training_queue.position(run_id, 2) == 0
+    assert (left.status, left.attempts, left.last_checkpoint) == (RunState.QUEUED, 1, left.step)
+    assert training_queue.position(run_id, 1) == 0
+    assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
     with trainer(settings):
         eventually(lambda: step(folder) > left.step)
 
 
-def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
+def test_a_run_that_is_put_back_is_never_reported_as_stopped(run, settings):
     _, folder = run
     seen = set()
     with trainer(settings) as first:
@@ -72,18 +77,19 @@ def test_a_run_that_goes_on_later_is_never_said_to_have_stopped(run, settings):
     assert seen <= {RunState.RUNNING, RunState.QUEUED}
 
 
-def test_told_to_end_before_its_training_listens_it_leaves_the_run_to_the_next(run, settings, training_queue):
+def test_sigterm_before_the_training_handles_signals_puts_the_run_back(run, settings, queue, training_queue):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: running(f"models.training {folder}"))
         first.terminate()
         assert first.wait(timeout=120) == 0
     left = read_status(folder)
-    assert (left.status, left.attempts) == (RunState.QUEUED, 2)
-    assert training_queue.position(run_id, 2) == 0
+    assert (left.status, left.attempts) == (RunState.QUEUED, 1)
+    assert training_queue.position(run_id, 1) == 0
+    assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
 
 
-def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
+def test_a_training_that_is_killed_before_its_first_step_has_failed(run, settings):
     _, folder = run
     with trainer(settings):
         eventually(lambda: running(f"models.training {folder}"))
@@ -92,7 +98,7 @@ def test_a_training_that_dies_before_it_begins_has_failed(run, settings):
     assert "killed by signal 9" in read_status(folder).error
 
 
-def test_a_training_that_a_person_ends_is_stopped(run, settings):
+def test_a_training_that_gets_sigterm_itself_is_stopped(run, settings):
     _, folder = run
     with trainer(settings):
         eventually(lambda: step(folder) > 3)
@@ -101,24 +107,25 @@ def test_a_training_that_a_person_ends_is_stopped(run, settings):
     assert read_status(folder).last_checkpoint == step(folder)
 
 
-def test_a_run_waits_until_what_is_left_of_its_last_training_is_gone(run, settings, training_queue):
+def test_a_run_waits_until_its_folder_is_unlocked(run, settings, training_queue):
     run_id, folder = run
     with trainer(settings):
-        with held(folder):
-            eventually(lambda: training_queue.status(run_id, 1) is JobStatus.STARTED)
-            time.sleep(LET_GO_S + 1)
-            assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        with lock_run(folder):
+            eventually(lambda: training_queue.turn(run_id, 1) is Turn.STARTED)
+            time.sleep(UNLOCK_WAIT_S + 1)
+            assert training_queue.turn(run_id, 1) is Turn.STARTED
         eventually(lambda: step(folder) > 0)
 
 
-def test_told_to_end_while_a_run_waits_it_hands_the_run_back_at_no_cost(run, settings, queue, training_queue):
-    """Even where the run's process has only just been started."""
+def test_sigterm_while_a_run_waits_puts_it_back_and_uses_up_no_try(run, settings, queue, training_queue, janitor):
+    """Even at the moment it takes the run, when the janitor has to put it back."""
     run_id, folder = run
-    with held(folder), trainer(settings) as first:
-        eventually(lambda: children(first.pid), every_s=0)
+    with lock_run(folder), trainer(settings) as first:
+        eventually(lambda: training_queue.position(run_id, 1) is None, every_s=0)
         first.terminate()
         assert first.wait(timeout=120) == 0
-    assert training_queue.status(run_id, 1) is JobStatus.QUEUED
+        eventually(lambda: training_queue.position(run_id, 1) == 0)
+    assert training_queue.turn(run_id, 1) is Turn.WAITING
     assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
     assert read_status(folder).status is RunState.QUEUED
 
@@ -131,50 +138,72 @@ def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
     assert "options.json" in read_status(folder).error
 
 
-def test_a_redis_that_is_gone_first_leaves_the_run_to_be_taken_up_again(run, settings, redis_url):
-    run_id, folder = run
-    gone = Context(
-        pid=os.getpid(), redis_url="unix:///gone", data_dir=settings.data_dir, device="cpu", reserved_mb=0, threads=1
-    )
-    impatient = f"import worker.training_process as t; t.PATIENCE_S = 0; t.train({run_id!r}, 1)"
-    with process(
-        sys.executable, "-c", impatient, env=environment(settings) | {CONTEXT: gone.model_dump_json()}
-    ) as child:
+def test_sigterm_while_redis_is_away_leaves_the_run_queued(own_redis):
+    server, data, _, folder = own_redis
+    with process(sys.executable, "-c", IMPATIENT, env=environment(data)) as child:
         eventually(lambda: step(folder) > 3)
+        server.stop()
         child.terminate()
-        assert child.wait(timeout=120) == 1
-    assert (read_status(folder).status, read_status(folder).attempts) == (RunState.QUEUED, 1)
-    with trainer(settings):
-        reached = step(folder)
-        eventually(lambda: step(folder) > reached)
+        assert child.wait(timeout=120) != 0
+    left = read_status(folder)
+    assert (left.status, left.attempts, left.last_checkpoint) == (RunState.QUEUED, 1, left.step)
+    server.start()
+    janitor = Janitor(connect(server.url, patience_s=5))
+    with trainer(data):
+        eventually(lambda: janitor.sweep() or step(folder) > left.step, every_s=1)
 
 
-def test_it_takes_the_place_of_one_that_died_under_its_name(run, settings, redis_url):
+def test_a_trainer_replaces_a_dead_one_of_the_same_name(run, settings, redis_url):
     _, folder = run
     script = (
         "import os, sys, worker.training_process as t; from worker.connection import connect; "
         "from app.cli import main; "
         f"dead = connect({redis_url!r}, patience_s=1); "
         "name = t.trainer_name(os.getpid()); "
-        "t.TrainWorker([t.rq_training_queue(dead)], name=name, connection=dead).register_birth(); "
+        "t.SimpleWorker([t.rq_training_queue(dead)], name=name, connection=dead).register_birth(); "
         "sys.exit(main(['trainer']))"
     )
     with process(sys.executable, "-c", script, env=environment(settings)):
         eventually(lambda: step(folder) > 0)
 
 
-def test_told_to_kill_a_run_that_has_ended_it_lives(redis_url):
-    """RQ's own way kills the group of process 0 then, which is the trainer's."""
-    script = (
-        "import worker.training_process as t; from worker.connection import connect; "
-        f"connection = connect({redis_url!r}, patience_s=1); "
-        "t.TrainWorker([t.rq_training_queue(connection)], connection=connection).kill_horse()"
-    )
-    killing = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, start_new_session=True)
-    assert killing.returncode == 0
+def test_a_kill_command_for_a_run_that_has_ended_does_nothing(run, settings, queue, training_queue, store):
+    run_id, folder = run
+    with trainer(settings) as first:
+        eventually(lambda: step(folder) > 3)
+        store.folder(run_id).request_stop()
+        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
+        training_queue.kill(run_id, 1)
+        store.folder(run_id).forget_stop()
+        status = read_status(folder)
+        status.status, status.attempts = RunState.QUEUED, 2
+        write_status(folder, status)
+        training_queue.submit(run_id, 2)
+        eventually(lambda: step(folder) > status.step)
+        assert first.poll() is None
 
 
-def test_a_device_that_is_not_there_is_said(settings):
+def test_a_kill_command_stops_the_run_at_once(run, settings, training_queue, store):
+    run_id, folder = run
+    with trainer(settings):
+        eventually(lambda: read_status(folder).last_checkpoint)
+        store.folder(run_id).request_stop()
+        training_queue.kill(run_id, 1)
+        eventually(lambda: read_status(folder).status is RunState.STOPPED)
+        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
+        assert read_status(folder).error is None
+        assert running(f"models.training {folder}") is None
+
+
+def test_a_run_that_was_removed_while_it_waited_is_skipped(run, settings, training_queue, store):
+    run_id, _ = run
+    store.remove(run_id)
+    with trainer(settings) as first:
+        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
+        assert first.poll() is None
+
+
+def test_a_missing_device_is_reported_in_one_line(settings):
     env = environment(settings) | {"DOPPEL_DEVICE": "cuda:99"}
     command = [sys.executable, "-m", "app.cli", "trainer"]
     answer = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
@@ -182,36 +211,43 @@ def test_a_device_that_is_not_there_is_said(settings):
     assert answer.stderr.startswith("doppel: the device 'cuda:99' cannot be used here")
 
 
-def test_a_redis_that_stays_away_ends_no_training(settings, tmp_path):
+@pytest.fixture
+def own_redis(settings, tmp_path):
+    """A Redis that may be stopped, settings that name it, and an endless run in its queue, with its folder."""
     server = EmbeddedRedis(tmp_path / "redis")
     server.start()
     data = settings.model_copy(update={"redis_url": server.url})
     options = CycleGANOptions(dataset=add_dataset(data.data_dir), **(CYCLEGAN | ENDLESS))
     store = RunStore(data.data_dir)
     run_id = store.create(options, RunStatus(created_at=now(), updated_at=now(), attempts=1))
-    folder = store.folder(run_id).path
     TrainingQueue(connect(server.url, patience_s=5)).submit(run_id, 1)
-    impatient = (
-        "import sys, worker.training_process as t; t.PATIENCE_S = 1; "
-        "from app.cli import main; sys.exit(main(['trainer']))"
-    )
-    try:
-        with process(sys.executable, "-c", impatient, env=environment(data)) as child:
-            eventually(lambda: step(folder) > 3)
-            training = running(f"models.training {folder}")
-            server.stop()
-            reached = step(folder)
-            time.sleep(3 * HEARTBEAT_S)
-            server.start()
-            eventually(lambda: step(folder) > reached + 3)
-            assert running(f"models.training {folder}") == training
-            assert child.poll() is None
-            eventually(lambda: store.folder(run_id).request_stop() or read_status(folder).status is RunState.STOPPED)
-    finally:
+    yield server, data, run_id, store.folder(run_id).path
+    server.stop()
+
+
+# A trainer that gives up on a lost Redis after a second.
+IMPATIENT = (
+    "import sys, worker.training_process as t; t.PATIENCE_S = 1; from app.cli import main; sys.exit(main(['trainer']))"
+)
+
+
+def test_training_continues_while_redis_is_away(own_redis):
+    server, data, run_id, folder = own_redis
+    run = RunStore(data.data_dir).folder(run_id)
+    with process(sys.executable, "-c", IMPATIENT, env=environment(data)) as child:
+        eventually(lambda: step(folder) > 3)
+        training = running(f"models.training {folder}")
         server.stop()
+        reached = step(folder)
+        time.sleep(3 * HEARTBEAT_S)
+        server.start()
+        eventually(lambda: step(folder) > reached + 3)
+        assert running(f"models.training {folder}") == training
+        assert child.poll() is None
+        eventually(lambda: run.request_stop() or read_status(folder).status is RunState.STOPPED)
 
 
-def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(
+def test_a_killed_trainer_takes_its_processes_along_and_the_run_continues_elsewhere(
     run, settings, queue, training_queue, janitor
 ):
     run_id, folder = run
@@ -219,13 +255,13 @@ def test_killed_it_takes_its_processes_along_and_the_run_goes_on_elsewhere(
         eventually(lambda: read_status(folder).last_checkpoint)
         first.kill()
         first.wait()
-        eventually(lambda: running(f"models.training {folder}") is None and not is_held(folder))
+        eventually(lambda: running(f"models.training {folder}") is None and not is_locked(folder))
     left = read_status(folder).last_checkpoint
     job = attempt_id(run_id, 1)
     eventually(lambda: tries_left(queue, job) == MAX_TRIES - 2)
     with trainer(settings):
         eventually(lambda: read_status(folder).last_checkpoint > left)
-        assert training_queue.status(run_id, 1) is JobStatus.STARTED
+        assert training_queue.turn(run_id, 1) is Turn.STARTED
         assert tries_left(queue, job) == MAX_TRIES - 1  # since it had come further
 
 
@@ -237,19 +273,19 @@ def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, trai
     run_id, folder = run
     store.folder(run_id).request_stop()
     with trainer(settings):
-        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED)
+        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
     assert read_status(folder).status is RunState.STOPPED
     assert step(folder) == 0
 
 
-def test_a_run_that_cannot_begin_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
+def test_a_run_that_cannot_start_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
     run_id, folder = run
     options = store.folder(run_id).options()
     store.folder(run_id).options_file.write_text(
         options.model_copy(update={"dataset": settings.data_dir / "gone"}).model_dump_json()
     )
     with trainer(settings):
-        eventually(lambda: training_queue.status(run_id, 1) is JobStatus.FINISHED)
+        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
     status = read_status(folder)
     assert status.status is RunState.FAILED
     assert "domains" in status.error
@@ -265,7 +301,7 @@ def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
 
 def test_trainers_report_what_they_have(settings, training_queue):
     with trainer(settings) as first:
-        # Who sees it may tell it to end at that moment.
+        # SIGTERM must be handled from the first report on.
         eventually(lambda: training_queue.trainers(seen_within_s=60), every_s=0)
         (report,) = training_queue.trainers(seen_within_s=60)
         assert (report.pid, report.memory_mb > 100, report.cores > 0) == (first.pid, True, True)

@@ -83,7 +83,7 @@ def test_listeners_that_go_away_are_no_errors(service, server_log):
     for _ in range(10):
         listeners = [socket.create_connection((host, port)) for _ in range(20)]
         for listener in listeners:
-            listener.sendall(f"GET {run}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            listener.sendall(f"GET {run}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         time.sleep(0.1)
         for listener in listeners:
             listener.close()

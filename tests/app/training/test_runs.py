@@ -1,4 +1,4 @@
-"""Runs: what is told of them, stopped, killed, resumed, and what goes on beside them."""
+"""Runs over HTTP: shown, stopped, killed, resumed, and the service beside them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.processes import api_process, eventually, running
 from tests.training import ENDLESS, cyclegan, stargan
 
 
-def test_a_run_tells_where_it_stands(finished, service):
+def test_a_run_shows_its_progress(finished, service):
     run = service.get(finished[0]).json()
     assert (run["kind"], run["status"], run["step"], run["total_steps"], run["progress"]) == (
         "training",
@@ -37,14 +37,14 @@ def test_a_run_tells_where_it_stands(finished, service):
     assert "/" not in json.dumps(run["options"])
 
 
-def test_time_is_told_by_a_run_that_was_like_it(finished, service):
-    told = [
+def test_time_is_estimated_from_a_similar_run(finished, service):
+    estimated_by = [
         service.post("/training/cyclegan?dry_run=true", json=cyclegan(**options)).json()["estimated_by"]
         for options in ({}, {"ngf": 64, "n_blocks": 9}, {"precision": "bf16"})
     ]
-    by_a_run_alike = [re.fullmatch(r"the pace of run (\w+)", one) for one in told]
-    assert service.get(f"/training/{by_a_run_alike[0][1]}").json()["family"] == "cyclegan"
-    assert by_a_run_alike[1:] == [None, None]
+    by_similar_run = [re.fullmatch(r"the pace of run (\w+)", one) for one in estimated_by]
+    assert service.get(f"/training/{by_similar_run[0][1]}").json()["family"] == "cyclegan"
+    assert by_similar_run[1:] == [None, None]
 
 
 def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
@@ -75,8 +75,8 @@ def test_a_stopped_run_is_resumed_to_its_end(service):
     assert service.post(f"{run}/resume").status_code == 409
     assert service.delete(run).status_code == 409
     assert not service.get(run).json()["stopping"]
-    told = service.post(f"{run}/stop").json()
-    assert told["stopping"] or told["status"] == "stopped"
+    answer = service.post(f"{run}/stop").json()
+    assert answer["stopping"] or answer["status"] == "stopped"
     stopped = wait(service, run, "stopped")
     assert stopped["last_checkpoint"] == stopped["step"]
     assert not stopped["stopping"]
@@ -87,7 +87,7 @@ def test_a_stopped_run_is_resumed_to_its_end(service):
     assert service.delete(run).status_code == 204
 
 
-def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(service, place):
+def test_a_run_whose_process_was_killed_fails_with_the_reason_and_can_be_resumed(service, place):
     run = start(service, "cyclegan", cyclegan(**ENDLESS))
     eventually(lambda: service.get(run).json()["last_checkpoint"])
     folder = place.data_dir / "runs" / run.split("/")[-1]
@@ -100,7 +100,7 @@ def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(service, plac
     wait(service, run, "stopped")
 
 
-def test_translations_are_answered_while_a_run_trains(service):
+def test_translations_work_while_a_run_trains(service):
     run = start(service, "cyclegan", cyclegan(**ENDLESS))
     eventually(lambda: service.get(run).json()["step"] > 3)
     answer = service.post("/translate", files={"image": encoded(landscape())}, data={"model": "tiny"})
@@ -111,12 +111,12 @@ def test_translations_are_answered_while_a_run_trains(service):
 
 
 def left(root):
-    """All files and folders but locks."""
+    """All files and folders, without locks."""
     return {path for path in root.rglob("*") if ".locks" not in path.parts and path.suffix != ".lock"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
-def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_half_done(service, place, finished):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_done(service, place, finished):
     stopped = start(service, "stargan", stargan(total_iters=10_000))
     service.post(f"{stopped}/stop")
     wait(service, stopped, "stopped")

@@ -1,0 +1,35 @@
+"""Health check of a container: ``python -m worker.health worker`` exits with 0 if the worker of this host is alive.
+
+Alive means that it has reported itself within the last ``RECENT_S`` to the Redis that DOPPEL_REDIS_URL names. A worker
+that cannot reach Redis is not alive.
+"""
+
+import os
+import socket
+import sys
+
+import redis
+
+from worker.connection import connect
+from worker.contract import HEARTBEAT_S
+from worker.inference_queue import InferenceQueue
+from worker.training_queue import TrainingQueue
+
+RECENT_S = 5 * HEARTBEAT_S
+
+
+def worker_hosts(connection: redis.Redis) -> set[str]:
+    """The hosts with a live inference worker."""
+    return {worker.host for worker in InferenceQueue(connection, limit=0).workers(seen_within_s=RECENT_S)}
+
+
+def trainer_hosts(connection: redis.Redis) -> set[str]:
+    """The hosts with a live trainer."""
+    return {trainer.host for trainer in TrainingQueue(connection).trainers(seen_within_s=RECENT_S)}
+
+
+HOSTS = {"worker": worker_hosts, "trainer": trainer_hosts}
+
+if __name__ == "__main__":
+    hosts = HOSTS[sys.argv[1]](connect(os.environ["DOPPEL_REDIS_URL"], patience_s=0))
+    sys.exit(socket.gethostname() not in hosts)
