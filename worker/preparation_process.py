@@ -138,13 +138,6 @@ class EstimateWorker(PreparationWorker):
     function = contract.ESTIMATE
     queue_name = contract.ESTIMATE_QUEUE
 
-    def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        # The first job loads torch, which takes longer than an estimate; the forks for later jobs find it loaded.
-        # Elsewhere than on Linux, a process that has loaded torch can't safely be forked.
-        if job.func_name == self.function and sys.platform == "linux":
-            importlib.import_module(self.function.rpartition(".")[0])
-        super().fork_work_horse(job, queue)
-
 
 class ImportWorker(PreparationWorker):
     """Imports data sets: jobs that clients see, listen to and cancel as they do those of the inference queue."""
@@ -238,6 +231,10 @@ def run_import_worker(*, redis_url: str, data_dir: Path) -> None:
 
 def run_estimate_worker(*, redis_url: str) -> None:
     """Size training runs until SIGTERM or SIGINT."""
+    # Loading torch takes longer than an estimate, so the forks inherit it. Elsewhere than on Linux, a process that has
+    # loaded torch can't safely be forked.
+    if sys.platform == "linux":
+        importlib.import_module(contract.ESTIMATE.rpartition(".")[0])
     EstimateWorker(_connect(redis_url)).work(logging_level="WARNING")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # the meta device needs it and it loads slowly: once, before any fork
 from pydantic import ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,9 +26,9 @@ from models.training.cyclegan import CycleGANTrainer
 from models.training.stargan_v2 import AVERAGED, StarGANTrainer
 
 FLOAT_BYTES = 4  # in bfloat16 a run takes less
-COPIES = 4  # of every parameter: its value, its gradient and Adam's two moments
+COPIES = 5  # of every parameter: its value, its gradient, Adam's two moments, and one while it is converted or saved
 MARGIN = 1.15  # for the gradients of activations, and for what convolutions need besides their results
-OVERHEAD_MB = 600  # of a process that has loaded PyTorch
+OVERHEAD_MB = 800  # of a process that has loaded PyTorch, with what its allocator leaves unused
 
 META = torch.device("meta")
 
