@@ -23,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings()
     except pydantic.ValidationError as error:
         for item in error.errors():
-            print(f"doppel: DOPPEL_{str(item['loc'][0]).upper()}: {item['msg']}", file=sys.stderr)
+            print(
+                f"doppel: DOPPEL_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}",
+                file=sys.stderr,
+            )
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx").setLevel(logging.WARNING)

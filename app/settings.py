@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, Field(description="redis://, rediss:// or unix://; unset: an embedded Redis")] = (
         None
     )
-    data_dir: Annotated[Path, Field(description="fetched and published models, runs, the embedded Redis")] = Path("var")
+    data_dir: Annotated[
+        Path, Field(description="data sets, runs, fetched and published models, the embedded Redis")
+    ] = Path("var")
     weights_dir: Annotated[Path, Field(description="the models that come with Doppel")] = Path("weights")
     weights_url: Annotated[str | None, Field(description="a mirror of the upstream weights")] = None
     offline: Annotated[bool, Field(description="never download anything")] = False
