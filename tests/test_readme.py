@@ -168,7 +168,7 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows():
         *project["dependencies"],
         *(line for extra in project["optional-dependencies"].values() for line in extra),
     ]
-    pins = re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    pins = re.findall(r"^([\w.-]+)==([^ ;\n]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     for requirement in map(Requirement, requirements):
         name = requirement.name.lower().replace("_", "-")
         versions = [version for pinned, version in pins if pinned == name]
