@@ -148,9 +148,9 @@ def test_the_table_of_models_names_every_model_that_ships():
 
 def as_in_the_environment(default):
     """A setting's default as its environment variable would give it."""
-    if default is None:
+    if default is None or default == []:
         return "unset"
-    return ",".join(default) or "empty" if isinstance(default, list) else str(default).lower()
+    return ",".join(default) if isinstance(default, list) else str(default).lower()
 
 
 def test_the_tables_of_settings_name_every_setting_with_its_default():
