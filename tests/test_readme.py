@@ -148,9 +148,9 @@ def test_the_table_of_models_names_every_model_that_ships():
 
 def as_in_the_environment(default):
     """A setting's default as its environment variable would give it."""
-    if default is None:
+    if default is None or default == []:
         return "unset"
-    return ",".join(default) or "empty" if isinstance(default, list) else str(default).lower()
+    return ",".join(default) if isinstance(default, list) else str(default).lower()
 
 
 def test_the_tables_of_settings_name_every_setting_with_its_default():
@@ -168,7 +168,7 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows():
         *project["dependencies"],
         *(line for extra in project["optional-dependencies"].values() for line in extra),
     ]
-    pins = re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    pins = re.findall(r"^([\w.-]+)==([^ ;\n]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     for requirement in map(Requirement, requirements):
         name = requirement.name.lower().replace("_", "-")
         versions = [version for pinned, version in pins if pinned == name]
