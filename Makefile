@@ -11,8 +11,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Tests that need no process besides pytest's own.
-FAST := tests/models tests/app/test_images.py
+# Tests that run within pytest's own process, apart from two of a command: no Redis, no server, no training process.
+FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py tests/app/test_negotiation.py \
+	tests/worker/test_resident_models.py tests/models \
+	$(patsubst %,--ignore=tests/models/training/test_%.py,alarms cyclegan distributed)
 
 .PHONY: serve test test-fast check lint bench lock install check-containers format
 
