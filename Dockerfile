@@ -38,11 +38,14 @@ COPY weights weights
 RUN chmod -R a=rX weights
 
 FROM base AS dependencies
+COPY constraints.txt /opt/doppel/
 COPY --from=package /srv/doppel/api.txt /opt/doppel/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip install --no-cache-dir --requirement /opt/doppel/api.txt
+    pip install --no-cache-dir --constraint /opt/doppel/constraints.txt --requirement /opt/doppel/api.txt
 
 FROM dependencies AS api
+# The container listens on all addresses, but is published on the machine's loopback address: check `Host` as there.
+ENV DOPPEL_ALLOWED_HOSTS=localhost
 RUN --mount=type=bind,from=package,source=/dist,target=/dist \
     pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
 COPY --from=package /srv/doppel/weights weights
@@ -60,7 +63,7 @@ FROM dependencies AS worker
 ENV TORCH_HOME=/data/torch
 COPY --from=package /srv/doppel/worker.txt /opt/doppel/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip install --no-cache-dir --requirement /opt/doppel/worker.txt
+    pip install --no-cache-dir --constraint /opt/doppel/constraints.txt --requirement /opt/doppel/worker.txt
 RUN --mount=type=bind,from=package,source=/dist,target=/dist \
     pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
 COPY --from=package /srv/doppel/weights weights

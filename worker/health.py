@@ -11,8 +11,9 @@ import sys
 import redis
 
 from worker.connection import connect
-from worker.contract import HEARTBEAT_S
+from worker.contract import ESTIMATE_QUEUE, HEARTBEAT_S, PREPARATION_QUEUE
 from worker.inference_queue import InferenceQueue
+from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
 RECENT_S = 5 * HEARTBEAT_S
@@ -28,7 +29,16 @@ def trainer_hosts(connection: redis.Redis) -> set[str]:
     return {trainer.host for trainer in TrainingQueue(connection).trainers(seen_within_s=RECENT_S)}
 
 
-HOSTS = {"worker": worker_hosts, "trainer": trainer_hosts}
+def preparer_hosts(connection: redis.Redis) -> set[str]:
+    """The hosts with live processes for both of a preparer's queues."""
+    reports = PreparationQueue(connection).preparers(seen_within_s=RECENT_S)
+    imports, estimates = (
+        {report.host for report in reports if report.queue == queue} for queue in (PREPARATION_QUEUE, ESTIMATE_QUEUE)
+    )
+    return imports & estimates
+
+
+HOSTS = {"worker": worker_hosts, "trainer": trainer_hosts, "preparer": preparer_hosts}
 
 if __name__ == "__main__":
     hosts = HOSTS[sys.argv[1]](connect(os.environ["DOPPEL_REDIS_URL"], patience_s=0))
