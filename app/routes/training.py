@@ -284,7 +284,7 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
     cyclegan = isinstance(folder.options(), CycleGANOptions)
     if asked.direction is not None and not cyclegan:
         raise Invalid("direction: a StarGAN v2 has one generator for all directions; leave it out.")
-    told: dict[str, Any] = {
+    card_fields: dict[str, Any] = {
         "name": asked.name,
         "description": asked.description or f"Trained on {run.dataset}, {step or run.last_checkpoint} steps.",
         "licence": asked.licence or f"not stated; it depends on the pictures of the data set {run.dataset}",
@@ -299,7 +299,7 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
                 direction=(asked.direction or "AtoB") if cyclegan else None,
                 step=step,
                 version=version,
-                **told,
+                **card_fields,
             ),
         )
     except FileNotFoundError as error:
