@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pydantic
@@ -152,7 +151,7 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
         case "estimates":
             run_estimate_worker(redis_url=redis_url)
         case _:
-            from worker.supervisor import Supervisor
+            from worker.supervisor import Supervisor, role_command
 
             commands = {f"preparer-{jobs}": [*role_command("preparer"), jobs] for jobs in PREPARER_JOBS}
             env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
@@ -199,11 +198,6 @@ def _check(settings: Settings, parsed: argparse.Namespace) -> int:
 def _python(module: str, *arguments: str) -> int:
     """Run one of our modules in a process of its own: only it needs torch."""
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
-
-
-def role_command(role: str) -> list[str]:
-    """The command line of ``doppel ROLE``, which is also what a list of processes shows."""
-    return [os.path.join(sysconfig.get_path("scripts"), "doppel"), role]
 
 
 if __name__ == "__main__":

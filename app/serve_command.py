@@ -7,11 +7,10 @@ import time
 
 import httpx
 
-from app.cli import role_command
 from app.settings import Settings
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import RedisMissing
-from worker.supervisor import Supervisor
+from worker.supervisor import Supervisor, role_command
 
 READY_TIMEOUT_S = 120.0
 SAMPLE = "docs/images/sample-photo.jpg"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from app.cli import role_command
 from tests.processes import ROOT, eventually, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
+from worker.supervisor import role_command
 
 MODELS = ("style_monet", "monet2photo")
 

@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import torch
 
-from app.cli import role_command
 from bench.memory import resident_mb
 from models.landmarks import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
@@ -19,6 +18,7 @@ from models.stargan_v2.networks import init_he
 from tests.pictures import encoded, photo
 from tests.processes import ROOT, eventually, file_server, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
+from worker.supervisor import role_command
 
 MODEL = "stargan-celeba-hq"
 

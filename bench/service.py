@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app.cli import role_command
 from bench.load import Answer, measure, percentile, translate_request
 from tests.conftest import add_model, add_stargan
 from tests.processes import fake_worker, free_port, process
 from worker.embedded_redis import EmbeddedRedis
+from worker.supervisor import role_command
 
 FIXED_MS, EACH_MS = 20, 2
 SIDE = 64  # px: the codecs' time is another question

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from app.cli import role_command
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.device import select_device
 from models.store.options import CycleGANOptions
 from models.training.cyclegan import CycleGANTrainer
 from tests.processes import ROOT, eventually, free_port, process, ready
 from tests.training import add_dataset
+from worker.supervisor import role_command
 
 STEPS = 3  # of each kind, in turn; one of the paper's setting takes tens of seconds on two cores
 SIDE = 256

@@ -1,7 +1,9 @@
 """All roles on one machine: starts them, starts again what dies, stops them in order."""
 
 import logging
+import os
 import subprocess
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +28,11 @@ STOP_TIMEOUT_S = 30.0
 WORKER_NAMES = {"worker": worker_name, "trainer": trainer_name, "preparer": preparer_name}
 
 log = logging.getLogger("doppel.supervisor")
+
+
+def role_command(role: str) -> list[str]:
+    """The command line of ``doppel ROLE``, which is also what a list of processes shows."""
+    return [os.path.join(sysconfig.get_path("scripts"), "doppel"), role]
 
 
 @dataclass
