@@ -167,5 +167,5 @@ def test_missing_pictures_are_refused(tmp_path):
 
 def test_help_shows_choices_and_defaults():
     text = " ".join(typed("cyclegan", "--help").stdout.split())
-    assert "the generator that weights in safetensors are given to; AtoB or BtoA; default: AtoB" in text
+    assert "the generator that starts from init_from, if that is safetensors; AtoB or BtoA; default: AtoB" in text
     assert "Adam's learning rate; default: 0.0002" in text
