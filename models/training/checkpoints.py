@@ -67,5 +67,5 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise RunFolderError(f"The checkpoint {path} can't be read: {error}") from error
+        raise RunFolderError(f"The checkpoint {path} can't be read: {str(error) or 'it ends too early'}") from error
     return state

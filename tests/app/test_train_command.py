@@ -140,7 +140,7 @@ def test_killed_it_takes_its_training_along(pictures, tmp_path):
         (["--lr=quick"], "--lr: "),
         (["--device=cuda:99"], "cuda"),
         (["--init-from=nowhere.safetensors"], "nowhere.safetensors"),
-        (["--init-from=/dev/null"], "/dev/null is not a checkpoint"),
+        (["--init-from=/dev/null"], "/dev/null can't be read: it ends too early"),
     ],
 )
 def test_a_refused_run_leaves_no_folder(pictures, tmp_path, arguments, words):
@@ -167,5 +167,5 @@ def test_missing_pictures_are_refused(tmp_path):
 
 def test_help_shows_choices_and_defaults():
     text = " ".join(typed("cyclegan", "--help").stdout.split())
-    assert "the generator that weights in safetensors are given to; AtoB or BtoA; default: AtoB" in text
+    assert "the generator that starts from init_from, if that is safetensors; AtoB or BtoA; default: AtoB" in text
     assert "Adam's learning rate; default: 0.0002" in text
