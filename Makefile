@@ -2,7 +2,7 @@
 #
 #   make serve      run the service on this machine
 #   make test       run all tests
-#   make test-fast  run the tests that start no process and no Redis
+#   make test-fast  run the tests that need no server and no Redis
 #   make check      format, lint, types, imports, all tests
 #   make format     fix formatting and what else can be fixed automatically
 #   make bench      measure, as ratios within one run (ONLY=latency: one of them)
@@ -11,10 +11,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Tests that run within pytest's own process, apart from two of a command: no Redis, no server, no training process.
+# Tests that run within pytest's own process, apart from two of a command: no Redis, no server, no training run.
 FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py tests/app/test_negotiation.py \
-	tests/worker/test_resident_models.py tests/models \
-	$(patsubst %,--ignore=tests/models/training/test_%.py,alarms cyclegan distributed)
+	tests/worker/test_resident_models.py tests/models --ignore=tests/models/training
 
 .PHONY: serve test test-fast check lint bench lock install check-containers format
 
