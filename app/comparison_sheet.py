@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app import images, video
+from models.pictures import Picture
 from models.store.film import FPS
 from models.store.samples import PlacedRow
 
@@ -15,7 +16,7 @@ MAX_SIDE_PX = 16_000  # a little less than WebP can hold
 LABEL_PX = 220  # width of the column of labels
 TEXT_PX = 14
 
-Strip = tuple[str, images.Picture]  # a label, and a row of a sample picture
+Strip = tuple[str, Picture]  # a label, and a row of a sample picture
 
 
 class ComparisonSheet:
@@ -61,7 +62,7 @@ def encode_films(films: Sequence[Path]) -> bytes:
         return video.encode_mp4(_stacked([opened.enter_context(Image.open(film)) for film in films]), FPS)
 
 
-def _cut(sheet: images.Picture, row: PlacedRow, max_height: int) -> images.Picture:
+def _cut(sheet: Picture, row: PlacedRow, max_height: int) -> Picture:
     """A copy of a row, scaled down to ``max_height`` px if it is higher. The sheet need not be kept for it."""
     left, top, right, bottom = row.box
     strip = sheet[top:bottom, left:right]
@@ -69,7 +70,7 @@ def _cut(sheet: images.Picture, row: PlacedRow, max_height: int) -> images.Pictu
     return strip.copy() if scale == 1 else images.resized(strip, int(strip.shape[1] * scale), max_height)
 
 
-def _labelled(strips: list[Strip]) -> images.Picture:
+def _labelled(strips: list[Strip]) -> Picture:
     """Strips below one another, each with its label at the left."""
     width = max(strip.shape[1] for _, strip in strips)
     font = ImageFont.load_default(TEXT_PX)
@@ -87,7 +88,7 @@ def _labelled(strips: list[Strip]) -> images.Picture:
     return np.asarray(sheet)
 
 
-def _stacked(films: Sequence[Image.Image]) -> Iterator[images.Picture]:
+def _stacked(films: Sequence[Image.Image]) -> Iterator[Picture]:
     """The frames of all films one above the other, for as long as the shortest film lasts."""
     width = max(film.width for film in films)
     for n in range(min(getattr(film, "n_frames", 1) for film in films)):
@@ -96,7 +97,7 @@ def _stacked(films: Sequence[Image.Image]) -> Iterator[images.Picture]:
         yield np.concatenate([_widened(np.asarray(film.convert("RGB")), width) for film in films])
 
 
-def _widened(frame: images.Picture, width: int) -> images.Picture:
+def _widened(frame: Picture, width: int) -> Picture:
     """The frame with black at its right, ``width`` px wide: runs may have pictures of different sizes."""
-    widened: images.Picture = np.pad(frame, ((0, 0), (0, width - frame.shape[1]), (0, 0)))
+    widened: Picture = np.pad(frame, ((0, 0), (0, width - frame.shape[1]), (0, 0)))
     return widened

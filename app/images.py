@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadPicture
 from models.errors import Invalid
+from models.pictures import Picture
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
 Fit = Literal["keep", "square", "crop"]
 Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, within a bound
 

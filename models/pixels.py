@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB, 0 to 255
+from models.pictures import Picture
 
 
 def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:

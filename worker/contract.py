@@ -11,7 +11,7 @@ from models.serving.style_guide import StyleGuide
 INFERENCE_QUEUE = "doppel-inference"
 RUN_TASK = "run-task"  # the function name of every inference job; a worker refuses any other and imports none
 TRAINING_QUEUE = "doppel-training"
-TRAIN = "worker.training_process.train"  # the function name of every attempt at a training run
+TRAIN = "train"  # the function name of every attempt at a training run
 PREPARATION_QUEUE = "doppel-preparation"
 IMPORT = "worker.dataset_import.import_dataset"  # the function name of every import of a data set
 ESTIMATE_QUEUE = "doppel-estimates"
