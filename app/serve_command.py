@@ -8,8 +8,8 @@ import time
 import httpx
 
 from app.settings import Settings
+from models.errors import DoppelError
 from worker.embedded_redis import EmbeddedRedis
-from worker.errors import RedisMissing
 from worker.supervisor import Supervisor, role_command
 
 READY_TIMEOUT_S = 120.0
@@ -31,7 +31,7 @@ def serve(settings: Settings) -> int:
     try:
         supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
         supervisor.run(on_started=lambda: _announce(settings))
-    except (RedisMissing, RuntimeError) as error:
+    except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
     return 0
@@ -67,7 +67,7 @@ def _announce(settings: Settings) -> None:
         return
     print(
         f"\nDoppel is at {address} (in a browser: {address}/docs). Try it from this folder:\n\n"
-        f"  curl -F image=@{SAMPLE} -F model=style_monet {address.removeprefix('http://')}/translate -o out.png\n\n"
+        f"  curl -f -F image=@{SAMPLE} -F model=style_monet {address.removeprefix('http://')}/translate -o out.png\n\n"
         "Ctrl-C stops it.\n",
         flush=True,
     )

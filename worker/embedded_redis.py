@@ -16,7 +16,7 @@ from typing import IO
 import redis
 
 from models.process import bound
-from worker.errors import RedisMissing
+from worker.errors import RedisMissing, RedisNotStarted
 
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 MAX_MEMORY_MB = 512
@@ -79,15 +79,14 @@ class EmbeddedRedis:
 
         Raises:
             RedisMissing: this machine has no Redis server.
-            RuntimeError: another process uses the folder, or the server did not start; the message then has the end of
-                its log.
+            RedisNotStarted: another process uses the folder, or the server did not start; the message has its log.
         """
         server = find_server()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._claim()
         self._runtime.mkdir(mode=0o700, exist_ok=True)
         if self._runtime.stat().st_uid != os.getuid():
-            raise RuntimeError(f"{self._runtime} belongs to another user")
+            raise RedisNotStarted(f"{self._runtime} belongs to another user")
         self._runtime.chmod(0o700)
         has_data = any(self._folder.glob("appendonly*"))
         log_file = self._folder / "redis.log"
@@ -118,7 +117,7 @@ class EmbeddedRedis:
                 f"\nIf a newer Redis or Valkey wrote {self._folder}, put that one first on PATH; with none on PATH, "
                 "the packaged one runs. Or move that folder away: Doppel then starts without the jobs in it."
             )
-        raise RuntimeError(message)
+        raise RedisNotStarted(message)
 
     def _options(self, log_file: Path) -> list[str]:
         options = {
@@ -150,7 +149,7 @@ class EmbeddedRedis:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock.close()
-                raise RuntimeError(
+                raise RedisNotStarted(
                     f"another Doppel uses {self._folder.parent}; stop it, or set DOPPEL_DATA_DIR to another folder"
                 ) from None
             self._lock = lock

@@ -3,6 +3,7 @@
 DoppelError
 ├── Unavailable
 │   ├── RedisMissing        this machine has no Redis to start
+│   ├── RedisNotStarted     the embedded Redis did not start
 │   └── QueueError
 │       ├── QueueFull
 │       └── QueueUnreachable
@@ -17,6 +18,10 @@ from worker.contract import FailureCode
 
 class RedisMissing(Unavailable):
     """This machine has no Redis to start; the message names the one command that changes that."""
+
+
+class RedisNotStarted(Unavailable):
+    """The embedded Redis did not start, or another Doppel uses its folder."""
 
 
 class QueueError(Unavailable):

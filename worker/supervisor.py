@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from models.errors import DoppelError
 from models.process import bound, on_stop_signal
 from models.training.launch import STOP_TIMEOUT_S as TRAINING_STOP_TIMEOUT_S
 from worker.connection import connect
@@ -92,7 +93,7 @@ class Supervisor:
     def _start_again(self, role: _Role) -> None:
         try:
             self._start(role)
-        except (OSError, RuntimeError) as error:
+        except (OSError, DoppelError) as error:
             role.pause_s = min(2 * role.pause_s, LONGEST_PAUSE_S)
             role.start_again_at = time.monotonic() + role.pause_s
             log.error("%s could not be started again: %s", role.name, error)

@@ -11,7 +11,7 @@ import redis
 
 from worker import embedded_redis
 from worker.embedded_redis import EmbeddedRedis, find_server, runtime_folder
-from worker.errors import RedisMissing
+from worker.errors import RedisMissing, RedisNotStarted
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def test_written_data_survives_a_kill(tmp_path):
 
 def test_two_servers_never_share_a_folder(tmp_path):
     with running(tmp_path) as (server, client):
-        with pytest.raises(RuntimeError, match="another Doppel uses"):
+        with pytest.raises(RedisNotStarted, match="another Doppel uses"):
             EmbeddedRedis(tmp_path).start()
         assert client.ping()
         server.stop()
@@ -97,7 +97,7 @@ def test_without_any_server_the_error_names_the_remedy(monkeypatch):
 def test_a_server_that_does_not_start_says_why(tmp_path, monkeypatch):
     executable = fake_server(tmp_path / "bin", "redis-server", "echo no memory left >&2; exit 1")
     monkeypatch.setenv("PATH", str(executable.parent))
-    with pytest.raises(RuntimeError, match="no memory left") as raised:
+    with pytest.raises(RedisNotStarted, match="no memory left") as raised:
         EmbeddedRedis(tmp_path / "data").start()
     assert str(executable) in str(raised.value)
 
@@ -106,7 +106,7 @@ def test_the_error_has_only_the_log_of_this_start(tmp_path, monkeypatch):
     with running(tmp_path):
         pass
     monkeypatch.setattr(embedded_redis, "find_server", lambda: "/bin/false")
-    with pytest.raises(RuntimeError, match="did not start") as raised:
+    with pytest.raises(RedisNotStarted, match="did not start") as raised:
         EmbeddedRedis(tmp_path).start()
     assert "Server initialized" in (tmp_path / "redis" / "redis.log").read_text()
     assert "Server initialized" not in str(raised.value)
@@ -144,7 +144,7 @@ def test_an_unreadable_file_is_kept_and_named(tmp_path):
     folder.mkdir(parents=True)
     (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
     (folder / "appendonly.aof.1.base.rdb").write_bytes(b"REDIS0079")  # a format that no server here knows
-    with pytest.raises(RuntimeError, match="newer Redis or Valkey") as raised:
+    with pytest.raises(RedisNotStarted, match="newer Redis or Valkey") as raised:
         EmbeddedRedis(tmp_path).start()
     assert str(tmp_path / "redis") in str(raised.value)
     assert (folder / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS0079"
