@@ -10,7 +10,7 @@ from worker.contract import FACE_SIDE
 
 
 def cut(image):
-    return cut_out(np.asarray(image), what="image")
+    return cut_out(np.asarray(image), name="image")
 
 
 def extent(picture):

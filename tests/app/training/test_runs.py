@@ -136,7 +136,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_half_done(service, place, fi
         ):
             answer = client.post(path, json=body)
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "600"), answer.text
-            assert "disk takes no more" in answer.json()["detail"]
+            assert "disk is full" in answer.json()["detail"]
         upload = {"files": {"archive": ("a.zip", os.urandom(3 << 20))}, "data": {"name": "large"}}
         assert client.post("/datasets", **upload).status_code == 503
     assert left(place.data_dir) == there

@@ -132,7 +132,7 @@ def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
     )
     assert answer.returncode == 1
-    assert answer.stderr.splitlines()[-1].startswith("OSError: [Errno 27]")
+    assert "\nOSError: [Errno 27]" in answer.stderr  # TensorBoard's thread prints one, too, maybe in between
 
 
 def curve(run):
