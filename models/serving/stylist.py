@@ -53,7 +53,7 @@ class Stylist:
         self.latent_dim = arguments["latent_dim"]
         self._ensemble = ensemble
         self._mask_source = card.masks
-        self._mean_styles = mean_styles(ensemble.mapping_network, self.latent_dim, arguments["num_domains"])
+        self._mean_styles = mean_styles(ensemble.mapping_network, self.latent_dim)
         self._generator, self.dtype = lowest_precision(ensemble.generator, device, self._run_probe)
         ensemble.generator = self._generator  # frees the float32 copy
         self.nbytes = sum(tensor.nbytes for tensor in ensemble.state_dict().values())

@@ -4,7 +4,8 @@ import itertools
 import math
 
 import torch
-from torch import nn
+
+from models.stargan_v2.networks import MappingNetwork
 
 MEAN_OF = 10_000  # number of latent codes whose styles are averaged
 
@@ -15,11 +16,12 @@ def latent_code(seed: int, latent_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def mean_styles(mapping: nn.Module, latent_dim: int, num_domains: int) -> torch.Tensor:
-    """The mean style of each domain, (num_domains, style_dim), by the mapping network on many latent codes."""
+def mean_styles(mapping: MappingNetwork, latent_dim: int) -> torch.Tensor:
+    """The mean style of each domain, (num_domains, style_dim) float32, over ``MEAN_OF`` latent codes."""
     z = latent_code(0, latent_dim * MEAN_OF).view(MEAN_OF, latent_dim).to(next(mapping.parameters()))
-    domains = (torch.full((MEAN_OF,), y, device=z.device) for y in range(num_domains))
-    return torch.stack([mapping(z, y).float().mean(dim=0) for y in domains])
+    # Calling the network for each domain would compute all branches each time.
+    h = mapping.shared(z)
+    return torch.stack([branch(h).float().mean(dim=0) for branch in mapping.unshared])
 
 
 def truncate(s: torch.Tensor, mean: torch.Tensor, psi: float | torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -296,7 +296,7 @@ class StarGANTrainer:
         x_src = inputs.flatten(0, 1)
         y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
         masks = self._masks(x_src)
-        means = mean_styles(mapping, self.options.latent_dim, num_domains)
+        means = mean_styles(cast(MappingNetwork, mapping), self.options.latent_dim)[:num_domains]
         z = latent_code(0, self.options.latent_dim).to(self.device)
 
         def styled(s: torch.Tensor) -> torch.Tensor:

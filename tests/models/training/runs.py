@@ -1,4 +1,4 @@
-"""Training runs as processes: written, started, killed, compared."""
+"""Training runs: written, trained in this process or in one of their own, killed, compared."""
 
 import hashlib
 import subprocess
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from models.store.options import Options
 from models.store.run_folder import RunFolder
+from models.store.run_status import RunState
+from models.training.attempt import attempt
 from models.training.checkpoints import load_state
 from tests.processes import eventually
 
@@ -15,6 +17,11 @@ def write_run(path: Path, options: Options) -> RunFolder:
     path.mkdir()
     (path / "options.json").write_text(options.model_dump_json())
     return RunFolder(path)
+
+
+def train_here(run: RunFolder) -> RunState:
+    """Train in this process, for tests of what a run leaves behind: a process of its own loads torch anew."""
+    return attempt(run.path, on_progress=lambda step, total_steps, losses: None, should_stop=lambda: False)
 
 
 def train(run: RunFolder, *, within_s: float | None = None) -> subprocess.CompletedProcess[str]:

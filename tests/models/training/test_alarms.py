@@ -15,7 +15,7 @@ from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
 from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
 from models.training.checkpoints import load_state
-from tests.models.training.runs import kill_after, train, write_run
+from tests.models.training.runs import kill_after, train, train_here, write_run
 from tests.training import CYCLEGAN, add_dataset
 
 
@@ -29,8 +29,7 @@ def copier(tmp_path_factory, dataset):
     """A run whose generators leave pictures about as they are."""
     options = CYCLEGAN | {"ngf": 8, "identity_steps": 150, "epochs": 25, "lr": 2e-3, "sample_every": 200}
     run = write_run(tmp_path_factory.mktemp("runs") / "copier", CycleGANOptions(dataset=dataset, **options))
-    answer = train(run)
-    assert answer.returncode == 0, answer.stderr
+    assert train_here(run) is RunState.SUCCEEDED
     return run
 
 
@@ -41,8 +40,7 @@ def begun_from(copier, tmp_path, dataset, change):
     torch.save(state, tmp_path / "changed.pt")
     options = CYCLEGAN | {"ngf": 8, "epochs": 1 / 6, "lr": 1e-9, "init_from": tmp_path / "changed.pt"}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **options))
-    answer = train(run)
-    assert answer.returncode == 0, answer.stderr
+    assert train_here(run) is RunState.SUCCEEDED
     return {(alarm.kind, alarm.subject) for alarm in read_status(run.path).alarms}
 
 
@@ -82,7 +80,7 @@ def test_a_discriminator_that_wins(tmp_path, dataset):
     weak = {"ngf": 1, "ndf": 16, "image_size": 64, "load_size": 64, "epochs": 85, "sample_every": 1000}
     weak |= {"lambda_a": 1e4, "lambda_b": 1e4, "lambda_identity": 0}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     alarms = read_status(run.path).alarms
     assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.subject) for alarm in alarms]
 
@@ -97,7 +95,7 @@ def test_a_loss_that_is_not_finite(tmp_path, dataset):
 
 def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_path, dataset):
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"epochs": 1, "save_every": 3})))
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     options = run.options().model_copy(update={"epochs": 3})
     run.options_file.write_text(options.model_dump_json())
     # No file may become longer than half a checkpoint.
@@ -113,7 +111,7 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     assert run.checkpoints()[-1].stem == "000006"
     assert load_state(run.checkpoints()[-1])["step"] == 6
     assert not list(run.path.rglob(".*"))  # nothing half-written
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert read_status(run.path).step == 18
 
 
@@ -145,7 +143,7 @@ def curve(run):
 def test_curves_of_a_resumed_run_have_every_step_once(tmp_path, dataset):
     options = CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"save_every": 6}))
     whole, killed = write_run(tmp_path / "whole", options), write_run(tmp_path / "killed", options)
-    assert train(whole).returncode == 0
+    assert train_here(whole) is RunState.SUCCEEDED
     kill_after(killed, 8)
     assert train(killed).returncode == 0
     assert curve(killed) == curve(whole)
@@ -166,13 +164,13 @@ def test_a_discriminator_that_was_winning_when_its_run_was_stopped_still_is(tmp_
         return write_run(tmp_path / name, CycleGANOptions(dataset=dataset, **options))
 
     run = run_of("run", epochs=1)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     state = load_state(run.checkpoints()[-1])
     assert state["winning_since"] == {}
     state |= {"winning_since": {"AtoB": 6 - WINNING_STEPS}, "smoothed": state["smoothed"] | {"D_A": 1e-3}}
     torch.save(state, run.checkpoints()[-1])
     run.options_file.write_text(run.options().model_copy(update={"epochs": 2}).model_dump_json())
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert [(alarm.kind, alarm.step) for alarm in read_status(run.path).alarms] == [("discriminator wins", 7)]
 
 

@@ -25,7 +25,7 @@ from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
 from models.training.launch import STOP_TIMEOUT_S
-from tests.models.training.runs import fingerprint, kill_after, steps, train, write_run
+from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here, write_run
 from tests.processes import eventually, running
 from tests.training import ENDLESS
 
@@ -90,7 +90,7 @@ def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
 def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "killed", dataset)
     kill_after(run, 7)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == list(range(1, 19))
     trained_s = [record["seconds"] for record in run.metrics()]
@@ -105,7 +105,7 @@ def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_
     assert stopped.wait(timeout=120) == 0
     assert len(run.checkpoints()) == 1
     assert steps(run)[-1] == load_state(run.checkpoints()[0])["step"]
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert fingerprint(run) == fingerprint(finished)
 
 
@@ -150,7 +150,7 @@ def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
 
 def test_another_seed_gives_other_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "other", dataset, seed=1)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert fingerprint(run) != fingerprint(finished)
 
 
@@ -200,7 +200,7 @@ def test_the_learning_rate_is_constant_and_then_falls_to_0(dataset):
 
 def test_training_teaches_the_generators_the_other_domains_colour(tmp_path, dataset):
     run = make_run(tmp_path / "learns", dataset, epochs=40, epochs_decay=0, ngf=4, ndf=8, lr=2e-3, lambda_identity=0)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     publish(run, tmp_path / "models" / "red2blue", direction="AtoB", description="d", licence="l", source="s")
     model = Catalog(tmp_path / "none", tmp_path).get("red2blue")
     red = np.full((32, 32, 3), (200, 40, 40), np.uint8)
@@ -260,7 +260,7 @@ def test_an_unknown_option_is_refused_without_a_traceback(tmp_path):
 
 def test_a_run_may_begin_with_the_identity_alone(tmp_path, dataset):
     run = make_run(tmp_path / "run", dataset, identity_steps=4, epochs=1, epochs_decay=0)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     assert [set(record) - {"step", "seconds"} for record in records[:4]] == [{"idt_A", "idt_B"}] * 4
     assert {"G_A", "cycle_A", "D_A"} <= records[4].keys()

@@ -24,7 +24,7 @@ def dataset(tmp_path_factory):
 
 def losses(options, processes, path):
     path.write_text(options.model_dump_json())
-    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     arguments = [sys.executable, *spread, "tests/models/spread.py", str(path), str(STEPS)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     answer = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -8,10 +8,10 @@ from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from models.store.options import CycleGANOptions, StarGANOptions
-from models.store.run_status import read_status
+from models.store.run_status import RunState, read_status
 from models.training.distances import ALEXNET_FILE, INCEPTION_FILE
 from models.training.evaluation import Evaluation, quality
-from tests.models.training.runs import train, write_run
+from tests.models.training.runs import train_here, write_run
 
 DOMAINS = ("cat", "dog")
 CPU = torch.device("cpu")
@@ -147,8 +147,7 @@ def test_a_run_measures_what_it_has_the_networks_for(at_hand, tmp_path, options)
                 Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / f"{n}.png")
     place = {"dataset": tmp_path / "pictures", "device": "cpu", "quality_pictures": 2}
     run = write_run(tmp_path / "run", options.model_copy(update=place))
-    answer = train(run)
-    assert answer.returncode == 0, answer.stderr
+    assert train_here(run) is RunState.SUCCEEDED
     [found] = read_status(run.path).quality
     assert found.not_available == {}
     names = {f"{figure} of {domain}" for figure in ("cycle error", "FID", "KID", "cycle LPIPS") for domain in DOMAINS}

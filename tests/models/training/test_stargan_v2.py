@@ -13,12 +13,13 @@ from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.store.options import StarGANOptions, read_options
 from models.store.publication import publish
+from models.store.run_status import RunState
 from models.store.samples import read_rows
 from models.training.data import LabelledPictures
 from models.training.loader import batches
 from models.training.stargan_v2 import StarGANTrainer
 from models.weights import doctor
-from tests.models.training.runs import fingerprint, kill_after, steps, train, write_run
+from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here, write_run
 
 SMALL = {"img_size": 64, "base_dim": 4, "max_conv_dim": 8, "style_dim": 8, "latent_dim": 4, "batch_size": 2}
 
@@ -88,7 +89,7 @@ def test_a_run_leaves_metrics_samples_and_checkpoints(finished):
 def test_a_run_killed_and_resumed_ends_with_the_same_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "killed", dataset)
     kill_after(run, 3)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == [1, 2, 3, 4, 5, 6]
 
@@ -96,17 +97,17 @@ def test_a_run_killed_and_resumed_ends_with_the_same_weights(finished, tmp_path,
 def test_a_run_that_is_asked_to_stop_does_after_its_step_and_resumes_to_the_same_weights(finished, tmp_path, dataset):
     run = make_run(tmp_path / "stopped", dataset)
     run.request_stop()
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.STOPPED
     assert steps(run) == [1]
     run.forget_stop()
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, dataset):
     run = make_run(tmp_path / "diverges", dataset, total_iters=2)
-    assert train(run).returncode == 0
+    assert train_here(run) is RunState.SUCCEEDED
     run.options_file.write_text(run.options().model_copy(update={"total_iters": 6}).model_dump_json())
     state = torch.load(run.checkpoints()[-1], weights_only=True)
     state["trainer"]["networks"]["style_encoder.shared.0.weight"].fill_(torch.inf)
@@ -135,8 +136,7 @@ def test_masks_of_landmarks_are_trained_with_and_published(tmp_path, dataset):
     landmarks = tmp_path / "landmarks.pth"
     torch.save(LandmarkNetwork().state_dict(), landmarks)
     run = make_run(tmp_path / "faces", dataset, masks="landmarks", landmarks=landmarks, total_iters=1, batch_size=1)
-    answer = train(run)
-    assert answer.returncode == 0, answer.stderr
+    assert train_here(run) is RunState.SUCCEEDED
     card = publish(run, tmp_path / "faces-model", description="d", licence="l", source="s")
     assert (card.masks, card.align, card.network["landmarks"]) == ("landmarks", "none", 1)
     doctor.load_exactly(tmp_path / "faces-model" / "weights.safetensors", "stargan_v2", card.network)
@@ -230,7 +230,7 @@ def test_a_latent_code_is_the_same_for_a_seed_everywhere():
 
 def test_truncation_draws_styles_towards_the_mean(dataset):
     mapping = trainer_of(dataset).mapping_network
-    means = mean_styles(mapping, latent_dim=4, num_domains=3)
+    means = mean_styles(mapping, latent_dim=4)
     s = mapping(latent_code(1, 4), torch.tensor([2]))
     assert torch.equal(truncate(s, means[2], 1.0), s)
     assert torch.allclose(truncate(s, means[2], 0.0), means[2])
