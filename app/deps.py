@@ -1,11 +1,12 @@
 """Dependencies of the routes, each under a named alias."""
 
 from dataclasses import dataclass
-from threading import Event, Semaphore
+from threading import Event
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from app.codecs import Codecs
 from app.comparisons import Comparisons
 from app.model_selection import ModelSelection
 from app.settings import Settings
@@ -38,7 +39,7 @@ class Services:
     comparisons: Comparisons
     versions: Versions
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
-    codecs: Semaphore  # limits how many pictures are decoded or encoded at once, and so the memory they take
+    codecs: Codecs
 
 
 async def _services(request: Request) -> Services:  # async, because FastAPI runs a plain function in a thread

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from app.codecs import Codecs
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
-        codecs=threading.Semaphore(os.cpu_count() or 1),
+        codecs=Codecs(at_once=os.cpu_count() or 1),
     )
 
     @asynccontextmanager

@@ -23,7 +23,7 @@ async def reply(services: Services, submission: Submission, media_type: str) -> 
     """
     end = submission.end
     if end is not None and end.status is Status.SUCCEEDED and media_type != JSON:
-        return await run_in_threadpool(_file_reply, services, submission, end, media_type)
+        return await _file_reply(services, submission, end, media_type)
     return await run_in_threadpool(job_reply, services, submission)
 
 
@@ -55,15 +55,14 @@ def file_headers(job_id: str, model: str, notes: list[str]) -> dict[str, str]:
     return headers | {"X-Note": "; ".join(notes)} if notes else headers
 
 
-def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
+async def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
     order = submission.order
-    result = services.queue.result(end.id)
+    result = await run_in_threadpool(services.queue.result, end.id)
     if result is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)
     started = time.perf_counter()
-    with services.codecs:
-        body = render(result, order.kind, order.arrangement, media_type)
+    body = await services.codecs.run(render, result, order.kind, order.arrangement, media_type)
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,

@@ -42,23 +42,28 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     """
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        notes = await run_in_threadpool(_submit, services, job_id, order)
+        notes = await _submit(services, job_id, order)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     return Submission(order, job_id, notes, end)
 
 
-def _submit(services: Services, job_id: str, order: Order) -> list[str]:
+async def _submit(services: Services, job_id: str, order: Order) -> list[str]:
     started = time.perf_counter()
-    pictures, notes = _decode_uploads(services, order)
+    pictures, notes = await _decode_uploads(services, order)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
-    task = _task(order, pictures)
-    services.queue.submit(
-        task, *pictures, decode_ms=decode_ms, job_id=job_id, notes=notes, arrangement=order.arrangement
+    await run_in_threadpool(
+        services.queue.submit,
+        _task(order, pictures),
+        *pictures,
+        decode_ms=decode_ms,
+        job_id=job_id,
+        notes=notes,
+        arrangement=order.arrangement,
     )
     return notes
 
 
-def _decode_uploads(services: Services, order: Order) -> tuple[list[Picture], list[str]]:
+async def _decode_uploads(services: Services, order: Order) -> tuple[list[Picture], list[str]]:
     """Decode the sources, then the references; return them with notes for the client."""
     squeezed = Geometry.squeezed(order.model.card.image_size)
     source = "source" if order.kind in LONG_KINDS else "image"
@@ -69,12 +74,11 @@ def _decode_uploads(services: Services, order: Order) -> tuple[list[Picture], li
     pictures, notes = [], []
     for name, data, geometry in uploads:
         try:
-            picture = _decode(services, data, PHOTO if order.align else geometry)
+            picture = await _decode(services, data, PHOTO if order.align else geometry)
         except BadPicture as error:
             raise BadPicture(f"{name}: {error}" if len(uploads) > 1 else str(error)) from error
         if order.align:
-            with services.codecs:
-                picture, note = cut_out(picture, name=name)
+            picture, note = await services.codecs.run(cut_out, picture, name=name)
             notes += [note] if note else []
         pictures.append(picture)
     return pictures, notes
@@ -84,12 +88,10 @@ def _numbered(field: str, n: int, uploads: list[bytes]) -> str:
     return f"{field} {n + 1}" if len(uploads) > 1 else field
 
 
-def _decode(services: Services, data: bytes, geometry: Geometry) -> Picture:
+async def _decode(services: Services, data: bytes, geometry: Geometry) -> Picture:
     settings = services.settings
-    with services.codecs:
-        return images.decode(
-            data, geometry, max_pixels=settings.max_pixels, max_output_pixels=settings.max_output_pixels
-        )
+    limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
+    return await services.codecs.run(images.decode, data, geometry, **limits)
 
 
 def _task(order: Order, pictures: list[Picture]) -> Task:

@@ -76,12 +76,13 @@ def remove_comparison(services: ServicesDep, id: str) -> None:
     response_class=Response,
     responses={200: answers.file("The picture.", *images.MEDIA_TYPES), **answers.problems(404, 406, 409)},
 )
-def read_comparison_picture(services: ServicesDep, id: str, accept: Annotated[str | None, Header()] = None) -> Response:
+async def read_comparison_picture(
+    services: ServicesDep, id: str, accept: Annotated[str | None, Header()] = None
+) -> Response:
     """The same inputs, translated by the generators of each run."""
     media_type = accepted_type(accept, images.MEDIA_TYPES)
     media_type = images.MEDIA_TYPES[0] if media_type == JSON else media_type
-    with services.codecs:
-        picture = services.comparisons.picture(id, media_type)
+    picture = await services.codecs.run(services.comparisons.picture, id, media_type)
     return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
 
 
@@ -91,8 +92,7 @@ def read_comparison_picture(services: ServicesDep, id: str, accept: Annotated[st
     response_class=Response,
     responses={200: answers.file("The video, as MP4.", "video/mp4"), **answers.problems(404, 409)},
 )
-def read_comparison_video(services: ServicesDep, id: str) -> Response:
+async def read_comparison_video(services: ServicesDep, id: str) -> Response:
     """The same sources moving from style to style, a row for each run. Only for StarGAN v2 runs that have ended."""
-    with services.codecs:
-        film = services.comparisons.video(id)
+    film = await services.codecs.run(services.comparisons.video, id)
     return Response(film, media_type="video/mp4")

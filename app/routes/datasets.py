@@ -111,9 +111,10 @@ def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
         **answers.problems(404, 422),
     },
 )
-def preview_dataset(services: ServicesDep, dataset: DatasetDep) -> Response:
+async def preview_dataset(services: ServicesDep, dataset: DatasetDep) -> Response:
     """A picture with a row of samples for each domain."""
-    return Response(services.datasets.preview(dataset.name), media_type="image/jpeg")
+    preview = await services.codecs.run(services.datasets.preview, dataset.name)
+    return Response(preview, media_type="image/jpeg")
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a data set", responses=answers.problems(404, 409, 422))

@@ -36,7 +36,9 @@ def read_job(job: JobDep) -> Job:
     response_class=Response,
     responses={200: answers.picture("The translated picture."), **answers.problems(404, 406, 409, 410, 503)},
 )
-def read_job_image(services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None) -> Response:
+async def read_job_image(
+    services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None
+) -> Response:
     """The picture that the job made: available once it has succeeded, for as long as the result is kept."""
     if job.kind == "style":
         raise NotReady("This job makes a style code, not a picture; read it from the job itself.")
@@ -49,11 +51,10 @@ def read_job_image(services: ServicesDep, job: JobDep, accept: Annotated[str | N
     if job.status is not Status.SUCCEEDED:
         reason = f": {job.error.detail}" if job.error else ""
         raise NotReady(f"The job is {job.status}{reason or '.'} Its picture is available once it has succeeded.")
-    result = services.queue.result(job.id)
+    result = await run_in_threadpool(services.queue.result, job.id)
     if result is None:
         raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-    with services.codecs:
-        body = render(result, job.kind, job.arrangement, media_type)
+    body = await services.codecs.run(render, result, job.kind, job.arrangement, media_type)
     return Response(body, headers=file_headers(job.id, job.model, job.notes), media_type=media_type)
 
 

@@ -1,0 +1,28 @@
+"""Threads that decode and encode pictures: a few at once, apart from the threads that answer other calls."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Codecs:
+    """Runs functions that decode or encode pictures in threads.
+
+    Whoever waits for a turn waits in the event loop. It holds none of the threads in which FastAPI runs plain
+    functions, so calls without pictures are answered however many pictures wait.
+
+    Args:
+        at_once: number of functions that run at once, which bounds the memory that their pictures take.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._turns = CapacityLimiter(at_once)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a thread when its turn has come, first come, first served."""
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._turns)
