@@ -14,7 +14,7 @@ def draw(records: Iterable[dict[str, float]], title: str) -> bytes:
 
     rows = thinned(list(records))
     names = sorted({name for row in rows for name in row if name not in ("step", "seconds")})
-    groups = [[n for n in names if not n.startswith("D_")], [n for n in names if n.startswith("D_")]]
+    groups = by_side(names)
     figure = Figure(figsize=(10, 7), layout="constrained")
     figure.suptitle(title)
     for axes, group, label in zip(figure.subplots(2, 1), groups, ("generators", "discriminators"), strict=True):
@@ -31,6 +31,14 @@ def draw(records: Iterable[dict[str, float]], title: str) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
+
+
+def by_side(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The names of the generators' losses and of the discriminators' losses, of a run of either family."""
+    sides: tuple[list[str], list[str]] = ([], [])
+    for name in names:
+        sides[name.startswith(("d_", "D_"))].append(name)
+    return sides
 
 
 def thinned(rows: list[dict[str, float]], at_most: int = MAX_POINTS) -> list[dict[str, float]]:

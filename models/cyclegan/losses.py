@@ -64,8 +64,8 @@ def generator_losses(
 ) -> tuple[dict[str, torch.Tensor], Generated]:
     """All terms of both generators' loss, already weighted; their sum is minimised.
 
-    The terms have the names that the paper's code reports: G_A is the paper's G (A → B), G_B its F, D_A judges B and
-    D_B judges A.
+    A term is named after the network that it is of: g_ab_adv tells how g_ab fares with its judge d_b, g_ab_identity what
+    it makes of pictures of B. The cycle losses are of both generators, and named after the way that pictures go.
 
     Args:
         real_a, real_b: (N, 3, H, W) float in [-1, 1].
@@ -80,14 +80,14 @@ def generator_losses(
     else:
         fake_b, fake_a = g_ab(real_a), g_ba(real_b)
     terms = {
-        "G_A": gan_loss(d_b(fake_b), True),
-        "G_B": gan_loss(d_a(fake_a), True),
-        "cycle_A": lambda_a * distance(real_a, g_ba(fake_b), color_share),
-        "cycle_B": lambda_b * distance(real_b, g_ab(fake_a), color_share),
+        "g_ab_adv": gan_loss(d_b(fake_b), True),
+        "g_ba_adv": gan_loss(d_a(fake_a), True),
+        "cycle_aba": lambda_a * distance(real_a, g_ba(fake_b), color_share),
+        "cycle_bab": lambda_b * distance(real_b, g_ab(fake_a), color_share),
     }
     if lambda_identity > 0:
-        terms["idt_A"] = lambda_b * lambda_identity * distance(real_b, same_b, color_share)
-        terms["idt_B"] = lambda_a * lambda_identity * distance(real_a, same_a, color_share)
+        terms["g_ab_identity"] = lambda_b * lambda_identity * distance(real_b, same_b, color_share)
+        terms["g_ba_identity"] = lambda_a * lambda_identity * distance(real_a, same_a, color_share)
     return terms, Generated(fake_a=fake_a.detach(), fake_b=fake_b.detach())
 
 

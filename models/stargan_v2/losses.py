@@ -1,6 +1,7 @@
 """The objective of section 2.2 as free functions of the four networks, and the discriminator's penalty (section 3).
 
 Every function takes pictures (N, 3, H, W) in [-1, 1] and domains (N,) int64, and returns its terms unweighted by name.
+The masks of the sources are passed in, since several functions need the same within a step.
 """
 
 from collections.abc import Callable
@@ -35,13 +36,13 @@ def discriminator_terms(
     y_org: torch.Tensor,
     y_trg: torch.Tensor,
     *,
-    masks: MaskPictures,
+    source_masks: Masks | None,
 ) -> Terms:
     """``real``, ``fake`` and ``reg``, to be minimised in their sum."""
     x_real = x_real.detach().requires_grad_()
     logits = discriminator(x_real, y_org)
     with torch.no_grad():
-        x_fake = generator(x_real, s_trg(), masks(x_real))
+        x_fake = generator(x_real, s_trg(), source_masks)
     return {
         "real": adversarial_loss(logits, real=True),
         "fake": adversarial_loss(discriminator(x_fake, y_trg), real=False),
@@ -59,13 +60,13 @@ def generator_terms(
     y_org: torch.Tensor,
     y_trg: torch.Tensor,
     *,
+    source_masks: Masks | None,
     masks: MaskPictures,
 ) -> Terms:
     """``adv``, ``sty`` (equation 2), ``ds`` (equation 3) and ``cyc`` (equation 4).
 
     ``ds`` is to be maximised, the others to be minimised.
     """
-    source_masks = masks(x_real)
     s = s_trg()
     x_fake = generator(x_real, s, source_masks)
     with torch.no_grad():

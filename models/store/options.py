@@ -224,7 +224,9 @@ class StarGANChoices(RunChoices):
     lambda_sty: Annotated[float, Field(ge=0, le=MOST, description="weight of the style reconstruction loss")] = 1.0
     lambda_ds: Annotated[float, Field(ge=0, le=MOST, description="weight of the diversity loss at the start")] = 1.0
     lambda_cyc: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle loss")] = 1.0
-    ds_iter: Annotated[int, Field(ge=1, description="steps over which lambda_ds falls linearly to 0")] = 100_000
+    ds_iter: Annotated[
+        int, Field(ge=1, description="steps after identity_steps over which lambda_ds falls linearly to 0")
+    ] = 100_000
     ema_beta: Annotated[
         float, Field(ge=0, lt=1, description="decay of the moving averages of the weights; lower it for short runs")
     ] = 0.999

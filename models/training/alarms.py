@@ -56,13 +56,14 @@ class DiscriminatorWatch:
     """Notices a discriminator that has won: it is sure of every picture, so its generator learns nothing from it.
 
     Args:
-        undecided: what a discriminator judges → the names of its losses → their values when it can't tell at all.
-        since: what a discriminator judges → the step since which it has been sure, from an earlier attempt.
+        undecided: see :attr:`models.training.loop.Trainer.undecided`.
+        since: subject → the step since which the discriminator has been sure, from an earlier attempt.
     """
 
     def __init__(self, undecided: Mapping[str, Mapping[str, float]], since: Mapping[str, int] | None = None) -> None:
         self._undecided = undecided
-        self.since = dict(since or {})
+        # An attempt by an earlier version may have had other subjects.
+        self.since = {subject: step for subject, step in (since or {}).items() if subject in undecided}
 
     def look(self, smoothed: Mapping[str, float], step: int) -> Iterator[Alarm]:
         """Check the smoothed losses of a step."""

@@ -109,8 +109,8 @@ class CycleGANTrainer:
         both = torch.cat([real_a, real_b])
         with self._autocast():
             terms = {
-                "idt_A": distance(both, self.g_ab(both), self.options.color_share),
-                "idt_B": distance(both, self.g_ba(both), self.options.color_share),
+                "g_ab_identity": distance(both, self.g_ab(both), self.options.color_share),
+                "g_ba_identity": distance(both, self.g_ba(both), self.options.color_share),
             }
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
@@ -140,10 +140,10 @@ class CycleGANTrainer:
         self.d_b.requires_grad_(True)
         with self._autocast():
             judged = {
-                "D_A": discriminator_loss(
+                "d_b": discriminator_loss(
                     self.d_b, real_b, self._history(self._pool_b, generated.fake_b), self._gan_loss
                 ),
-                "D_B": discriminator_loss(
+                "d_a": discriminator_loss(
                     self.d_a, real_a, self._history(self._pool_a, generated.fake_a), self._gan_loss
                 ),
             }
@@ -165,23 +165,15 @@ class CycleGANTrainer:
 
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
-        """The loss of a discriminator that can't tell real from generated pictures at all."""
+        """The loss of each discriminator when it can't tell real from generated pictures at all."""
         even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
-        return {"AtoB": {"D_A": even}, "BtoA": {"D_B": even}}
+        return {name: {name: even} for name in ("d_a", "d_b")}
 
     def rates(self, progress: int) -> dict[str, float]:
         return {"learning_rate": self.learning_rate(progress)}
 
     def film(self) -> list[Picture]:
         return []  # a CycleGAN has no styles
-
-    @torch.no_grad()
-    def translations(self) -> Translations:
-        """What each direction makes of the fixed inputs now."""
-        x_a, x_b = self._fixed_inputs
-        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
-        with self._autocast():
-            return {(0, 1): (x_a, g_ab(x_a).float()), (1, 0): (x_b, g_ba(x_b).float())}
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
@@ -200,7 +192,7 @@ class CycleGANTrainer:
         return Evaluation(real=held_out, cycled=cycled, generated=made[::-1])  # pictures of A were translated into B
 
     @torch.inference_mode()
-    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
+    def sample(self, domains: Sequence[str]) -> tuple[list[SampleRow], Translations]:
         """The fixed inputs of A, translated, and translated back; then the same for B."""
         x_a, x_b = self._fixed_inputs
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
@@ -216,7 +208,8 @@ class CycleGANTrainer:
             (f"{b} → {a}", "output", fake_a, b),
             (f"{b} → {a} → {b}", "cycle", rec_b, b),
         ]
-        return [SampleRow(label, role, pixels.to_pictures(x), source) for label, role, x, source in rows]
+        translations = {(0, 1): (x_a, fake_b.float()), (1, 0): (x_b, fake_a.float())}
+        return [SampleRow(label, role, pixels.to_pictures(x), source) for label, role, x, source in rows], translations
 
     def state_dict(self) -> dict[str, Any]:
         return {

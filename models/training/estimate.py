@@ -138,7 +138,7 @@ def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
     fixed = averages + _held_out_bytes(choices, side, num_domains)
     if choices.needs_landmarks:
         mask_flop, mask_bytes = _landmark_network()
-        flop += 6 * mask_flop
+        flop += 3 * mask_flop  # of the sources, and of what is generated with either guide
         fixed += mask_bytes
     return _total(choices, trainer.networks, flop, kept, fixed)
 

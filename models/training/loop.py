@@ -40,10 +40,13 @@ class Trainer(Protocol):
 
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
-        """What each discriminator judges → the names of its losses → their values when it can't tell at all."""
+        """Subject of an alarm → the discriminator's losses there → their values when it can't tell at all.
 
-    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
-        """The run's fixed inputs and what the generators make of them now, row by row.
+        The subject is the discriminator's name or, where one judges with several kinds of guide, the kind.
+        """
+
+    def sample(self, domains: Sequence[str]) -> tuple[list[SampleRow], Translations]:
+        """The run's fixed inputs and what the generators make of them now, row by row; and the same as tensors.
 
         Args:
             domains: names, for the labels.
@@ -51,9 +54,6 @@ class Trainer(Protocol):
 
     def film(self) -> list[Picture]:
         """Frames of the fixed inputs while their style changes; empty for a family without styles."""
-
-    def translations(self) -> Translations:
-        """What the generators make of the fixed inputs now, as tensors."""
 
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
         """Translate pictures that were never trained on, (N, 3, S, S) for each domain, there and back."""
@@ -179,8 +179,9 @@ class Loop:
         for alarm in self._watch.look(reporter.status.smoothed, self.step):
             reporter.alarm(alarm)
         if self._is_due(self._choices.sample_every):
-            self._run.save_sample(self.step, self._trainer.sample(reporter.status.domains))
-            for alarm in alarms.of_translations(self._trainer.translations(), reporter.status.domains, self.step):
+            rows, translations = self._trainer.sample(reporter.status.domains)
+            self._run.save_sample(self.step, rows)
+            for alarm in alarms.of_translations(translations, reporter.status.domains, self.step):
                 reporter.alarm(alarm)
             reporter.paused()
 

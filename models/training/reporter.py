@@ -52,9 +52,11 @@ class Reporter:
         self._seconds_per_step += (1 - RATE_SMOOTHING) * (spent - self._seconds_per_step)
         status.step = step
         status.losses = {name: round(loss, 5) for name, loss in losses.items()}
-        for name, loss in losses.items():
-            past = status.smoothed.get(name, loss)
-            status.smoothed[name] = round(SMOOTHING * past + (1 - SMOOTHING) * loss, 6)
+        # Only losses that this step has: a run that began with identity_steps no longer has those of that time.
+        status.smoothed = {
+            name: round(SMOOTHING * status.smoothed.get(name, loss) + (1 - SMOOTHING) * loss, 6)
+            for name, loss in losses.items()
+        }
         status.learning_rate = rates.get("learning_rate")
         status.lambda_ds = rates.get("lambda_ds")
         status.images_per_s = round(self._batch_size / self._seconds_per_step, 3)

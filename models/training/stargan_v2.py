@@ -15,7 +15,7 @@ from models import pixels
 from models.errors import CheckpointError
 from models.landmarks.masks import POINTS
 from models.pictures import Picture
-from models.stargan_v2.losses import EncodeStyle, MaskPictures, Terms, discriminator_terms, generator_terms
+from models.stargan_v2.losses import EncodeStyle, MaskPictures, Masks, Terms, discriminator_terms, generator_terms
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
 from models.store.options import StarGANOptions
@@ -95,8 +95,9 @@ class StarGANTrainer:
         return contextlib.nullcontext()
 
     def lambda_ds(self, progress: int) -> float:
-        """The weight of the diversity loss after ``progress`` steps; it falls linearly to 0."""
-        return self.options.lambda_ds * max(0.0, 1.0 - progress / self.options.ds_iter)
+        """The weight of the diversity loss after ``progress`` steps; it falls linearly to 0 once the loss is used."""
+        used = max(0, progress - self.options.identity_steps)
+        return self.options.lambda_ds * max(0.0, 1.0 - used / self.options.ds_iter)
 
     def step(self, batch: GuidedBatch, progress: int) -> Terms:
         """Train once with both kinds of guide; the losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
@@ -120,6 +121,7 @@ class StarGANTrainer:
 
     def _play(self, batch: GuidedBatch, lambda_ds: float) -> Terms:
         y_trg = batch.y_trg
+        source_masks = self._masks(batch.x_src)
 
         def of_latent(z: torch.Tensor) -> EncodeStyle:
             return lambda: self.mapping_network(z, y_trg)
@@ -133,19 +135,20 @@ class StarGANTrainer:
         }
         losses: Terms = {}
         for guide, (s_trg, _) in guides.items():
-            losses |= self._improve_discriminator(batch, s_trg, f"D_{guide}")
+            losses |= self._improve_discriminator(batch, source_masks, s_trg, f"D_{guide}")
         for guide, styles in guides.items():
             # As in the paper's code, the step with references trains the generator alone: the encoder must not make
             # its own task easy.
             trained = AVERAGED if guide == "latent" else ("generator",)
-            losses |= self._improve_generator(batch, *styles, f"G_{guide}", trained, lambda_ds)
+            losses |= self._improve_generator(batch, source_masks, *styles, f"G_{guide}", trained, lambda_ds)
         return losses
 
-    def _improve_discriminator(self, batch: GuidedBatch, s_trg: EncodeStyle, name: str) -> Terms:
+    def _improve_discriminator(
+        self, batch: GuidedBatch, source_masks: Masks | None, s_trg: EncodeStyle, name: str
+    ) -> Terms:
+        domains = (batch.x_src, batch.y_org, batch.y_trg)
         with self._autocast():
-            terms = discriminator_terms(
-                self._judge, self.generator, s_trg, batch.x_src, batch.y_org, batch.y_trg, masks=self._masks
-            )
+            terms = discriminator_terms(self._judge, self.generator, s_trg, *domains, source_masks=source_masks)
         loss = terms["real"] + terms["fake"] + self.options.lambda_reg * terms["reg"]
         self._improve(loss, ("discriminator",))
         return _named(name, terms)
@@ -153,6 +156,7 @@ class StarGANTrainer:
     def _improve_generator(
         self,
         batch: GuidedBatch,
+        source_masks: Masks | None,
         s_trg: EncodeStyle,
         s_trg2: EncodeStyle,
         name: str,
@@ -163,7 +167,14 @@ class StarGANTrainer:
         domains = (batch.x_src, batch.y_org, batch.y_trg)
         with self._autocast():
             terms = generator_terms(
-                self._judge, self.generator, self.style_encoder, s_trg, s_trg2, *domains, masks=self._masks
+                self._judge,
+                self.generator,
+                self.style_encoder,
+                s_trg,
+                s_trg2,
+                *domains,
+                source_masks=source_masks,
+                masks=self._masks,
             )
         loss = (
             terms["adv"]
@@ -233,16 +244,6 @@ class StarGANTrainer:
                 frames.append(np.concatenate(pixels.to_pictures(x), axis=1))
         return frames
 
-    def translations(self) -> Translations:
-        """The fixed inputs of each domain in the style of the next domain, made by the averages."""
-        inputs = self._fixed_inputs
-        found = {}
-        for y_org in range(len(inputs)):
-            y_trg = (y_org + 1) % len(inputs)
-            x_ref = inputs[y_trg][:1].expand_as(inputs[y_org])
-            found[y_org, y_trg] = inputs[y_org], self._restyled(inputs[y_org], x_ref, y_trg)
-        return found
-
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
         """Translate (N, 3, S, S) held-out pictures of each domain into the next domain, and back, with the averages."""
@@ -284,11 +285,13 @@ class StarGANTrainer:
                     yield self._generated(picture.to(self.device).expand(len(s), -1, -1, -1), s).cpu()
 
     @torch.inference_mode()
-    def sample(self, domains: Sequence[str]) -> list[SampleRow]:
+    def sample(self, domains: Sequence[str]) -> tuple[list[SampleRow], Translations]:
         """What the averages make of the fixed inputs of the first domains, all side by side.
 
         Rows: the inputs; their reconstruction by way of the first reference; the style of each reference; for each
         domain the style of a latent code at psi 0.5, 0.7 and 1.
+
+        Translations: the inputs of every domain in the style of the first reference of the next domain.
         """
         generator, mapping, encoder = (self.averages[name] for name in AVERAGED)
         inputs = self._fixed_inputs[:MAX_DOMAINS]
@@ -303,7 +306,8 @@ class StarGANTrainer:
             out: torch.Tensor = generator(x_src, s.expand(len(x_src), -1), masks).float()
             return out
 
-        rows = []
+        rows: list[SampleRow] = []
+        first_styles: dict[int, torch.Tensor] = {}  # domain → all inputs in the style of its first reference
 
         def add(label: str, role: Role, x: torch.Tensor, x_ref: torch.Tensor | None = None) -> None:
             reference = None if x_ref is None else pixels.to_pictures(x_ref)[0]
@@ -316,6 +320,7 @@ class StarGANTrainer:
                 for n, x_ref in enumerate(inputs[y][:, None].flip(0)):
                     fake = styled(encoder(x_ref, torch.tensor([y], device=self.device)).float())
                     add(label, "variant" if n else "output", fake, x_ref)
+                first_styles[y] = fake  # the first reference comes last
                 if y == 0:
                     rebuilt = generator(fake, encoder(x_src, y_org), self._masks(fake)).float()
                     add("back in their own styles", "cycle", rebuilt)
@@ -328,7 +333,23 @@ class StarGANTrainer:
                         "variant" if psi < 1 else "output",
                         styled(truncate(s, means[y], psi)),
                     )
-        return rows
+        return rows, self._translations({y: x.view_as(inputs) for y, x in first_styles.items()})
+
+    def _translations(self, made: dict[int, torch.Tensor]) -> Translations:
+        """The fixed inputs of each domain in the style of the next one's first reference.
+
+        Args:
+            made: domain → what was made in this style already, (domains, count, 3, S, S) of the first domains.
+        """
+        inputs = self._fixed_inputs
+        found = {}
+        for y_org, x in enumerate(inputs):
+            y_trg = (y_org + 1) % len(inputs)
+            if y_trg in made and y_org < len(made[y_trg]):
+                found[y_org, y_trg] = x, made[y_trg][y_org]
+            else:
+                found[y_org, y_trg] = x, self._restyled(x, inputs[y_trg][:1].expand_as(x), y_trg)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         return {

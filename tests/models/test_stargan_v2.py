@@ -108,10 +108,17 @@ def test_losses_are_those_of_the_reference(guide):
         return lambda: encoder(reference.picture(f"stargan_reference{suffix}", *PICTURES), y_trg)
 
     domains = (x_real, y_org, y_trg)
-    judged = discriminator_terms(discriminator, generator, style(""), *domains, masks=lambda x: None)
+    judged = discriminator_terms(discriminator, generator, style(""), *domains, source_masks=None)
     with torch.no_grad():
         played = generator_terms(
-            discriminator, generator, encoder, style(""), style("2"), *domains, masks=lambda x: None
+            discriminator,
+            generator,
+            encoder,
+            style(""),
+            style("2"),
+            *domains,
+            source_masks=None,
+            masks=lambda x: None,
         )
     for terms, name in ((judged, f"d_{guide}"), (played, f"g_{guide}")):
         assert {key: term.item() for key, term in terms.items()} == pytest.approx(

@@ -25,7 +25,7 @@ def test_a_run_shows_its_progress(finished, service):
         18,
         1.0,
     )
-    assert {"G_A", "cycle_B", "D_A"} <= run["losses"].keys()
+    assert {"g_ab_adv", "cycle_bab", "d_b"} <= run["losses"].keys()
     assert run["smoothed"].keys() == run["losses"].keys()
     assert run["learning_rate"] == pytest.approx(2e-4)
     assert run["images_per_s"] > 0
@@ -53,7 +53,7 @@ def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
     assert len(service.get(f"{run}/metrics?points=4").json()) <= 4
     table = service.get(f"{run}/metrics?format=csv&after_step=16")
     assert table.headers["content-type"].startswith("text/csv")
-    assert table.text.splitlines()[0].startswith("step,seconds,G_A")
+    assert table.text.splitlines()[0].startswith("step,seconds,g_ab_adv")
     assert len(table.text.splitlines()) == 3
     assert picture(service.get(f"{run}/curves.png")).size == (1000, 700)
     samples = service.get(f"{run}/samples").json()
@@ -65,7 +65,7 @@ def test_tensorboard_finds_the_run(finished, place):
     folder = place.data_dir / "runs" / finished[0].split("/")[-1]
     curves = EventAccumulator(str(folder))
     curves.Reload()
-    assert [event.step for event in curves.Scalars("G_A")] == list(range(1, 19))
+    assert [event.step for event in curves.Scalars("g_ab_adv")] == list(range(1, 19))
     assert "held_out/cycle_error" in curves.Tags()["scalars"]
 
 

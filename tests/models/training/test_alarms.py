@@ -82,7 +82,7 @@ def test_a_discriminator_that_wins(tmp_path, dataset):
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
     assert train_here(run) is RunState.SUCCEEDED
     alarms = read_status(run.path).alarms
-    assert ("discriminator wins", "AtoB") in [(alarm.kind, alarm.subject) for alarm in alarms]
+    assert ("discriminator wins", "d_b") in [(alarm.kind, alarm.subject) for alarm in alarms]
 
 
 def test_a_loss_that_is_not_finite(tmp_path, dataset):
@@ -124,7 +124,7 @@ def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
         "reporter = Reporter(pathlib.Path(sys.argv[1]), status, batch_size=1)\n"
         "reporter.begin(0, torch.device('cpu'))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "for step in range(10_000): reporter.stepped(step, {'G_A': 0.5}, {})"
+        "for step in range(10_000): reporter.stepped(step, {'g_ab_adv': 0.5}, {})"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
@@ -134,10 +134,10 @@ def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
 
 
 def curve(run):
-    """The points of the curve G_A as TensorBoard shows them: (step, loss), in order."""
+    """The points of the curve g_ab_adv as TensorBoard shows them: (step, loss), in order."""
     events = EventAccumulator(str(run.path))
     events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("G_A")]
+    return [(event.step, event.value) for event in events.Scalars("g_ab_adv")]
 
 
 def test_curves_of_a_resumed_run_have_every_step_once(tmp_path, dataset):
@@ -151,11 +151,12 @@ def test_curves_of_a_resumed_run_have_every_step_once(tmp_path, dataset):
 
 
 def test_a_discriminator_wins_only_after_a_while():
-    watch = DiscriminatorWatch({"AtoB": {"D": 0.25}})
+    watch = DiscriminatorWatch({"d_b": {"D": 0.25}}, since={"a name of earlier versions": 3})
     said = [list(watch.look({"D": 0.001}, step)) for step in range(2 * WINNING_STEPS)]
     assert said[:WINNING_STEPS] == [[]] * WINNING_STEPS
     assert said[WINNING_STEPS][0].kind == "discriminator wins"
     assert list(watch.look({"D": 0.2}, 500)) == []
+    assert watch.since == {}
 
 
 def test_a_discriminator_that_was_winning_when_its_run_was_stopped_still_is(tmp_path, dataset):
@@ -167,7 +168,7 @@ def test_a_discriminator_that_was_winning_when_its_run_was_stopped_still_is(tmp_
     assert train_here(run) is RunState.SUCCEEDED
     state = load_state(run.checkpoints()[-1])
     assert state["winning_since"] == {}
-    state |= {"winning_since": {"AtoB": 6 - WINNING_STEPS}, "smoothed": state["smoothed"] | {"D_A": 1e-3}}
+    state |= {"winning_since": {"d_b": 6 - WINNING_STEPS}, "smoothed": state["smoothed"] | {"d_b": 1e-3}}
     torch.save(state, run.checkpoints()[-1])
     run.options_file.write_text(run.options().model_copy(update={"epochs": 2}).model_dump_json())
     assert train_here(run) is RunState.SUCCEEDED

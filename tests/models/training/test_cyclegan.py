@@ -61,9 +61,9 @@ def finished(tmp_path_factory, dataset):
 
 def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
     assert steps(finished) == list(range(1, 19))
-    assert {"G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "D_A", "D_B"} <= json.loads(
-        finished.metrics_file.read_text().splitlines()[0]
-    ).keys()
+    first = json.loads(finished.metrics_file.read_text().splitlines()[0])
+    losses = ["g_ab_adv", "g_ba_adv", "cycle_aba", "cycle_bab", "g_ab_identity", "g_ba_identity", "d_b", "d_a"]
+    assert list(first) == ["step", "seconds", *losses]
     assert sorted(path.name for path in (finished.path / "samples").iterdir()) == [
         f"{step}.{kind}" for step in ("000006", "000012", "000018") for kind in ("json", "png")
     ]
@@ -188,6 +188,19 @@ def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):
     assert found.variants == {}
 
 
+def test_a_discriminators_loss_has_its_name(dataset):
+    options = CycleGANOptions(dataset=dataset, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=36)
+    x = torch.zeros(1, 3, 32, 32)
+    trainer = CycleGANTrainer(options, device=torch.device("cpu"), fixed_inputs=(x, x), constant_steps=1, decay_steps=0)
+    last_bias = list(trainer.networks["d_b"].parameters())[-1]
+    with torch.no_grad():
+        last_bias += 100  # d_b takes everything for more than real
+    losses = trainer.step((x, x), progress=0)
+    assert losses["d_b"] > 1000 > losses["d_a"]
+    assert losses["g_ab_adv"] > 1000 > losses["g_ba_adv"]
+    assert trainer.undecided["d_b"].keys() == {"d_b"}
+
+
 def test_the_learning_rate_is_constant_and_then_falls_to_0(dataset):
     options = CycleGANOptions(dataset=dataset, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=36)
     inputs = UnpairedPictures(dataset, load_size=36, image_size=32, seed=0).fixed_inputs(1)
@@ -262,5 +275,5 @@ def test_a_run_may_begin_with_the_identity_alone(tmp_path, dataset):
     run = make_run(tmp_path / "run", dataset, identity_steps=4, epochs=1, epochs_decay=0)
     assert train_here(run) is RunState.SUCCEEDED
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
-    assert [set(record) - {"step", "seconds"} for record in records[:4]] == [{"idt_A", "idt_B"}] * 4
-    assert {"G_A", "cycle_A", "D_A"} <= records[4].keys()
+    assert [set(record) - {"step", "seconds"} for record in records[:4]] == [{"g_ab_identity", "g_ba_identity"}] * 4
+    assert {"g_ab_adv", "cycle_aba", "d_b"} <= records[4].keys()

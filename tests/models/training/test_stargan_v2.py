@@ -155,7 +155,7 @@ def test_of_many_domains_a_sample_picture_shows_the_first_alone(dataset):
         options = StarGANOptions(dataset=dataset, masks="ones", **SMALL)
         inputs = torch.zeros(num_domains, 1, 3, 64, 64)
         trainer = StarGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, masks=everywhere)
-        rows = trainer.sample([f"domain {n}" for n in range(num_domains)])
+        rows, _ = trainer.sample([f"domain {n}" for n in range(num_domains)])
         return len(rows), len(rows[0].pictures)
 
     assert size(6) == size(4)
@@ -190,6 +190,49 @@ def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):
 def test_the_diversity_weight_falls_linearly_to_0(dataset):
     trainer = trainer_of(dataset, lambda_ds=2, ds_iter=10)
     assert [trainer.lambda_ds(step) for step in (0, 5, 10, 20)] == [2, 1, 0, 0]
+
+
+def test_the_diversity_weight_begins_to_fall_when_the_loss_is_first_used(dataset):
+    trainer = trainer_of(dataset, lambda_ds=2, ds_iter=10, identity_steps=4)
+    assert [trainer.lambda_ds(step) for step in (0, 3, 4, 9, 14)] == [2, 2, 2, 1, 0]
+
+
+def test_masks_of_the_sources_are_computed_once_a_step(dataset):
+    masked = []
+
+    def masks(x):
+        masked.append(x.detach().clone())
+        return everywhere(x)
+
+    options = StarGANOptions(dataset=dataset, masks="ones", **SMALL)
+    inputs = torch.zeros(3, 1, 3, 64, 64)
+    trainer = StarGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, masks=masks)
+    batch = LabelledPictures(dataset, img_size=64, latent_dim=4, randcrop_prob=0.5, seed=0)
+    guided = next(batches(batch, 2, 0, 1, processes=0))
+    trainer.step(guided, progress=0)
+    assert len(masked) == 3  # of the sources, and of what is generated from a latent code and from a reference
+    assert [torch.equal(x, guided.x_src) for x in masked] == [True, False, False]
+
+
+@pytest.mark.parametrize("num_domains", [2, 6])
+def test_alarms_are_about_each_domain_in_the_style_of_the_next(dataset, num_domains):
+    class DomainAsStyle(torch.nn.Module):
+        def forward(self, x, y):
+            return y[:, None].float().expand(-1, 8)
+
+    class Painted(torch.nn.Module):
+        def forward(self, x, s, masks):
+            return x + 10 * s[:, :1, None, None]
+
+    options = StarGANOptions(dataset=dataset, masks="ones", **SMALL)
+    inputs = torch.rand(num_domains, 2, 3, 64, 64)
+    trainer = StarGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, masks=everywhere)
+    trainer.averages.update({"generator": Painted(), "style_encoder": DomainAsStyle()})
+    _, translations = trainer.sample([str(y) for y in range(num_domains)])
+    assert translations.keys() == {(y, (y + 1) % num_domains) for y in range(num_domains)}
+    for (y_org, y_trg), (x, generated) in translations.items():
+        assert torch.equal(x, inputs[y_org])
+        assert torch.equal(generated, x + 10 * y_trg)
 
 
 def test_each_domain_is_drawn_as_often_as_the_next(dataset):
