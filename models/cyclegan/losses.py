@@ -64,8 +64,8 @@ def generator_losses(
 ) -> tuple[dict[str, torch.Tensor], Generated]:
     """All terms of both generators' loss, already weighted; their sum is minimised.
 
-    A term is named after the network that it is of: g_ab_adv tells how g_ab fares with its judge d_b, g_ab_identity what
-    it makes of pictures of B. The cycle losses are of both generators, and named after the way that pictures go.
+    A term is named after the network that it is of: g_ab_adv tells how g_ab fares with its judge d_b, g_ab_identity
+    what it makes of pictures of B. The cycle losses are of both generators, and named after the way that pictures go.
 
     Args:
         real_a, real_b: (N, 3, H, W) float in [-1, 1].

@@ -46,7 +46,7 @@ class PlacedRow(BaseModel):
 
     @property
     def box(self) -> Box:
-        """The whole row, as wide as the sheet, with the padding above it and at its left."""
+        """The whole row up to its last cell, with the padding above it and at its left."""
         _, top, right, bottom = self.cells[-1]
         return 0, top - PADDING_PX, right, bottom
 
@@ -58,11 +58,14 @@ class SampleSheet(BaseModel):
 
 
 def save_sheet(target: Path, rows: Sequence[SampleRow]) -> None:
-    """Write a sheet to ``target`` (PNG), after the JSON file that describes it."""
+    """Write a sheet to ``target`` (PNG), after the JSON file that describes it.
+
+    Rows may differ in length, since domains may differ in their number of pictures.
+    """
     columns_before = 1 if any(row.reference is not None for row in rows) else 0
     height, width, _ = rows[0].pictures[0].shape
     pitch_x, pitch_y = width + PADDING_PX, height + PADDING_PX
-    columns = columns_before + len(rows[0].pictures)
+    columns = columns_before + max(len(row.pictures) for row in rows)
     sheet = np.full((len(rows) * pitch_y + PADDING_PX, columns * pitch_x + PADDING_PX, 3), 255, np.uint8)
     placed = []
     for n, row in enumerate(rows):

@@ -10,6 +10,7 @@ from models.store.run_status import Alarm
 Translations = Mapping[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]
 
 INVERTED = -0.3  # mean correlation of brightness below which generated pictures are negatives of their sources
+DISTINCT = 1e-3  # contrast between inputs above which they are different pictures; a domain may have only one
 COLLAPSED = 0.05  # contrast between generated pictures, as a share of the contrast between their sources
 WINNING = 0.15  # smoothed loss of a discriminator, as a share of its loss when undecided
 WINNING_STEPS = 100  # steps in a row below WINNING before there is an alarm
@@ -28,7 +29,8 @@ def of_translations(translations: Translations, domains: Sequence[str], step: in
                 detail=f"{subject}: generated pictures are bright where their sources are dark (correlation "
                 f"{correlation:+.2f})",
             )
-        if len(x) > 1 and (share := _contrast_between(generated) / max(_contrast_between(x), 1e-6)) < COLLAPSED:
+        between = _contrast_between(x)
+        if between > DISTINCT and (share := _contrast_between(generated) / between) < COLLAPSED:
             yield Alarm(
                 kind="collapse",
                 subject=subject,

@@ -29,7 +29,7 @@ class CycleGANTrainer:
     """Takes the step of the paper's code: both generators together, then both discriminators.
 
     Args:
-        fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1].
+        fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1]. N may differ.
         constant_steps: number of steps at the full learning rate.
         decay_steps: number of steps after them, over which it falls linearly to 0.
     """

@@ -104,7 +104,10 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return pixels.to_tensor([np.asarray(load_picture(path, self.image_size)) for path in paths])
 
     def fixed_inputs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first ``count`` pictures of each domain, (N, 3, S, S), uncropped: held-out ones if it has any."""
+        """The first pictures of each domain, (N, 3, S, S), uncropped: held-out ones if it has any.
+
+        N is ``count``, or less in a domain that has fewer.
+        """
         x_a, x_b = (self._uncropped((self._held_out[domain] or paths)[:count]) for domain, paths in self.paths.items())
         return x_a, x_b
 

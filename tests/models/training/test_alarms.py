@@ -183,6 +183,12 @@ def test_pictures_without_contrast_are_no_inversion():
     assert [alarm.kind for alarm in of_translations({(1, 0): (x, -x)}, "AB", 1)] == ["colour inversion"]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_inputs_that_are_all_the_same_are_no_collapse(count):
+    x = (torch.rand(1, 3, 8, 8) * 2 - 1).expand(count, -1, -1, -1)
+    assert list(of_translations({(0, 1): (x, x.clone())}, "AB", 1)) == []
+
+
 def test_metrics_of_a_run_folder_leave_out_the_line_being_written(tmp_path):
     run = RunFolder(tmp_path)
     run.append_metrics({"step": 1, "loss": 0.5})

@@ -19,7 +19,7 @@ from models.store.options import CycleGANOptions
 from models.store.publication import publish
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
-from models.store.samples import read_rows
+from models.store.samples import read_rows, save_sheet
 from models.training import __main__ as training
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
@@ -42,6 +42,15 @@ def dataset(tmp_path_factory):
             noise = rng.integers(-30, 30, (24, 24, 3))
             Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
     return root
+
+
+class Brighter(torch.nn.Module):
+    def __init__(self, levels):
+        super().__init__()
+        self.levels = levels  # of 255
+
+    def forward(self, x):
+        return x + self.levels / 127.5
 
 
 def make_run(path, dataset, **options):
@@ -199,6 +208,29 @@ def test_a_discriminators_loss_has_its_name(dataset):
     assert losses["d_b"] > 1000 > losses["d_a"]
     assert losses["g_ab_adv"] > 1000 > losses["g_ba_adv"]
     assert trainer.undecided["d_b"].keys() == {"d_b"}
+
+
+@pytest.mark.parametrize("counts", [(1, 3), (3, 1)])
+def test_domains_with_unequal_numbers_of_held_out_pictures_have_rows_of_their_own_length(tmp_path, counts):
+    greys = [[40 * n + 20 * domain for n in range(1, count + 1)] for domain, count in enumerate(counts)]
+    for domain, levels in zip("AB", greys, strict=True):
+        for part in ("train", "test"):
+            (tmp_path / f"{part}{domain}").mkdir()
+            for n, level in enumerate(levels):
+                Image.new("RGB", (32, 32), (level,) * 3).save(tmp_path / f"{part}{domain}" / f"{n}.png")
+    data = UnpairedPictures(tmp_path, load_size=32, image_size=32, seed=0)
+    options = CycleGANOptions(dataset=tmp_path, ngf=2, ndf=2, n_blocks=1, image_size=32, load_size=32)
+    inputs = data.fixed_inputs(4)
+    trainer = CycleGANTrainer(options, device=torch.device("cpu"), fixed_inputs=inputs, constant_steps=1, decay_steps=0)
+    trainer.networks.update({"g_ab": Brighter(5), "g_ba": Brighter(-10)})
+    save_sheet(tmp_path / "sheet.png", trainer.sample(["A", "B"])[0])
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        shown = [
+            [round(np.asarray(sheet.crop(cell)).mean()) for cell in row.cells]
+            for row in read_rows(tmp_path / "sheet.png")
+        ]
+    changes = ((0, 0), (0, 5), (0, -5), (1, 0), (1, -10), (1, -5))
+    assert shown == [[level + change for level in greys[domain]] for domain, change in changes]
 
 
 def test_the_learning_rate_is_constant_and_then_falls_to_0(dataset):
