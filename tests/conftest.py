@@ -26,6 +26,31 @@ from worker.inference_queue import InferenceQueue
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+# Each file's tests run in one process, and share what its fixtures start; so do those of these folders. The ones named
+# first begin first: they take the longest.
+TOGETHER = ("tests/app/training",)
+LONGEST = (
+    "tests/app/training",
+    "tests/models/training",
+    "tests/worker/test_training_process.py",
+    "tests/app/test_train_command.py",
+    "tests/test_readme.py",
+    "tests/worker",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests over processes: which run together, and which first."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+
+    items.sort(key=rank)
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(next((folder for folder in TOGETHER if file.startswith(folder)), file)))
+
+
 TINY = {"ngf": 4, "n_blocks": 1}
 TINY_STARGAN = {"img_size": 64, "style_dim": 8, "latent_dim": 16, "num_domains": 2, "base_dim": 4, "max_conv_dim": 8}
 TINY_STARGAN |= {"w_hpf": 1}

@@ -17,6 +17,7 @@ from models.pictures import Picture
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
+from models.training.adam import Adam
 from models.training.alarms import Translations
 from models.training.evaluation import Evaluation
 from models.weights import doctor
@@ -71,9 +72,9 @@ class CycleGANTrainer:
         self._pool_a = ImagePool(options.pool_size, seed=options.seed)
         self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
 
-    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
+    def _adam(self, *networks: nn.Module) -> Adam:
         parameters = [p for network in networks for p in network.parameters()]
-        return torch.optim.Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
+        return Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.device, memory_format=self._memory_format)

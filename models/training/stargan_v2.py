@@ -21,6 +21,7 @@ from models.stargan_v2.style import interpolated, latent_code, mean_styles, trun
 from models.store.options import StarGANOptions
 from models.store.samples import MAX_DOMAINS, Role, SampleRow
 from models.training import distributed
+from models.training.adam import Adam
 from models.training.alarms import Translations
 from models.training.data import GuidedBatch
 from models.training.evaluation import Evaluation
@@ -80,9 +81,9 @@ class StarGANTrainer:
         )
         self._optimizers = {name: self._adam(name) for name in self.networks}
 
-    def _adam(self, name: str) -> torch.optim.Adam:
+    def _adam(self, name: str) -> Adam:
         options = self.options
-        return torch.optim.Adam(
+        return Adam(
             self.networks[name].parameters(),
             lr=options.f_lr if name == "mapping_network" else options.lr,
             betas=(options.beta1, options.beta2),

@@ -16,6 +16,7 @@ from tests.processes import children, eventually, process
 from tests.training import CYCLEGAN, add_dataset
 
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in CYCLEGAN.items()] + ["--device=cpu"]
+ENDLESS = [*SMALL, "--epochs=100000", "--save-every=100000"]
 
 
 @pytest.fixture
@@ -62,17 +63,26 @@ def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path):
     [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
     ids=["Ctrl-C", "kill", "the terminal is closed"],
 )
-def test_a_signal_saves_a_checkpoint_and_the_run_can_be_resumed(pictures, tmp_path, number, send):
+def test_a_signal_saves_a_checkpoint(pictures, tmp_path, number, send):
     output = tmp_path / "run"
     run = RunFolder(output)
-    endless = [*SMALL, "--epochs=100000", "--save-every=100000"]
-    with trained("cyclegan", pictures, "-o", output, *endless) as training:
+    with trained("cyclegan", pictures, "-o", output, *ENDLESS) as training:
         eventually(run.metrics_file.exists)
         send(training.pid, number)
         assert training.wait(timeout=120) == 0
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
     assert not is_locked(output)
+
+
+def test_a_stopped_run_is_resumed_with_its_own_pictures_alone(pictures, tmp_path):
+    output = tmp_path / "run"
+    run = RunFolder(output)
+    with trained("cyclegan", pictures, "-o", output, *ENDLESS) as training:
+        eventually(run.metrics_file.exists)
+        training.terminate()
+        assert training.wait(timeout=120) == 0
+    status = read_status(output)
     other = add_dataset(tmp_path, "others")
     refused = typed("cyclegan", other, "-o", output, "--resume")
     assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)

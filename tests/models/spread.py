@@ -1,4 +1,6 @@
-"""One of the processes that train together: ``torchrun tests/models/spread.py OPTIONS STEPS`` prints the losses.
+"""One of the processes that train together: ``torchrun tests/models/spread.py STEPS OPTIONS...``.
+
+It prints a line for each file of options: the losses of each step.
 
 In float64: in float32 a GAN makes the last digit's rounding, which is another when sums are formed in another order,
 ten times larger at each step.
@@ -15,18 +17,30 @@ from models.training import distributed
 from models.training.plan import plan
 
 
-def main() -> None:
+def losses(options: Path, steps: int) -> list[dict[str, float]]:
+    """Train for so many steps; the losses of each, averaged over all processes."""
+    usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
+    try:
+        planned = plan(read_options(options.read_text()))
+        found = []
+        for step, batch in enumerate(planned.batches(0, steps)):
+            pictures = [part.double() if part.is_floating_point() else part for part in batch]
+            whole = type(batch)(*pictures) if hasattr(batch, "_fields") else tuple(pictures)
+            terms = planned.trainer.step(whole, progress=step)
+            found.append(distributed.mean({name: loss.item() for name, loss in terms.items()}))
+        return found
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def main() -> None:
     torch.set_num_threads(1)
     distributed.join()
-    planned = plan(read_options(Path(sys.argv[1]).read_text()))
-    for step, batch in enumerate(planned.batches(0, int(sys.argv[2]))):
-        pictures = [part.double() if part.is_floating_point() else part for part in batch]
-        whole = type(batch)(*pictures) if hasattr(batch, "_fields") else tuple(pictures)
-        losses = {name: loss.item() for name, loss in planned.trainer.step(whole, progress=step).items()}
-        losses = distributed.mean(losses)
+    for options in sys.argv[2:]:
+        found = losses(Path(options), int(sys.argv[1]))
         if distributed.rank() == 0:
-            print(json.dumps(losses), flush=True)
+            print(json.dumps(found), flush=True)
     distributed.leave()
 
 

@@ -10,6 +10,7 @@ import pytest
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.launch import command
+from tests.models.spread import losses
 from tests.models.training.runs import steps, write_run
 from tests.processes import ROOT, children, eventually, running
 from tests.training import CYCLEGAN, ENDLESS, STARGAN, add_dataset
@@ -22,23 +23,31 @@ def dataset(tmp_path_factory):
     return add_dataset(tmp_path_factory.mktemp("data"))
 
 
-def losses(options, processes, path):
-    path.write_text(options.model_dump_json())
-    spread = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    arguments = [sys.executable, *spread, "tests/models/spread.py", str(path), str(STEPS)]
+@pytest.fixture(scope="module")
+def families(dataset, tmp_path_factory):
+    """The options of a run of each family, in a file."""
+    cyclegan = CycleGANOptions(dataset=dataset, device="cpu", **(CYCLEGAN | {"batch_size": 4, "epochs": 20}))
+    stargan = StarGANOptions(dataset=dataset, device="cpu", **(STARGAN | {"batch_size": 4, "total_iters": STEPS}))
+    folder = tmp_path_factory.mktemp("options")
+    for options in (cyclegan, stargan):
+        (folder / f"{options.family}.json").write_text(options.model_dump_json())
+    return {path.stem: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def spread(families):
+    """The losses of the families' runs in two processes that train together: family → a dict for each step."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "tests/models/spread.py", str(STEPS), *map(str, families.values())]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    return [json.loads(line) for line in answer.stdout.splitlines()]
+    return dict(zip(families, map(json.loads, answer.stdout.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize("family", ["cyclegan", "stargan_v2"])
-def test_two_processes_have_the_losses_of_one(family, dataset, tmp_path):
-    if family == "cyclegan":
-        options = CycleGANOptions(dataset=dataset, device="cpu", **(CYCLEGAN | {"batch_size": 4, "epochs": 20}))
-    else:
-        options = StarGANOptions(dataset=dataset, device="cpu", **(STARGAN | {"batch_size": 4, "total_iters": STEPS}))
-    one, two = (losses(options, processes, tmp_path / f"{processes}.json") for processes in (1, 2))
+def test_two_processes_have_the_losses_of_one(family, families, spread):
+    one, two = losses(families[family], STEPS), spread[family]
     assert len(one) == len(two) == STEPS
     for alone, together in zip(one, two, strict=True):
         assert together == pytest.approx(alone, abs=1e-4)
