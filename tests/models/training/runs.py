@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.store.options import Options
@@ -24,8 +25,10 @@ def train_here(run: RunFolder) -> RunState:
     return attempt(run.path, on_progress=lambda step, total_steps, losses: None, should_stop=lambda: False)
 
 
-def train(run: RunFolder, *, within_s: float | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "models.training", str(run.path)]
+def train(
+    run: RunFolder, *, within_s: float | None = None, python_options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python_options, "-m", "models.training", str(run.path)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within_s)
 
 

@@ -60,12 +60,24 @@ def make_run(path, dataset, **options):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, dataset):
-    """A run that nobody disturbed: 18 steps."""
+def undisturbed(tmp_path_factory, dataset):
+    """A run that nobody disturbed, 18 steps, and the answer of its process, which lists what it imported."""
     run = make_run(tmp_path_factory.mktemp("runs") / "whole", dataset)
-    answer = train(run)
+    answer = train(run, python_options=["-X", "importtime"])
     assert answer.returncode == 0, answer.stderr
-    return run
+    return run, answer
+
+
+@pytest.fixture(scope="module")
+def finished(undisturbed):
+    """The run alone."""
+    return undisturbed[0]
+
+
+def test_a_training_loads_no_compiler(undisturbed):
+    imported = undisturbed[1].stderr
+    assert "torch.optim.adam" in imported
+    assert "torch._dynamo" not in imported
 
 
 def test_a_run_leaves_metrics_samples_and_its_last_checkpoints(finished):
