@@ -313,8 +313,6 @@ def _step(run: TrainingRun, asked: int | str) -> int | None:
     """The checkpoint's step; None for the newest."""
     if asked == "best":
         if run.best_checkpoint is None:
-            raise Conflict(
-                "No checkpoint was measured on held-out pictures yet, so none is the best; ask for the last."
-            )
+            raise Conflict("No checkpoint has a score on held-out pictures yet, so none is the best; ask for the last.")
         return run.best_checkpoint
     return None if asked == "last" else int(asked)
