@@ -9,8 +9,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
+from models.training.cyclegan import CycleGANTrainer
+from models.training.data import UnpairedPictures
 from models.training.distances import ALEXNET_FILE, INCEPTION_FILE
 from models.training.evaluation import Evaluation, quality
+from models.training.loader import batches
 from tests.models.training.runs import train_here, write_run
 from tests.training import CYCLEGAN, add_dataset
 
@@ -184,6 +187,23 @@ def test_the_score_grows_on_the_way_and_neither_copying_nor_forgetting_wins(not_
     worse = quality(translated(-0.2), 1, DOMAINS, CPU).figures
     assert worse["score"] < 0
     assert worse["distance left to dog"] > 1
+
+
+def test_generators_that_were_trained_a_little_win_over_those_that_copy(not_at_hand, tmp_path):
+    pictures = add_dataset(tmp_path)
+    small = CYCLEGAN | {"ngf": 4, "ndf": 8, "lr": 2e-3, "lambda_identity": 0}
+    options = CycleGANOptions(dataset=pictures, **small)
+    data = UnpairedPictures(pictures, load_size=36, image_size=32, seed=0)
+    inputs = data.fixed_inputs(2)
+    trainer = CycleGANTrainer(options, device=CPU, fixed_inputs=inputs, constant_steps=20, decay_steps=0)
+    for step, batch in enumerate(batches(data, 1, 0, 20, processes=0)):
+        trainer.step(batch, progress=step)
+    held_out = data.held_out(2)
+    trained = quality(trainer.evaluate(held_out), 20, DOMAINS, CPU).figures
+    trainer.networks.update({"g_ab": torch.nn.Identity(), "g_ba": torch.nn.Identity()})
+    copying = quality(trainer.evaluate(held_out), 20, DOMAINS, CPU).figures
+    assert copying["cycle error"] == 0 < trained["cycle error"]
+    assert trained["score"] > 0.1 > copying["score"] == 0
 
 
 def test_a_score_is_the_same_at_every_look_and_draws_no_random_numbers_from_the_run(not_at_hand):
