@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from app.codecs import Codecs
 from app.comparisons import Comparisons
 from app.model_selection import ModelSelection
 from app.settings import Settings
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
+from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
 from models.errors import NotFound
@@ -39,7 +39,8 @@ class Services:
     comparisons: Comparisons
     versions: Versions
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
-    codecs: Codecs
+    codecs: Turns  # to decode and encode pictures
+    starts: Turns  # of training runs, which wait for the preparer and read whole data sets
 
 
 async def _services(request: Request) -> Services:  # async, because FastAPI runs a plain function in a thread

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.codecs import Codecs
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
@@ -21,6 +20,7 @@ from app.routes import comparisons, docs, health, jobs, models, stargan, trainin
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
+from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
 from models.store import files
@@ -34,6 +34,7 @@ from worker.janitor import Janitor
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
+STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
 PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
 
@@ -63,7 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
-        codecs=Codecs(at_once=os.cpu_count() or 1),
+        codecs=Turns(at_once=os.cpu_count() or 1),
+        starts=Turns(at_once=STARTS_AT_ONCE),
     )
 
     @asynccontextmanager

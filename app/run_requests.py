@@ -11,7 +11,7 @@ from app.errors import sentence
 from app.forecast import Forecaster
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
 from models.errors import Invalid
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, Model
 from models.store.datasets import DatasetInfo, DatasetStore
 from models.store.options import CycleGANOptions, Options, StarGANOptions
 from models.store.run_checks import total_steps, with_sizes_of
@@ -76,6 +76,7 @@ class RunChecker:
     def _check(self, request: RunRequest) -> _CheckedRun:
         info = self._datasets.get(request.dataset)
         inputs: dict[str, Any] = {"dataset": self._datasets.path(request.dataset).resolve()}
+        model: Model | None = None
         if request.init_from is not None:
             model = self._catalog.resolve(request.init_from)
             if model.name != request.init_from:
@@ -88,15 +89,20 @@ class RunChecker:
             request = with_sizes_of(model, request, len(info.domains))
         steps = total_steps(request, info.name, {name: domain.train for name, domain in info.domains.items()})
         if isinstance(request, StarGANRequest) and request.needs_landmarks:
-            inputs["landmarks"] = self._landmarks()
+            inputs["landmarks"] = self._landmarks(model)
         return _CheckedRun(_options(request, inputs), info, request.init_from, steps)
 
-    def _landmarks(self) -> Path:
-        if FACE_MODEL in self._catalog.names() and (weights := self._catalog.get(FACE_MODEL).weights) is not None:
-            return weights
+    def _landmarks(self, model: Model | None = None) -> Path:
+        """Weights that hold the landmark network: those of the model to start from, else those of ``FACE_MODEL``."""
+        faces = self._catalog.get(FACE_MODEL) if FACE_MODEL in self._catalog.names() else None
+        for known in (model, faces):
+            if known is not None and known.weights is not None and known.card.network.get("landmarks"):
+                return known.weights.resolve()
+        start = "No model to start from was named" if model is None else f"The model {model.name!r} has none"
         raise Invalid(
-            "masks: landmarks needs the landmark network, which is not on this server. Send masks=ones or w_hpf=0, or "
-            f"ask its operator to run: doppel pull {FACE_MODEL}"
+            f"masks: landmarks needs a landmark network. {start}, and {FACE_MODEL} is not on this server. Send "
+            "masks=ones or w_hpf=0, start from a model that has one, or ask the operator of this server to run: doppel "
+            f"pull {FACE_MODEL}"
         )
 
 

@@ -111,7 +111,8 @@ class TrainingRun(BaseModel):
     device: str | None
     last_checkpoint: Annotated[int | None, Field(description="step of the last checkpoint")]
     best_checkpoint: Annotated[
-        int | None, Field(description="step of the checkpoint with the lowest mean cycle error on held-out pictures")
+        int | None,
+        Field(description="step of the checkpoint with the highest score on held-out pictures, see docs/training.md"),
     ]
     checkpoints: Annotated[list[int], Field(description="steps whose checkpoints can be published")]
     samples: Annotated[list[int], Field(description="steps that have a sample picture")]

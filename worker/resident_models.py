@@ -1,11 +1,14 @@
 """The models that a worker holds in memory, within a budget, and the tasks that it runs on them."""
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from models.errors import UnknownModel
 from models.pictures import Picture
@@ -18,6 +21,8 @@ from worker.tasks import LoadedTask, Result
 
 log = logging.getLogger("doppel.worker")
 
+FLOAT32_BYTES = 4
+
 
 @dataclass(frozen=True)
 class _Resident:
@@ -26,10 +31,11 @@ class _Resident:
 
 
 class ResidentModels:
-    """Loads each model once and keeps it; drops the least recently used when the budget is exceeded.
+    """Loads each model once and keeps it; before it loads one, drops the least recently used to make room.
 
     Args:
-        budget_bytes: of weights. One model is kept even if it alone exceeds this.
+        budget_bytes: of weights, never exceeded, except by a model that is too large for it alone, and by one that is
+            needed for a long task meanwhile.
         step_size: pictures that a long task generates at a time.
     """
 
@@ -107,30 +113,46 @@ class ResidentModels:
         try:
             # A published model's folder is a link, which may lead to another version tomorrow.
             version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
-            resident = self._residents.get(name)
-            if resident is None or resident.version != version:
+            if not self._holds(name, version):
+                self._residents.pop(name, None)  # its weights were replaced, so it is of no use any more
+                if weights is not None:
+                    self._make_room(_float32_bytes(weights))
                 family = Stylist if model.card.family == "stargan_v2" else Translator
-                resident = _Resident(family(model, self.device), version)
-                self._residents[name] = resident
+                self._residents[name] = _Resident(family(model, self.device), version)
         except Exception as error:
             if weights is None or weights.exists():
                 raise
             raise ModelRemoved(name) from error
         self._residents.move_to_end(name)
-        self._evict(keep=name)
-        return resident.model
+        return self._residents[name].model
 
-    def _evict(self, keep: str) -> None:
+    def _holds(self, name: str, version: tuple[str, int]) -> bool:
+        return name in self._residents and self._residents[name].version == version
+
+    def _make_room(self, needed_bytes: int) -> None:
         for name in list(self._residents):
-            if self._nbytes() <= self.budget_bytes:
+            if self._nbytes() + needed_bytes <= self.budget_bytes:
                 break
-            if name in (keep, self._in_long_task):
-                continue
-            del self._residents[name]
-            log.info("dropped %s from memory", name)
+            if name != self._in_long_task:
+                del self._residents[name]
+                log.info("dropped %s from memory", name)
 
     def _nbytes(self) -> int:
         return sum(resident.model.nbytes for resident in self._residents.values())
+
+
+def _float32_bytes(weights: Path) -> int:
+    """Memory that a model takes while it is loaded, when its weights are in float32, whatever they are in the file.
+
+    0 for a file that can't be read: loading it says why, and nothing is dropped for it.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            keys = file.keys()
+            numbers: int = sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
+    except (OSError, SafetensorError):
+        return 0
+    return FLOAT32_BYTES * numbers
 
 
 def _aligned(loaded: LoadedTask, model: Stylist) -> LoadedTask:

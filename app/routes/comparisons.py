@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import JSONResponse
 
 from app import images
-from app.deps import ServicesDep
+from app.deps import Services, ServicesDep
 from app.negotiation import JSON, accepted_type
 from app.routes import answers
 from app.routes.fields import StartQuery
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/training/compare", tags=["training"])
         **answers.problems(404, 422, 503),
     },
 )
-def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuery) -> Response:
+async def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuery) -> Response:
     """Start a run for each variant of a base, one after the other. Give a list of variants or a grid of option values.
 
     For instance, StarGAN v2 with two settings of Adam:
@@ -35,7 +35,11 @@ def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuer
          "variants": [{"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
                       {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4}]}
     """
-    if query.dry_run:
+    return await services.starts.run(_start, services, comparison, dry_run=query.dry_run)
+
+
+def _start(services: Services, comparison: Comparison, *, dry_run: bool) -> Response:
+    if dry_run:
         return JSONResponse(services.comparisons.forecast(comparison).model_dump(mode="json"))
     state = services.comparisons.view(services.comparisons.start(comparison))
     headers = {"Location": state.links["self"]}

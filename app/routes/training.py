@@ -59,9 +59,9 @@ METRICS = {
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query: StartQuery) -> Response:
+async def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query: StartQuery) -> Response:
     """Train on two domains of unpaired pictures, with a generator for each direction. All defaults are the paper's."""
-    return _start(services, request, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, request, dry_run=query.dry_run)
 
 
 @router.post(
@@ -71,13 +71,13 @@ def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query: Start
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-def train_stargan(services: ServicesDep, request: StarGANRequest, query: StartQuery) -> Response:
+async def train_stargan(services: ServicesDep, request: StarGANRequest, query: StartQuery) -> Response:
     """Train on two or more domains, with one generator for all. All defaults are the paper's for faces.
 
     `w_hpf` above 0 preserves edges of the source: those of facial features (`masks=landmarks`), or all of them
     (`masks=ones`).
     """
-    return _start(services, request, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, request, dry_run=query.dry_run)
 
 
 def _start(services: Services, request: RunRequest, *, dry_run: bool) -> Response:
@@ -313,8 +313,6 @@ def _step(run: TrainingRun, asked: int | str) -> int | None:
     """The checkpoint's step; None for the newest."""
     if asked == "best":
         if run.best_checkpoint is None:
-            raise Conflict(
-                "No checkpoint was measured on held-out pictures yet, so none is the best; ask for the last."
-            )
+            raise Conflict("No checkpoint has a score on held-out pictures yet, so none is the best; ask for the last.")
         return run.best_checkpoint
     return None if asked == "last" else int(asked)

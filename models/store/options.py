@@ -40,6 +40,14 @@ class RunChoices(BaseModel):
     quality_pictures: Annotated[
         int, Field(ge=1, le=1000, description="held-out pictures of each domain to measure on, at most")
     ] = 16
+    identity_steps: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="first steps, which only teach the generators to give pictures back: a CycleGAN by the "
+            "identity loss, a StarGAN v2 in each picture's own style",
+        ),
+    ] = 0
     gpus: Annotated[
         int, Field(ge=1, le=64, description="processes that share each batch: one per GPU, or on a CPU just processes")
     ] = 1
@@ -104,9 +112,6 @@ class CycleGANChoices(RunChoices):
         bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
     ] = False
 
-    identity_steps: Annotated[
-        int, Field(ge=0, description="first steps that train the generators on the identity loss alone")
-    ] = 0
     batch_size: Annotated[
         int,
         Field(
@@ -202,9 +207,6 @@ class StarGANChoices(RunChoices):
         Field(description="where the high-pass path acts: landmarks, the features of a face; ones, everywhere"),
     ] = "landmarks"
 
-    identity_steps: Annotated[
-        int, Field(ge=0, description="first steps that only rebuild each picture in its own style")
-    ] = 0
     batch_size: Annotated[
         int,
         Field(

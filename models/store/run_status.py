@@ -11,6 +11,7 @@ from models.errors import RunFolderError
 from models.store.files import replace_text
 
 STATUS_FILE = "status.json"
+SCORE = "score"  # name of the figure that decides which checkpoint is the best: the highest wins
 
 AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk"]
 
@@ -42,7 +43,7 @@ class Quality(BaseModel):
     """Measurements on held-out pictures."""
 
     step: int
-    figures: dict[str, float]  # lower is better, except for the diversity LPIPS
+    figures: dict[str, float]  # lower is better, except for the score and the diversity LPIPS
     not_available: dict[str, str] = {}  # figure → reason
 
 
@@ -74,7 +75,7 @@ class RunStatus(BaseModel):
     domains: list[str] = []
     device: str | None = None
     last_checkpoint: int | None = None
-    best_checkpoint: int | None = None  # by the first quality figure
+    best_checkpoint: int | None = None  # by its score
     alarms: list[Alarm] = []
     quality: list[Quality] = []
     error: str | None = None

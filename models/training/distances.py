@@ -1,21 +1,27 @@
-"""Distances between sets of pictures in the features of a network: FID and KID with Inception, LPIPS with AlexNet.
+"""Distances between sets of pictures: FID and KID with Inception, LPIPS with AlexNet, and one that needs no network.
 
-The licences of those weights don't let us ship them. If they are in torch's own folder of downloaded weights,
+The licences of those networks' weights don't let us ship them. If they are in torch's own folder of downloaded weights,
 ``$TORCH_HOME/hub/checkpoints``, they are used; they are never downloaded.
 """
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # as torchvision names it
 AT_ONCE = 8  # pictures
 LEAST_PICTURES = 2  # in each set, to have a covariance
+
+PATCH_SIDE = 7  # px
+PATCHES = 4096  # of each set at each scale
+DIRECTIONS = 128
+LEAST_CONTRAST = 1 / 127.5  # one level of 8 bits; less can't be seen
 
 
 def missing(file: str) -> str | None:
@@ -54,6 +60,59 @@ def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: tor
         "FID": float(found["frechet_inception_distance"]),
         "KID": float(found["kernel_inception_distance_mean"]),
     }
+
+
+class PatchDistance:
+    """Distance of sets of pictures from real ones, in the colours and textures of patches at several scales.
+
+    This is the sliced Wasserstein distance between the patches of each level of a Laplacian pyramid (Karras et al.,
+    2018, "Progressive growing of GANs", section 5). The paper normalises the colours of both sets; here only the scale
+    of each level is normalised, by the contrast of the real pictures, so that colours count.
+
+    Directions and places of patches are the same in every process and for every checkpoint, so distances can be
+    compared. Of two sets of one shape the same places are taken.
+
+    Args:
+        real: (N, 3, S, S) in [-1, 1].
+    """
+
+    def __init__(self, real: torch.Tensor) -> None:
+        levels = list(_pyramid(real))
+        self._contrasts = [max(LEAST_CONTRAST, _contrast(level)) for level in levels]
+        self._real = [_projected(level) for level in levels]
+
+    def to(self, pictures: torch.Tensor) -> float:
+        """The distance of (M, 3, S, S) pictures in [-1, 1]: 0 if their patches are those of the real ones."""
+        distances = [
+            float((_projected(level) - real).abs().mean()) / contrast
+            for level, real, contrast in zip(_pyramid(pictures), self._real, self._contrasts, strict=True)
+        ]
+        return sum(distances) / len(distances)
+
+
+def _pyramid(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The details of each scale, (N, 3, s, s), the finest first, and last what is left in small."""
+    x = x.float()
+    while min(x.shape[2:]) >= 4 * PATCH_SIDE:
+        half = functional.avg_pool2d(x, 2)
+        yield x - functional.interpolate(half, size=x.shape[2:], mode="bilinear")
+        x = half
+    yield x
+
+
+def _contrast(level: torch.Tensor) -> float:
+    return float((level - level.mean(dim=(0, 2, 3), keepdim=True)).square().mean().sqrt())
+
+
+def _projected(level: torch.Tensor) -> torch.Tensor:
+    """Patches projected onto random directions, (DIRECTIONS, PATCHES), in ascending order for each direction."""
+    random = torch.Generator().manual_seed(0)
+    directions = torch.randn(DIRECTIONS, 3 * PATCH_SIDE**2, generator=random)
+    directions /= directions.norm(dim=1, keepdim=True)
+    windows = level.cpu().unfold(2, PATCH_SIDE, 1).unfold(3, PATCH_SIDE, 1)  # a view: (N, 3, places, places, 7, 7)
+    n = torch.arange(PATCHES) % len(level)
+    y, x = (torch.randint(size, (PATCHES,), generator=random) for size in windows.shape[2:4])
+    return (directions @ windows[n, :, y, x].flatten(1).T).sort(dim=1).values
 
 
 class PerceptualDistance:

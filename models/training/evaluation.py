@@ -1,4 +1,4 @@
-"""Measures generators on held-out pictures: cycle errors, FID, KID and LPIPS."""
+"""Measures generators on held-out pictures: how far translations have come, cycle errors, FID, KID and LPIPS."""
 
 import logging
 import math
@@ -7,18 +7,24 @@ from dataclasses import dataclass, field
 
 import torch
 
-from models.store.run_status import Quality
+from models.store.run_status import SCORE, Quality
 from models.training import distances
-from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, PerceptualDistance
+from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, LEAST_CONTRAST, PatchDistance, PerceptualDistance
 
 log = logging.getLogger("doppel.training")
+
+LEAST_DISTANCE = 1e-6  # between two domains: they may hold the same pictures
+FORGETTING = 2.0  # a cycle that brings back nothing but the mean colour of its domain has kept exp(-2), a seventh
 
 Variants = Callable[[], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out pictures and what the generators make of them: (N, 3, S, S) in [-1, 1] for each domain."""
+    """Held-out pictures and what the generators make of them: (N, 3, S, S) in [-1, 1] for each domain.
+
+    Each domain is translated into the next one, the last into the first.
+    """
 
     real: Sequence[torch.Tensor]
     cycled: Sequence[torch.Tensor]  # the same pictures, translated there and back
@@ -27,18 +33,25 @@ class Evaluation:
     variants: Mapping[str, Variants] = field(default_factory=dict)
 
 
-def quality(evaluation: Evaluation, step: int, domains: Sequence[str], device: torch.device) -> Quality:
-    """Compute all figures. The first is the mean cycle error, which decides which checkpoint is the best.
+def quality(
+    evaluation: Evaluation, step: int, domains: Sequence[str], device: torch.device, *, copies: bool = False
+) -> Quality:
+    """Compute all figures. The score decides which checkpoint is the best.
 
     Args:
         device: where the networks run that FID, KID and LPIPS need.
+        copies: whether the generators have only learned to give pictures back, and so don't compete.
     """
     errors = [
         (cycled - real).abs().mean().item() for cycled, real in zip(evaluation.cycled, evaluation.real, strict=True)
     ]
-    figures = {"cycle error": sum(errors) / len(errors)}
+    left = _distances_left(evaluation)
+    figures = {SCORE: score(left, errors, evaluation.real), "cycle error": sum(errors) / len(errors)}
     figures |= {f"cycle error of {domain}": error for domain, error in zip(domains, errors, strict=True)}
+    figures |= {f"distance left to {domain}": share for domain, share in zip(domains, left, strict=True)}
     not_available: dict[str, str] = {}
+    if copies:
+        not_available[SCORE] = "within identity_steps the generators only learn to give pictures back"
     for names, file, measure in (
         (("FID", "KID"), INCEPTION_FILE, _by_inception),
         (("LPIPS",), ALEXNET_FILE, _by_alexnet),
@@ -57,6 +70,41 @@ def quality(evaluation: Evaluation, step: int, domains: Sequence[str], device: t
     not_available |= {name: "it is not a finite number" for name, value in figures.items() if not math.isfinite(value)}
     rounded = {name: round(value, 5) for name, value in figures.items() if name not in not_available}
     return Quality(step=step, figures=rounded, not_available=not_available)
+
+
+def score(left: Sequence[float], errors: Sequence[float], real: Sequence[torch.Tensor]) -> float:
+    """How good checkpoints are, whatever they were trained for: 1 is perfect, higher is better.
+
+    A translation must come near the pictures of its target domain and keep its source's content. For each domain this
+    is the harmonic mean of how far translations into the next domain have come, and of how much of a picture comes back
+    from there. Generators that leave everything as it is have come nowhere: 0. Those that forget what they are given
+    bring little back. Below 0, translations are farther from their target than their sources are.
+
+    Args:
+        left: see :func:`_distances_left`, for each domain.
+        errors: mean absolute cycle error of each domain, in [0, 2].
+        real: (N, 3, S, S) held-out pictures of each domain.
+    """
+    scores = []
+    for y, (error, pictures) in enumerate(zip(errors, real, strict=True)):
+        come = 1 - left[(y + 1) % len(left)]
+        all_lost = (pictures - pictures.mean(dim=(0, 2, 3), keepdim=True)).abs().mean().item()
+        kept = math.exp(-FORGETTING * error / max(all_lost, LEAST_CONTRAST))
+        scores.append(2 * come * kept / (come + kept) if come > 0 else come)
+    return sum(scores) / len(scores)
+
+
+def _distances_left(evaluation: Evaluation) -> list[float]:
+    """For each domain, the distance to it of what was translated into it, as a share of its sources' distance.
+
+    0: no different from real pictures of the domain. 1: no nearer than the sources.
+    """
+    left = []
+    for y, (generated, real) in enumerate(zip(evaluation.generated, evaluation.real, strict=True)):
+        distance = PatchDistance(real)
+        sources = evaluation.real[y - 1]
+        left.append(distance.to(generated) / max(distance.to(sources), LEAST_DISTANCE))
+    return left
 
 
 def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:

@@ -214,7 +214,9 @@ class Loop:
         due = self.step and self._is_due(self._choices.save_every * self._choices.quality_every)
         if self._held_out and due and self.step not in known:
             evaluation = self._trainer.evaluate(self._held_out)
-            reporter.measured(quality(evaluation, self.step, reporter.status.domains, self._trainer.device))
+            copies = self.step <= self._choices.identity_steps
+            figures = quality(evaluation, self.step, reporter.status.domains, self._trainer.device, copies=copies)
+            reporter.measured(figures)
 
     def _last_checkpoint(self) -> str:
         return f"The last checkpoint is from step {self._saved}." if self._saved else "There is no checkpoint yet."

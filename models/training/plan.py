@@ -132,8 +132,9 @@ def _landmarks(options: StarGANOptions) -> StateDict:
 def _masks(options: StarGANOptions, landmarks: StateDict | None, device: torch.device) -> MaskPictures:
     if not options.w_hpf:
         return lambda x: None
-    if landmarks is None:
+    if not options.needs_landmarks:
         return everywhere
+    assert landmarks is not None, "they were read"
     network = LandmarkNetwork()
     network.load_state_dict(landmarks)
     network.requires_grad_(False).eval().to(device)

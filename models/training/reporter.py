@@ -1,7 +1,6 @@
 """Keeps a run's status.json up to date while it trains, and writes its curves for TensorBoard."""
 
 import contextlib
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from models.store.run_status import Alarm, Quality, RunState, RunStatus, now, write_status
+from models.store.run_status import SCORE, Alarm, Quality, RunState, RunStatus, now, write_status
 
 WRITE_EVERY_S = 1.0
 FLUSH_CURVES_EVERY_S = 10
@@ -74,10 +73,11 @@ class Reporter:
             self.write()
 
     def measured(self, quality: Quality) -> None:
-        """Report the quality of a checkpoint. The first figure decides which checkpoint is the best."""
+        """Report the quality of a checkpoint. The one with the highest score is the best."""
         self.status.quality = [earlier for earlier in self.status.quality if earlier.step < quality.step] + [quality]
-        ranked = {one.step: next(iter(one.figures.values()), math.inf) for one in self.status.quality}
-        self.status.best_checkpoint = min(ranked, key=lambda step: ranked[step])
+        scores = {one.step: one.figures[SCORE] for one in self.status.quality if SCORE in one.figures}
+        if scores:
+            self.status.best_checkpoint = max(scores, key=lambda step: scores[step])
         self._plot(
             quality.step, {f"held_out/{name.replace(' ', '_')}": value for name, value in quality.figures.items()}
         )

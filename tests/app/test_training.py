@@ -81,6 +81,7 @@ BAD_OPTIONS = {  # what → (family, options, words of the answer)
     "a size that is no power of two": ("stargan", stargan(img_size=96), "power of two"),
     "names for other domains": ("stargan", stargan(domains=["a", "b", "c"]), "3 names"),
     "landmarks that are not here": ("stargan", stargan(masks="landmarks"), "landmark network"),
+    "landmarks of a model that has none": ("stargan", {"dataset": "colors", "init_from": "wide"}, "'wide' has none"),
     "a share beyond 1": ("stargan", stargan(beta1=1.5), "beta1"),
     "a seed beyond range": ("stargan", stargan(seed=2**40), "seed"),
     "domains of the same name": ("stargan", stargan(domains=["a", "a"]), "differ"),
@@ -123,6 +124,19 @@ def test_a_dry_run_tells_what_the_run_would_be(training, settings):
     assert told["options"]["init_from"] is None
     assert told["warnings"] == []
     assert not (settings.data_dir / "runs").exists()
+
+
+def test_landmarks_come_from_the_model_to_start_from_if_it_has_them(training, settings):
+    faces = shutil.copytree(settings.weights_dir / "wide", settings.weights_dir / "faces")
+    card = json.loads((faces / "model.json").read_text())
+    card |= {"name": "faces", "masks": "landmarks", "network": card["network"] | {"landmarks": 1}}
+    (faces / "model.json").write_text(json.dumps(card))
+    asked = {"dataset": "colors", "init_from": "faces", "batch_size": 2, "total_iters": 2}
+    answer = training.post("/training/stargan", json=asked)
+    assert answer.status_code == 202, answer.text
+    options = RunFolder(settings.data_dir / "runs" / answer.json()["id"]).options()
+    assert options.masks == "landmarks"
+    assert options.landmarks == faces / "weights.safetensors"
 
 
 def test_a_misspelt_dry_run_starts_nothing(training):

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from models.cyclegan import ResnetGenerator
+from models.errors import CheckpointError
 from models.store.catalog import Catalog
 from tests.conftest import add_model
 from tests.pictures import landscape
+from worker import resident_models
 from worker.contract import Task
 from worker.errors import ModelRemoved
 from worker.resident_models import ResidentModels
@@ -33,13 +36,55 @@ def test_a_model_is_loaded_once(catalog):
     assert [picture.shape for picture in result.pictures] == [PICTURE.shape]
 
 
-def test_the_least_recently_used_goes_when_the_budget_is_passed(catalog):
-    held = residents(catalog)
-    total = sum(held.load(name).nbytes for name in ("tiny", "second", "third"))
-    held.load("tiny")
-    held.budget_bytes = total - 1
+def test_the_least_recently_used_goes_before_another_is_loaded(catalog, weights_dir):
+    add_model(weights_dir, "fourth", ready=True)
+    each = float32_bytes(catalog.get("tiny"))
+    held = residents(catalog, budget_bytes=3 * each)
+    for name in ("tiny", "second", "third", "tiny"):
+        held.load(name)
+    assert held.loaded() == ["second", "third", "tiny"]
+    held.load("fourth")
+    # Loaded models may take less than in float32, so that one or two of them had to go.
+    assert "second" not in held.loaded()
+    assert held.loaded()[-2:] == ["tiny", "fourth"]
+
+
+def float32_bytes(model):
+    return 4 * sum(tensor.numel() for tensor in ResnetGenerator(**model.card.network).state_dict().values())
+
+
+def test_models_in_memory_and_the_one_that_is_being_loaded_never_exceed_the_budget(catalog, monkeypatch):
+    class Counted:
+        """Takes as much as the model would in float32, from before its weights are read until it is dropped."""
+
+        held_bytes = peak_bytes = 0
+
+        def __init__(self, model, device):
+            self.nbytes = float32_bytes(model)
+            Counted.held_bytes += self.nbytes
+            Counted.peak_bytes = max(Counted.peak_bytes, Counted.held_bytes)
+
+        def __del__(self):
+            Counted.held_bytes -= self.nbytes
+
+    monkeypatch.setattr(resident_models, "Translator", Counted)
+    each = float32_bytes(catalog.get("tiny"))
+    held = residents(catalog, budget_bytes=2 * each)
+    for name in ("tiny", "second", "third", "tiny", "second", "third"):
+        held.load(name)
+    assert held.loaded() == ["second", "third"]
+    add_model(catalog.models_dir, "third", ready=True)  # weights that were replaced
     held.load("third")
-    assert held.loaded() == ["tiny", "third"]
+    assert Counted.peak_bytes == 2 * each
+
+
+def test_nothing_is_dropped_for_a_model_that_cannot_be_read(catalog):
+    held = residents(catalog, budget_bytes=1)
+    held.load("tiny")
+    catalog.get("second").weights.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError):
+        held.load("second")
+    assert held.loaded() == ["tiny"]
 
 
 def test_one_model_is_held_even_over_the_budget(catalog):

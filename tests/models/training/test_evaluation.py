@@ -9,9 +9,13 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
+from models.training.cyclegan import CycleGANTrainer
+from models.training.data import UnpairedPictures
 from models.training.distances import ALEXNET_FILE, INCEPTION_FILE
 from models.training.evaluation import Evaluation, quality
+from models.training.loader import batches
 from tests.models.training.runs import train_here, write_run
+from tests.training import CYCLEGAN, add_dataset
 
 DOMAINS = ("cat", "dog")
 CPU = torch.device("cpu")
@@ -107,7 +111,14 @@ def test_each_figure_tells_of_its_own_domain_and_draws_no_random_numbers_from_th
 
 def test_a_network_that_is_not_here_is_named(not_at_hand):
     found = quality(perfect(), 1, DOMAINS, CPU)
-    assert found.figures == {"cycle error": 0, "cycle error of cat": 0, "cycle error of dog": 0}
+    assert found.figures == {
+        "score": 1,
+        "cycle error": 0,
+        "cycle error of cat": 0,
+        "cycle error of dog": 0,
+        "distance left to cat": 0,
+        "distance left to dog": 0,
+    }
     assert found.not_available.keys() == {"FID", "KID", "LPIPS"}
     assert INCEPTION_FILE in found.not_available["FID"]
     assert ALEXNET_FILE in found.not_available["LPIPS"]
@@ -127,6 +138,104 @@ def test_too_few_pictures_for_a_covariance_are_said(at_hand):
     found = quality(one, 1, DOMAINS, CPU)
     assert "2 held-out pictures" in found.not_available["FID"]
     assert found.figures["cycle LPIPS of cat"] == 0
+
+
+def red_noise_and_blue(count=6):
+    """Coarse pictures of two domains: red and green with a fine grain, and blue without."""
+    coarse = torch.nn.functional.interpolate(noise(2 * count, 5)[:, :, :8, :8], size=(64, 64), mode="bilinear")
+    coarse = 0.2 * coarse.split(count)[0], 0.2 * coarse.split(count)[1]
+    x_red = coarse[0] + 0.2 * noise(count, 6) + torch.tensor([0.5, -0.3, -0.3])[:, None, None]
+    return x_red, coarse[1] + torch.tensor([-0.3, -0.3, 0.5])[:, None, None]
+
+
+def blurred(x):
+    return torch.nn.functional.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
+
+
+def translated(share):
+    """Translations a ``share`` of the way, right but for the grain of what becomes red. Nearly all comes back."""
+    x_red, x_blue = red_noise_and_blue()
+    shift = torch.tensor([-0.8, 0, 0.8])[:, None, None]
+    return Evaluation(
+        real=[x_red, x_blue],
+        cycled=[x_red + 0.03 * noise(6, 7), x_blue + 0.03 * noise(6, 8)],
+        generated=[x_blue - share * shift, x_red + share * (blurred(x_red) + shift - x_red)],
+    )
+
+
+def copied():
+    x_red, x_blue = red_noise_and_blue()
+    return Evaluation(real=[x_red, x_blue], cycled=[x_red, x_blue], generated=[x_blue, x_red])
+
+
+def forgetful():
+    """The same picture of the target for every source; of which none comes back."""
+    x_red, x_blue = red_noise_and_blue()
+    one_red, one_blue = x_red[:1].expand_as(x_red), x_blue[:1].expand_as(x_blue)
+    return Evaluation(real=[x_red, x_blue], cycled=[one_red, one_blue], generated=[one_red, one_blue])
+
+
+def test_the_score_grows_on_the_way_and_neither_copying_nor_forgetting_wins(not_at_hand):
+    scores = [
+        quality(evaluation, 1, DOMAINS, CPU).figures["score"]
+        for evaluation in (copied(), translated(0.05), translated(0.3), forgetful(), translated(0.9))
+    ]
+    assert scores[0] == 0
+    assert scores[1] > 0.01
+    assert scores[2] > scores[1]
+    assert scores[4] > max(scores[:4])
+    worse = quality(translated(-0.2), 1, DOMAINS, CPU).figures
+    assert worse["score"] < 0
+    assert worse["distance left to dog"] > 1
+
+
+def test_generators_that_were_trained_a_little_win_over_those_that_copy(not_at_hand, tmp_path):
+    pictures = add_dataset(tmp_path)
+    small = CYCLEGAN | {"ngf": 4, "ndf": 8, "lr": 2e-3, "lambda_identity": 0}
+    options = CycleGANOptions(dataset=pictures, **small)
+    data = UnpairedPictures(pictures, load_size=36, image_size=32, seed=0)
+    inputs = data.fixed_inputs(2)
+    trainer = CycleGANTrainer(options, device=CPU, fixed_inputs=inputs, constant_steps=20, decay_steps=0)
+    for step, batch in enumerate(batches(data, 1, 0, 20, processes=0)):
+        trainer.step(batch, progress=step)
+    held_out = data.held_out(2)
+    trained = quality(trainer.evaluate(held_out), 20, DOMAINS, CPU).figures
+    trainer.networks.update({"g_ab": torch.nn.Identity(), "g_ba": torch.nn.Identity()})
+    copying = quality(trainer.evaluate(held_out), 20, DOMAINS, CPU).figures
+    assert copying["cycle error"] == 0 < trained["cycle error"]
+    assert trained["score"] > 0.1 > copying["score"] == 0
+
+
+def test_a_score_is_the_same_at_every_look_and_draws_no_random_numbers_from_the_run(not_at_hand):
+    torch.manual_seed(1)
+    undisturbed = torch.rand(4)
+    torch.manual_seed(1)
+    first, second = (quality(translated(0.5), step, DOMAINS, CPU) for step in (1, 2))
+    assert first.figures == second.figures
+    assert torch.equal(torch.rand(4), undisturbed)
+
+
+def test_domains_of_one_flat_picture_have_a_score(not_at_hand):
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    found = quality(Evaluation(real=[flat, flat], cycled=[flat, flat], generated=[flat, flat]), 1, DOMAINS, CPU)
+    assert found.figures["score"] == 1
+
+
+def test_checkpoints_within_identity_steps_do_not_compete(not_at_hand, tmp_path):
+    steps = {"identity_steps": 6, "epochs": 2, "save_every": 3, "quality_every": 1}
+    options = CycleGANOptions(dataset=add_dataset(tmp_path), device="cpu", **(CYCLEGAN | steps))
+    run = write_run(tmp_path / "run", options)
+    assert train_here(run) is RunState.SUCCEEDED
+    status = read_status(run.path)
+    assert [(found.step, "score" in found.figures) for found in status.quality] == [
+        (3, False),
+        (6, False),
+        (9, True),
+        (12, True),
+    ]
+    assert "identity_steps" in status.quality[0].not_available["score"]
+    scores = {found.step: found.figures["score"] for found in status.quality[2:]}
+    assert status.best_checkpoint == max(scores, key=scores.get)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +260,9 @@ def test_a_run_measures_what_it_has_the_networks_for(at_hand, tmp_path, options)
     [found] = read_status(run.path).quality
     assert found.not_available == {}
     names = {f"{figure} of {domain}" for figure in ("cycle error", "FID", "KID", "cycle LPIPS") for domain in DOMAINS}
+    names |= {f"distance left to {domain}" for domain in DOMAINS}
     styles = {f"LPIPS between {kind} styles" for kind in ("latent", "reference")}
-    assert found.figures.keys() == {"cycle error"} | names | (styles if options.family == "stargan_v2" else set())
+    assert found.figures.keys() == {"score", "cycle error"} | names | (
+        styles if options.family == "stargan_v2" else set()
+    )
     assert all(found.figures[name] > 0 for name in found.figures if "LPIPS" in name)

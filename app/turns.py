@@ -1,4 +1,4 @@
-"""Threads that decode and encode pictures: a few at once, apart from the threads that answer other calls."""
+"""Threads for one kind of slow work: a few at once, apart from the threads that answer other calls."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,19 +10,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Codecs:
-    """Runs functions that decode or encode pictures in threads.
+class Turns:
+    """Runs functions of one kind in threads, some at once and the others in turn.
 
     Whoever waits for a turn waits in the event loop. It holds none of the threads in which FastAPI runs plain
-    functions, so calls without pictures are answered however many pictures wait.
+    functions, so other calls are answered however much slow work waits.
 
     Args:
-        at_once: number of functions that run at once, which bounds the memory that their pictures take.
+        at_once: number of functions that run at once, which bounds the memory that they take.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._turns = CapacityLimiter(at_once)
+        self._limiter = CapacityLimiter(at_once)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in a thread when its turn has come, first come, first served."""
-        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._turns)
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)

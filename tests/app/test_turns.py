@@ -1,0 +1,101 @@
+"""Slow work that waits for its turn keeps no other call waiting."""
+
+import asyncio
+import threading
+
+import httpx
+import numpy as np
+import pytest
+
+from app import images
+from app.main import create_app
+from app.turns import Turns
+from models.errors import UnknownDataset
+from tests.app.test_translate import upload
+
+SHARED_THREADS = 40  # in which FastAPI runs plain functions: anyio's default
+
+
+def translate(client):
+    return client.post("/translate", files=upload(), data={"model": "tiny", "wait": "0"})
+
+
+def train(client):
+    return client.post("/training/cyclegan", json={"dataset": "none"})
+
+
+def compare(client):
+    return client.post(
+        "/training/compare", json={"family": "cyclegan", "base": {"dataset": "none"}, "grid": {"seed": [1, 2]}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "turns", "status"), [(translate, "codecs", 202), (train, "starts", 404), (compare, "starts", 404)]
+)
+def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads(
+    settings, monkeypatch, call, turns, status
+):
+    done = threading.Event()
+
+    def slow_decode(data, geometry, **limits):
+        assert done.wait(60)
+        return np.zeros((32, 32, 3), np.uint8)
+
+    def slow_check(requests):
+        assert done.wait(60)
+        raise UnknownDataset("none", [])
+
+    app = create_app(settings)
+    services = app.state.services
+    monkeypatch.setattr(images, "decode", slow_decode)
+    monkeypatch.setattr(services.runs, "check", slow_check)
+    waiting = getattr(services, turns)
+    run, asked = waiting.run, 0
+
+    async def counted(*args, **kwargs):
+        nonlocal asked
+        asked += 1
+        return await run(*args, **kwargs)
+
+    monkeypatch.setattr(waiting, "run", counted)
+
+    async def scenario():
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+        async with app.router.lifespan_context(app), client:
+            calls = [asyncio.create_task(call(client)) for _ in range(SHARED_THREADS + 10)]
+            try:
+                while asked < len(calls):
+                    await asyncio.sleep(0.01)
+                ready = await asyncio.wait_for(client.get("/readyz"), 30)
+                assert not any(task.done() for task in calls)
+            finally:
+                done.set()
+            return ready, await asyncio.gather(*calls)
+
+    ready, answers = asyncio.run(scenario())
+    assert ready.status_code == 503  # no worker is alive, which is an answer
+    assert {answer.status_code for answer in answers} == {status}
+
+
+def test_no_more_is_done_at_once_than_allowed():
+    running, most = 0, 0
+    changing = threading.Lock()
+    met = threading.Barrier(2)
+
+    def work(n, *, factor):
+        nonlocal running, most
+        with changing:
+            running += 1
+            most = max(most, running)
+        met.wait(30)  # two do run at once
+        with changing:
+            running -= 1
+        return n * factor
+
+    async def scenario():
+        turns = Turns(at_once=2)
+        return await asyncio.gather(*(turns.run(work, n, factor=10) for n in range(6)))
+
+    assert asyncio.run(scenario()) == [0, 10, 20, 30, 40, 50]
+    assert most == 2
