@@ -44,7 +44,7 @@ async def upload_dataset(
         UploadFile,
         File(
             description="a zip with `trainA/` and `trainB/` (and `testA/`, `testB/`), or with `train/<domain>/` for "
-            "two domains or more (and `val/<domain>/`); at its top or one folder deep"
+            "two domains or more (and `val/<domain>/`); at its top or deeper"
         ),
     ],
     name: Annotated[str, Form(description="letters, digits, `.`, `_` and `-`; at most 64")],
