@@ -20,6 +20,7 @@ from models.errors import DoppelError
 
 PREPARER_JOBS = ("imports", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
+REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
 INTERRUPTED = 130  # the exit status that shells use
 
 log = logging.getLogger("doppel")
@@ -43,10 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         status: int = parsed.run(settings, parsed)
+        sys.stdout.flush()
     except DoppelError as error:
         _complain(str(error))
     except redis.RedisError as error:
         _complain(f"Redis: {error}")
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it at the end
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
@@ -149,10 +153,11 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
-    from worker.inference_process import PATIENCE_S, run_worker
+    redis_url = _checked_redis_url(settings)  # before torch is loaded, which takes a while
+    from worker.inference_process import run_worker
 
     run_worker(
-        redis_url=_checked_redis_url(settings, patience_s=PATIENCE_S),
+        redis_url=redis_url,
         weights_dir=settings.weights_dir,
         data_dir=settings.data_dir,
         device=settings.device,
@@ -169,12 +174,12 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.files import require_writable
-    from worker.training_process import PATIENCE_S, run_trainer
+    from worker.training_process import run_trainer
 
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     try:
         run_trainer(
-            redis_url=_checked_redis_url(settings, patience_s=PATIENCE_S),
+            redis_url=_checked_redis_url(settings),
             data_dir=settings.data_dir,
             device=settings.device,
             reserved_mb=settings.training_reserved_mb,
@@ -187,10 +192,10 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.files import require_writable
-    from worker.preparation_process import PATIENCE_S, run_estimate_worker, run_import_worker
+    from worker.preparation_process import run_estimate_worker, run_import_worker
 
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
-    redis_url = _checked_redis_url(settings, patience_s=PATIENCE_S)
+    redis_url = _checked_redis_url(settings)
     match parsed.jobs:
         case "imports":
             run_import_worker(redis_url=redis_url, data_dir=settings.data_dir)
@@ -205,18 +210,18 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _checked_redis_url(settings: Settings, *, patience_s: float) -> str:
+def _checked_redis_url(settings: Settings) -> str:
     """The address of the Redis to use, once it was found to be one that can be used.
 
     Raises:
-        QueueUnreachable: it does not answer within ``patience_s``.
+        QueueUnreachable: it does not answer within ``REDIS_PATIENCE_S``.
         RedisUnusable: it is not fit.
     """
     from worker.connection import require_redis
     from worker.embedded_redis import socket_url
 
     redis_url = settings.redis_url or socket_url(settings.data_dir)
-    require_redis(redis_url, patience_s=patience_s)
+    require_redis(redis_url, patience_s=REDIS_PATIENCE_S)
     return redis_url
 
 

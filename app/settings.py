@@ -4,6 +4,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import redis
 from pydantic import Field, ValidationInfo, field_validator
@@ -104,6 +105,9 @@ class Settings(BaseSettings):
     def _check_redis_url(cls, url: str | None) -> str | None:
         if url is not None:
             redis.ConnectionPool.from_url(url)  # raises ValueError
+            scheme, _, path, *_ = urlsplit(url)
+            if scheme != "unix" and not re.fullmatch(r"/?\d*", path):
+                raise ValueError(f"{path!r} is not the number of a database, such as /0")
         return url
 
     @field_validator("data_dir", "weights_dir")

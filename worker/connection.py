@@ -1,5 +1,6 @@
 """Connections to Redis that ride out its restart, and the check of a Redis at the start of a role."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -22,6 +23,8 @@ from redis.retry import Retry
 from worker.errors import QueueUnreachable, RedisUnusable
 
 T = TypeVar("T")
+
+log = logging.getLogger("doppel.worker")
 
 RETRY_PAUSE_S = 0.1
 SILENCE_S = 5  # after which a Redis that says nothing is taken for lost
@@ -85,11 +88,31 @@ def require_redis(url: str, *, patience_s: float = 0.0) -> None:
         RedisUnusable: it is none, is too old, wants another password, or is set up so that it would lose jobs.
     """
     place = _without_password(url)
-    with connect(url, patience_s=patience_s) as connection:
+    deadline = time.monotonic() + patience_s
+    waits = False
+    while True:
         try:
-            info = cast(dict[str, Any], connection.info())
+            info = _info(url, place)
+        except QueueUnreachable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not waits:
+                log.warning("waiting for Redis: %s", error)
+            waits = True
+            time.sleep(RETRY_PAUSE_S)
+        else:
+            if info is not None:
+                _require_fitness(info, place)
+            return
+
+
+def _info(url: str, place: str) -> dict[str, Any] | None:
+    """What the Redis says of itself; None if it tells this user nothing, who may yet have the rights that count."""
+    with connect(url, patience_s=0) as connection:
+        try:
+            return cast(dict[str, Any], connection.info())
         except NoPermissionError:
-            return  # a user with few rights, who may yet have those that count
+            return None
         except (AuthenticationError, AuthorizationError) as error:
             raise RedisUnusable(
                 f"the Redis at {place} does not accept the user and password in DOPPEL_REDIS_URL, or their absence"
@@ -102,7 +125,6 @@ def require_redis(url: str, *, patience_s: float = 0.0) -> None:
             raise RedisUnusable(f"what answers at {place} is not a Redis ({error})") from error
         except RedisError as error:
             raise RedisUnusable(f"what answers at {place} is not a Redis of today ({error})") from error
-    _require_fitness(info, place)
 
 
 def _require_fitness(info: dict[str, Any], place: str) -> None:
