@@ -1,40 +1,90 @@
 """The command ``doppel``."""
 
 import argparse
+import importlib.util
+import io
+import locale
 import logging
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pydantic
+import redis
 
 from app.settings import Settings
 from app.train_options import FAMILIES, options_of
+from models.errors import DoppelError
 
 PREPARER_JOBS = ("imports", "estimates")
+OVERRIDES = ("host", "port")  # settings that are options, too
+REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
+INTERRUPTED = 130  # the exit status that shells use
+
+log = logging.getLogger("doppel")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; its exit status. What a person can mend is said in one line, without a traceback."""
+    if arguments is None:
+        _prepare_process()
     parsed = _parser().parse_args(arguments)
+    overrides = {name: value for name in OVERRIDES if (value := getattr(parsed, name, None)) is not None}
     try:
-        settings = Settings()
+        settings = Settings(**overrides)
     except pydantic.ValidationError as error:
         for item in error.errors():
-            print(
-                f"doppel: DOPPEL_{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}",
-                file=sys.stderr,
-            )
+            name = str(item["loc"][0])
+            where = f"--{name}" if name in overrides else f"DOPPEL_{name.upper()}"
+            _complain(f"{where}: {item['msg'].removeprefix('Value error, ')}")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    status: int = parsed.run(settings, parsed)
-    return status
+    try:
+        status: int = parsed.run(settings, parsed)
+        sys.stdout.flush()
+    except DoppelError as error:
+        _complain(str(error))
+    except redis.RedisError as error:
+        _complain(f"Redis: {error}")
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it at the end
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ModuleNotFoundError as error:
+        if importlib.util.find_spec("torch") is not None:
+            raise
+        _complain(f"this command needs the package {error.name}, which is not installed: pip install 'doppel[worker]'")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    else:
+        return status
+    log.debug("what went wrong", exc_info=True)
+    return 1
+
+
+def _complain(message: str) -> None:
+    print(f"doppel: {message}", file=sys.stderr)
+
+
+def _prepare_process() -> None:
+    """Make this process, and those that it starts, independent of the locale and of files in the current folder."""
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # a queue.py or a folder models/ there must not be imported
+    if not sys.flags.utf8_mode and locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):
+        os.environ["PYTHONUTF8"] = "1"  # as from Python 3.15 on; it is read at the start of a process
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="doppel", description="Image-to-image translation service.")
+    parser.add_argument("--version", action="version", version=f"doppel {version('doppel')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -42,8 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("serve", _serve, "run all roles on this machine, and a Redis if none is named")
-    command("api", _api, "run the HTTP API alone")
+    for served in (
+        command("serve", _serve, "run all roles on this machine, and a Redis if none is named"),
+        command("api", _api, "run the HTTP API alone"),
+    ):
+        served.add_argument("--host", metavar="ADDRESS", help="address to listen on, instead of DOPPEL_HOST")
+        served.add_argument("--port", metavar="PORT", help="port to listen on, instead of DOPPEL_PORT; 0: any free one")
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
     preparer = command("preparer", _preparer, "run the preparer alone: it imports data sets and sizes training runs")
@@ -99,37 +153,33 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
-    from models.errors import DeviceError
-    from worker.embedded_redis import socket_url
+    redis_url = _checked_redis_url(settings)  # before torch is loaded, which takes a while
     from worker.inference_process import run_worker
 
-    try:
-        run_worker(
-            redis_url=settings.redis_url or socket_url(settings.data_dir),
-            weights_dir=settings.weights_dir,
-            data_dir=settings.data_dir,
-            device=settings.device,
-            max_batch=settings.max_batch,
-            batch_wait_ms=settings.batch_wait_ms,
-            result_ttl_s=settings.result_ttl_s,
-            resident_mb=settings.resident_mb,
-            preload=settings.preload,
-            weights_url=settings.weights_url,
-            offline=settings.offline,
-        )
-    except DeviceError as error:
-        print(f"doppel: {error}", file=sys.stderr)
-        return 1
+    run_worker(
+        redis_url=redis_url,
+        weights_dir=settings.weights_dir,
+        data_dir=settings.data_dir,
+        device=settings.device,
+        max_batch=settings.max_batch,
+        batch_wait_ms=settings.batch_wait_ms,
+        result_ttl_s=settings.result_ttl_s,
+        resident_mb=settings.resident_mb,
+        preload=settings.preload,
+        weights_url=settings.weights_url,
+        offline=settings.offline,
+    )
     return 0
 
 
 def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
-    from worker.embedded_redis import socket_url
+    from models.store.files import require_writable
     from worker.training_process import run_trainer
 
+    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     try:
         run_trainer(
-            redis_url=settings.redis_url or socket_url(settings.data_dir),
+            redis_url=_checked_redis_url(settings),
             data_dir=settings.data_dir,
             device=settings.device,
             reserved_mb=settings.training_reserved_mb,
@@ -141,10 +191,11 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
-    from worker.embedded_redis import socket_url
+    from models.store.files import require_writable
     from worker.preparation_process import run_estimate_worker, run_import_worker
 
-    redis_url = settings.redis_url or socket_url(settings.data_dir)
+    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
+    redis_url = _checked_redis_url(settings)
     match parsed.jobs:
         case "imports":
             run_import_worker(redis_url=redis_url, data_dir=settings.data_dir)
@@ -159,10 +210,28 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _checked_redis_url(settings: Settings) -> str:
+    """The address of the Redis to use, once it was found to be one that can be used.
+
+    Raises:
+        QueueUnreachable: it does not answer within ``REDIS_PATIENCE_S``.
+        RedisUnusable: it is not fit.
+    """
+    from worker.connection import require_redis
+    from worker.embedded_redis import socket_url
+
+    redis_url = settings.redis_url or socket_url(settings.data_dir)
+    require_redis(redis_url, patience_s=REDIS_PATIENCE_S)
+    return redis_url
+
+
 def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
+    from models.store.files import require_writable
+
     if settings.offline:
-        print("doppel: DOPPEL_OFFLINE is set, so nothing is fetched", file=sys.stderr)
+        _complain("DOPPEL_OFFLINE is set, so nothing is fetched")
         return 1
+    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     mirror = ["--mirror", settings.weights_url] if settings.weights_url else []
     folders = ["--weights-dir", str(settings.weights_dir), "--data-dir", str(settings.data_dir)]
     return _python("models.weights.fetch", *folders, *mirror, *parsed.names)
@@ -172,6 +241,9 @@ def _models(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.catalog import Catalog
 
     models = Catalog(settings.weights_dir, settings.data_dir).all()
+    if not models:
+        _complain(f"there are no models in {settings.weights_dir} and {settings.data_dir / 'models'}")
+        return 1
     width = max((len(model.name) for model in models), default=0)
     for model in models:
         print(f"{model.name:{width}}  {model.availability:11}  {model.card.description}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.addresses import address
 from app.comparison_sheet import ComparisonSheet, encode_films
 from app.errors import NotReady, sentence
 from app.run_requests import AcceptedRun, RunRequest
@@ -154,7 +155,7 @@ class Comparisons:
             )
             for compared, run in found
         ]
-        base = f"/training/compare/{comparison_id}"
+        base = address(f"/training/compare/{comparison_id}")
         links = {"self": base, "picture": f"{base}/picture"}
         if record.family == "stargan_v2":
             links["video"] = f"{base}/video"

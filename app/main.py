@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from app.addresses import RootPath
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
@@ -23,6 +24,7 @@ from app.training_runs import Runs
 from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
+from models.errors import PlaceError
 from models.store import files
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
@@ -99,8 +101,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
+    app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
-    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
+    of_paths = {f"{root}/datasets": max_archive_bytes for root in ("", settings.root_path)}
+    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
     install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
     for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
@@ -109,4 +113,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     archives = APIRouter(max_body_size=max_archive_bytes)
     archives.include_router(datasets_routes.router)
     app.include_router(archives)
+    _require_distinct(settings.root_path, app)
     return app
+
+
+def _require_distinct(root_path: str, app: FastAPI) -> None:
+    """Refuse a prefix with which a path could be read in two ways.
+
+    Raises:
+        PlaceError
+    """
+    first = root_path.split("/")[1:2]
+    if first in ([part for part in path.split("/")[1:2]] for path in app.openapi()["paths"]):
+        raise PlaceError(
+            f"DOPPEL_ROOT_PATH: {root_path!r} is the beginning of the API's own paths; choose another prefix"
+        )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.addresses import address
 from models.store.catalog import Model
 from worker.contract import Failure, JobState, Status, Timings
 
@@ -61,12 +62,12 @@ class Job(BaseModel):
 
     @classmethod
     def of(cls, state: JobState) -> "Job":
-        base = f"/jobs/{state.id}"
+        base = address(f"/jobs/{state.id}")
         links = JobLinks(
             self=base,
             image=None if state.kind == "dataset" else f"{base}/image",
             events=f"{base}/events",
-            dataset=f"/datasets/{state.dataset}" if state.dataset else None,
+            dataset=address(f"/datasets/{state.dataset}") if state.dataset else None,
         )
         return cls(
             **state.model_dump(exclude={"timings", "error", "arrangement"}),

@@ -1,73 +1,98 @@
 """``doppel serve``: all roles on one machine."""
 
+import contextlib
+import logging
 import os
-import socket
-import sys
+import shlex
 import time
+from pathlib import Path
 
 import httpx
 
+from app.server import bound_socket, origin
 from app.settings import Settings
-from models.errors import DoppelError
+from models.store.files import require_writable
+from worker.connection import require_redis
 from worker.embedded_redis import EmbeddedRedis
+from worker.errors import QueueUnreachable
 from worker.supervisor import Supervisor, role_command
 
 READY_TIMEOUT_S = 120.0
-SAMPLE = "docs/images/sample-photo.jpg"
+SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sample-photo.jpg"  # in a checkout only
+
+log = logging.getLogger("doppel.serve")
 
 
 def serve(settings: Settings) -> int:
-    """Run all roles, and Redis unless one is configured, until Ctrl-C. Returns the exit status."""
-    if problem := _port_problem(settings):
-        print(f"doppel: {problem}", file=sys.stderr)
-        return 1
+    """Run all roles, and Redis unless one is configured, until Ctrl-C. Returns the exit status.
+
+    Raises:
+        PlaceError: the address or the data folder can't be used.
+        RedisMissing, RedisNotStarted, RedisUnusable: there is no Redis to work with.
+    """
+    with bound_socket(settings) as probe:  # which the API, a process of its own, binds again
+        port: int = probe.getsockname()[1]
+    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
+    if settings.redis_url:
+        try:
+            require_redis(settings.redis_url)
+        except QueueUnreachable as error:  # it may start after this
+            log.warning("%s", error)
     embedded = None if settings.redis_url else EmbeddedRedis(settings.data_dir)
     redis_url = settings.redis_url or (embedded.url if embedded else "")
-    env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
+    env = os.environ | {
+        "DOPPEL_REDIS_URL": redis_url,
+        "DOPPEL_DATA_DIR": str(settings.data_dir),
+        "DOPPEL_HOST": settings.host,
+        "DOPPEL_PORT": str(port),
+    }
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")
     commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
-    try:
-        supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
-        supervisor.run(on_started=lambda: _announce(settings))
-    except DoppelError as error:
-        print(f"doppel: {error}", file=sys.stderr)
-        return 1
+    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
+    supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
 
 
-def _port_problem(settings: Settings) -> str | None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            return (
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); set DOPPEL_PORT to another port"
-            )
-    return None
-
-
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, port: int) -> None:
     """Print the address once the service can translate, with a command to try it."""
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
-    address = f"http://{host}:{settings.port}"
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://{settings.host}:{settings.port}/readyz", trust_env=False).is_success:
-                break
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    else:
-        print(f"Doppel is not ready after {READY_TIMEOUT_S:.0f} s; the lines above say why.", flush=True)
+    unspecified = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    probed = origin(unspecified.get(settings.host, settings.host), port)
+    address = origin("localhost" if settings.host in ("127.0.0.1", *unspecified) else settings.host, port)
+    why = _wait_until_ready(f"http://{probed}/readyz")
+    if why is not None:
+        print(f"Doppel is not ready after {READY_TIMEOUT_S:.0f} s: {why} See the lines above.", flush=True)
         return
+    published = f"http://{address}{settings.root_path}"
     print(
-        f"\nDoppel is at {address} (in a browser: {address}/docs). Try it from this folder:\n\n"
-        f"  curl -f -F image=@{SAMPLE} -F model=style_monet {address.removeprefix('http://')}/translate -o out.png\n\n"
+        f"\nDoppel is at {published} (in a browser: {published}/docs); its data is in {settings.data_dir}.\nTry it:\n\n"
+        f"  curl -f -F image=@{_sample()} -F model=style_monet {address}/translate -o out.png\n\n"
         "Ctrl-C stops it.\n",
         flush=True,
     )
+
+
+def _wait_until_ready(url: str) -> str | None:
+    """Why the service is not ready in time; None if it is ready."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    why = "the API does not answer."
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, trust_env=False)
+            if answer.is_success:
+                return None
+            why = answer.json()["detail"]
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    return why
+
+
+def _sample() -> str:
+    """A picture to try, as short as it can be written from the current folder."""
+    if not SAMPLE.is_file():
+        return "photo.jpg"
+    with contextlib.suppress(OSError, ValueError):  # the current folder was removed, or is another one
+        return shlex.quote(str(SAMPLE.relative_to(Path.cwd())))
+    return shlex.quote(str(SAMPLE))

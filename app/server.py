@@ -1,6 +1,9 @@
-"""The API's HTTP server."""
+"""The API's HTTP server, and the address that it listens on."""
 
 import contextlib
+import errno
+import logging
+import socket
 import tempfile
 from types import FrameType
 
@@ -9,8 +12,46 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
+from models.errors import PlaceError
+from models.store.files import require_writable
+from worker.connection import require_redis
+from worker.embedded_redis import socket_url
+from worker.errors import QueueUnreachable
 
 GRACE_S = 20  # for requests under way when the API is told to stop
+
+
+log = logging.getLogger("doppel.api")
+
+
+def bound_socket(settings: Settings) -> socket.socket:
+    """A socket at the address of the settings, at which nobody listens yet.
+
+    Raises:
+        PlaceError: the address can't be had; the message says why.
+    """
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found.sort(key=lambda one: one[0] != socket.AF_INET)  # localhost: 127.0.0.1 before ::1
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE or isinstance(error, PermissionError)
+        setting = "DOPPEL_PORT to another port" if in_use else "DOPPEL_HOST to an address of this machine"
+        raise PlaceError(f"cannot listen on {origin(host, port)} ({error.strerror}); set {setting}") from error
+    return listener
+
+
+def origin(host: str, port: int) -> str:
+    """``host:port`` as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Server(uvicorn.Server):
@@ -28,16 +69,25 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> int:
-    """Serve the API until SIGTERM or SIGINT; the exit status."""
-    app = create_app(settings)
-    # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
-    spool = settings.data_dir / "tmp"
-    spool.mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(spool)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=GRACE_S
-    )
-    server = Server(app, config)
-    with contextlib.suppress(KeyboardInterrupt):  # raised once more when all has ended
-        server.run()
-    return 0 if server.started else 1
+    """Serve the API until SIGTERM or SIGINT; the exit status.
+
+    Raises:
+        PlaceError: the address can't be had, or the data folder can't be written to.
+        RedisUnusable: what answers as Redis is none that jobs are safe in.
+    """
+    with bound_socket(settings) as listener:
+        # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
+        spool = settings.data_dir / "tmp"
+        require_writable(spool, "DOPPEL_DATA_DIR")
+        try:
+            require_redis(settings.redis_url or socket_url(settings.data_dir))
+        except QueueUnreachable as error:  # it may start after this; until then requests get 503
+            log.warning("%s", error)
+        app = create_app(settings)
+        tempfile.tempdir = str(spool)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+        server = Server(app, config)
+        log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
+        with contextlib.suppress(KeyboardInterrupt):  # raised once more when all has ended
+            server.run(sockets=[listener])
+        return 0 if server.started else 1

@@ -4,18 +4,28 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+import redis
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# Beside the packages, in a checkout as where a wheel is installed.
+_SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
 _HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]+)?")
 
 
 class Settings(BaseSettings):
-    """Each field is set by the environment variable DOPPEL_<FIELD>. Names of durations and sizes end in their unit."""
+    """Each field is set by the environment variable DOPPEL_<FIELD>. Names of durations and sizes end in their unit.
 
-    model_config = SettingsConfigDict(env_prefix="DOPPEL_", extra="ignore")
+    A variable that is empty counts as unset, but for lists, which are then empty.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DOPPEL_", extra="ignore", validate_default=True)
 
     redis_url: Annotated[str | None, Field(description="redis://, rediss:// or unix://; unset: an embedded Redis")] = (
         None
@@ -23,12 +33,15 @@ class Settings(BaseSettings):
     data_dir: Annotated[
         Path, Field(description="data sets, runs, fetched and published models, the embedded Redis")
     ] = Path("var")
-    weights_dir: Annotated[Path, Field(description="the models that come with Doppel")] = Path("weights")
+    weights_dir: Annotated[Path, Field(description="the models that come with Doppel")] = _SHIPPED_WEIGHTS
     weights_url: Annotated[str | None, Field(description="a mirror of the upstream weights")] = None
     offline: Annotated[bool, Field(description="never download anything")] = False
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 8000
+    root_path: Annotated[
+        str, Field(description="prefix under which a reverse proxy publishes the API, such as /doppel")
+    ] = ""
     allowed_hosts: Annotated[
         list[str],
         NoDecode,
@@ -79,6 +92,46 @@ class Settings(BaseSettings):
     preload: Annotated[
         list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
     ] = ["style_monet"]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object, info: ValidationInfo) -> object:
+        if value == "" and info.field_name != "root_path":  # whose default is empty
+            raise PydanticUseDefault
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            redis.ConnectionPool.from_url(url)  # raises ValueError
+            scheme, _, path, *_ = urlsplit(url)
+            if scheme != "unix" and not re.fullmatch(r"/?\d*", path):
+                raise ValueError(f"{path!r} is not the number of a database, such as /0")
+        return url
+
+    @field_validator("data_dir", "weights_dir")
+    @classmethod
+    def _make_absolute(cls, path: Path) -> Path:
+        try:
+            return path.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{error} Give an absolute path.") from error
+        except FileNotFoundError as error:
+            raise ValueError(f"{str(path)!r} is in the current folder, which was removed") from error
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.removeprefix("[").removesuffix("]")
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        path = f"/{path}".rstrip("/").replace("//", "/")
+        if not _ROOT_PATH.fullmatch(path):
+            raise ValueError(f"{path!r} is not a path such as /doppel")
+        return path
 
     @field_validator("preload", "allowed_hosts", "cors_origins", mode="before")
     @classmethod

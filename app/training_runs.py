@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
+from app.addresses import address
 from app.forecast import HIDDEN_OPTIONS
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
@@ -274,7 +275,7 @@ class Runs:
         folder = self.store.folder(run_id)
         status = self.status(run_id)
         options = folder.options()
-        base = f"/training/{run_id}"
+        base = address(f"/training/{run_id}")
         links = {"self": base} | {
             name: f"{base}/{name}" for name in ("metrics", "curves.png", "samples", "log", "events")
         }

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from app.addresses import address
 from models.store.datasets import DatasetInfo, DomainInfo, Rejected
 from models.store.options import CycleGANChoices, StarGANChoices
 from models.store.run_status import Alarm, Quality, RunState
@@ -44,7 +45,7 @@ class DatasetDetails(BaseModel):
 
     @classmethod
     def of(cls, info: DatasetInfo, used_by: list[str]) -> "DatasetDetails":
-        base = f"/datasets/{info.name}"
+        base = address(f"/datasets/{info.name}")
         links = {"self": base, "preview": f"{base}/preview"}
         return cls(**info.model_dump(), pictures=info.pictures, used_by=used_by, links=links)
 

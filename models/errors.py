@@ -23,6 +23,7 @@ DoppelError
 ├── Unavailable            it may work later, or once the operator has acted
 │   ├── CatalogError       a model's card can't be read
 │   ├── ModelUnavailable   a model's weights are not here
+│   ├── PlaceError         a folder or an address that was configured can't be used
 │   └── FetchError         weights could not be downloaded
 └── TrainingError          a run that had begun could not go on
     ├── Diverged
@@ -156,6 +157,10 @@ class ModelUnavailable(Unavailable):
             f"The weights of {name!r} are not on this server ({why}). Its operator gets them with: doppel pull {name}"
         )
         self.name = name
+
+
+class PlaceError(Unavailable):
+    """A folder or an address that was configured can't be used; the message names the setting to change."""
 
 
 class FetchError(Unavailable):

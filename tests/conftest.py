@@ -165,7 +165,7 @@ def served(tmp_path_factory):
     env |= {"DOPPEL_PORT": str(port), "DOPPEL_DATA_DIR": str(data_dir), "DOPPEL_OFFLINE": "1"}
     output = data_dir / "output"
     output.touch()
-    command = f"exec {sys.executable} -m app.cli serve >{output} 2>&1"
+    command = f"cd {data_dir} && exec {sys.executable} -m app.cli serve >{output} 2>&1"  # not in the checkout
     with (
         process("bash", "-c", command, env=env) as child,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client,

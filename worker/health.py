@@ -10,6 +10,7 @@ import sys
 
 import redis
 
+from models.errors import DoppelError
 from worker.connection import connect
 from worker.contract import ESTIMATE_QUEUE, HEARTBEAT_S, PREPARATION_QUEUE
 from worker.inference_queue import InferenceQueue
@@ -40,6 +41,20 @@ def preparer_hosts(connection: redis.Redis) -> set[str]:
 
 HOSTS = {"worker": worker_hosts, "trainer": trainer_hosts, "preparer": preparer_hosts}
 
+
+def main(role: str) -> int:
+    """The exit status: 0 if ``role`` is alive on this host. Why it is not known is said in one line."""
+    url = os.environ.get("DOPPEL_REDIS_URL")
+    if not url:
+        print("DOPPEL_REDIS_URL is not set")
+        return 1
+    try:
+        hosts = HOSTS[role](connect(url, patience_s=0))
+    except (DoppelError, redis.RedisError) as error:
+        print(f"Redis: {error}")
+        return 1
+    return int(socket.gethostname() not in hosts)
+
+
 if __name__ == "__main__":
-    hosts = HOSTS[sys.argv[1]](connect(os.environ["DOPPEL_REDIS_URL"], patience_s=0))
-    sys.exit(socket.gethostname() not in hosts)
+    sys.exit(main(sys.argv[1]))

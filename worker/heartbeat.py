@@ -2,15 +2,19 @@
 
 import logging
 import threading
+import time
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+from redis.exceptions import OutOfMemoryError
 from rq import Queue
 from rq.job import Job
 from rq.worker import BaseWorker
 
 from worker.connection import BLOCKED_S
 from worker.contract import HEARTBEAT_S, LEASE_S
+
+FULL_WAIT_S = 1.0
 
 log = logging.getLogger("doppel.worker")
 
@@ -53,6 +57,19 @@ class ReportingWorker(BaseWorker):
         if self._heartbeats.ident is None:
             self._heartbeats.start()
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def register_birth(self) -> None:
+        """Make this worker known, once Redis has room for that: results expire, and other workers take jobs."""
+        waits = False
+        while True:
+            try:
+                super().register_birth()  # type: ignore[no-untyped-call]
+                return
+            except OutOfMemoryError as error:
+                if not waits:
+                    log.warning("Redis is full; this worker waits until there is room: %s", error)
+                waits = True
+                time.sleep(FULL_WAIT_S)
 
     def register_death(self) -> None:
         self._ended.set()

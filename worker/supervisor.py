@@ -3,6 +3,7 @@
 import logging
 import os
 import subprocess
+import sys
 import sysconfig
 import threading
 import time
@@ -33,7 +34,10 @@ log = logging.getLogger("doppel.supervisor")
 
 def role_command(role: str) -> list[str]:
     """The command line of ``doppel ROLE``, which is also what a list of processes shows."""
-    return [os.path.join(sysconfig.get_path("scripts"), "doppel"), role]
+    script = os.path.join(sysconfig.get_path("scripts"), "doppel")
+    if os.path.exists(script):
+        return [script, role]
+    return [sys.executable, "-m", "app.cli", role]  # installed by a tool that puts scripts elsewhere
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
+from app.addresses import address
 from app.deps import Services, ServicesDep
 from app.errors import NotReady
 from app.routes import answers, fields
@@ -44,7 +45,7 @@ async def upload_dataset(
         UploadFile,
         File(
             description="a zip with `trainA/` and `trainB/` (and `testA/`, `testB/`), or with `train/<domain>/` for "
-            "two domains or more (and `val/<domain>/`); at its top or one folder deep"
+            "two domains or more (and `val/<domain>/`); at its top or deeper"
         ),
     ],
     name: Annotated[str, Form(description="letters, digits, `.`, `_` and `-`; at most 64")],
@@ -74,7 +75,7 @@ async def upload_dataset(
             case _:
                 raise Unavailable(state.error.detail)
     if event is not None and state.status is Status.SUCCEEDED:
-        response.headers["Location"] = f"/datasets/{name}"
+        response.headers["Location"] = address(f"/datasets/{name}")
         return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])
     job = Job.of(state)
     headers = {"Location": job.links.self, "X-Job-Id": job.id}

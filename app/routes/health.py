@@ -19,7 +19,14 @@ async def check_alive() -> Health:
 
 @router.get("/readyz", summary="Check that a picture can be translated now", responses=answers.problems(503))
 def check_ready(services: ServicesDep) -> Health:
-    """OK if Redis answers and at least one worker is alive."""
+    """OK if Redis answers, at least one worker is alive, and there is a model whose weights are here."""
     if not services.queue.workers(seen_within_s=ALIVE_S):
         raise Unavailable("No worker is alive.", retry_after_s=1)
+    if not services.catalog.can_run_any():
+        settings = services.settings
+        raise Unavailable(
+            f"No model can run: there are no weights in {settings.weights_dir} and {settings.data_dir / 'models'}. "
+            "The operator gets some with: doppel pull style_monet",
+            retry_after_s=60,
+        )
     return Health()

@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app import curves
+from app.addresses import address
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import NotReady
 from app.routes import answers
@@ -155,7 +156,7 @@ def list_run_samples(run: RunDep) -> list[dict[str, Any]]:
 
 
 def _sample(run_id: str, step: int) -> dict[str, Any]:
-    return {"step": step, "image": f"/training/{run_id}/samples/{step}"}
+    return {"step": step, "image": address(f"/training/{run_id}/samples/{step}")}
 
 
 @router.get(
@@ -304,7 +305,7 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
         )
     except FileNotFoundError as error:
         raise Conflict("The checkpoint was dropped for a newer one just now; ask again.") from error
-    response.headers["Location"] = f"/models/{asked.name}"
+    response.headers["Location"] = address(f"/models/{asked.name}")
     assert card.version is not None
     return Published(name=card.name, version=card.version)
 

@@ -1,29 +1,33 @@
 """Zip archives from strangers: checked before anything is read, and read within limits.
 
-Nothing is ever extracted to a path that the archive names; its pictures are read one by one.
+Nothing is ever extracted to a path that the archive names; its pictures are read one by one. How far a file is
+compressed does not matter, since an honest picture of one colour shrinks to a thousandth. What protects is that each
+read is limited, that the sum of all sizes is, and that no two files may share their bytes.
 """
 
 import io
-import os
 import stat
 import zipfile
-from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from models.errors import ArchiveError, PictureRejected
-from models.pictures import SUFFIXES
-from models.store.datasets import HELD_OUT, Layout
+from models.store.archive_kinds import is_split, what_it_is
+from models.store.archive_layout import ArchivedFile, ArchivedPicture, laid_out
+from models.store.archive_names import path_of
 
-MAX_RATIO = 200  # uncompressed to compressed bytes; photos hardly compress at all
-SMALL_BYTES = 1 << 20  # below that a high ratio is harmless
-MAX_NAME = 100  # bytes of a domain's name
 ENTRY_BYTES = 512  # per file in an archive's directory; ordinary archives need far less
-MAX_NAMED = 6  # folders that are named when no layout is recognised
 
 _ENCRYPTED = 0x1
-_CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_HEADER_BYTES = 30  # before each file, and its name
+_CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+# Methods of compression by their number in the format, but for those that every Python's zipfile reads.
+_METHODS = {
+    1: "Shrink", 2: "Reduce", 3: "Reduce", 4: "Reduce", 5: "Reduce", 6: "Implode", 9: "Deflate64", 10: "Implode",
+    12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 96: "JPEG recompression", 97: "WavPack", 98: "PPMd", 99: "AES",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,13 @@ class Limits:
     file_bytes: int  # of one picture
 
 
-@dataclass(frozen=True)
-class ArchivedPicture:
-    """A picture of an archive, and the part of the data set that it belongs to."""
-
-    info: zipfile.ZipInfo
-    part: Literal["train", "held out"]
-    domain: str
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.info.filename).name
-
-
 class Archive:
-    """A zip archive in one of the layouts of models.store.datasets, possibly one folder deep.
+    """A zip archive in one of the layouts of models.store.datasets, at any depth.
+
+    Attributes:
+        layout: of the two that there are.
+        pictures: the files that are taken for pictures.
+        others: all other files but clutter, each with the reason why it is left out.
 
     Args:
         path: the file.
@@ -61,10 +57,14 @@ class Archive:
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.limits = limits
+        with path.open("rb") as file:
+            if is_split(file):
+                raise ArchiveError("The archive is one part of a split zip archive; join the parts first.")
         self._file = _Reader(path, max(limits.files * ENTRY_BYTES, limits.file_bytes + 1))
         try:
             self._zip = _opened(self._file)
-            self.layout, self.pictures, self.others = _laid_out(_files(self._zip.infolist(), limits))
+            self.layout, self.pictures, self.others = laid_out(_files(self._zip.infolist(), limits))
+            _check(self.pictures, limits)
         except ArchiveError:
             self._file.close()
             raise
@@ -73,15 +73,19 @@ class Archive:
         """A picture's bytes, exactly as many as the archive declares.
 
         Raises:
-            PictureRejected: it is damaged, or larger than a picture may be.
+            PictureRejected: it can't be unpacked, or is larger than a picture may be.
         """
         declared = picture.info.file_size
         if declared > self.limits.file_bytes:
             raise PictureRejected(f"has {declared:,} bytes; a picture may have {self.limits.file_bytes:,}")
+        if picture.info.flag_bits & _ENCRYPTED:
+            raise PictureRejected("is encrypted; send it without a password")
         try:
             with self._zip.open(picture.info) as file:
                 data = file.read(declared + 1)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except NotImplementedError as error:
+            raise PictureRejected(_method(picture.info)) from error
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError) as error:
             raise PictureRejected(f"is damaged: {error}") from error
         except Exception as error:  # zlib, lzma and bz2 each raise their own
             raise PictureRejected(f"is damaged: {type(error).__name__}") from error
@@ -118,94 +122,67 @@ class _Reader(io.BufferedReader):
 def _opened(file: io.BufferedReader) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
+    except UnicodeDecodeError as error:
+        raise ArchiveError("The archive says that its names are UTF-8, but one of them is not.") from error
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ArchiveError(f"The archive is not a zip file that can be read: {error}.") from error
+        why = what_it_is(file) or error
+        raise ArchiveError(f"The archive is not a zip file that can be read: {why}.") from error
 
 
-def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[zipfile.ZipInfo]:
-    """The archive's files without clutter, once all of them were found harmless."""
+def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[ArchivedFile]:
+    """The archive's files without clutter.
+
+    Raises:
+        ArchiveError: there are too many, or one is such as no honest archive of pictures contains.
+    """
     if len(entries) > limits.files:
         raise ArchiveError(f"The archive has {len(entries):,} files; at most {limits.files:,} are taken.")
-    infos = [info for info in entries if not info.is_dir()]
-    for info in infos:
-        _check(info)
-    total = sum(info.file_size for info in infos)
+    files = [ArchivedFile(info, path_of(info)) for info in entries]
+    files = [file for file in files if not file.path.endswith("/")]
+    for file in files:
+        path = PurePosixPath(file.path)
+        if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+            raise ArchiveError(f"The archive names a path outside itself, {file.path[:100]!r}; paths must be relative.")
+        if stat.S_ISLNK(file.info.external_attr >> 16):
+            raise ArchiveError(f"The archive holds a link, {file.path[:100]!r}; only plain files are taken.")
+    return [file for file in files if not _is_clutter(file.path)]
+
+
+def _is_clutter(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return not parts or any(part.lower() in _CLUTTER or part.startswith(".") for part in parts)
+
+
+def _check(pictures: Sequence[ArchivedPicture], limits: Limits) -> None:
+    """Refuse an archive whose pictures can't be read, or not without harm.
+
+    Raises:
+        ArchiveError
+    """
+    if pictures and all(picture.info.flag_bits & _ENCRYPTED for picture in pictures):
+        raise ArchiveError("The archive is encrypted; send it without a password.")
+    read = [picture.info for picture in pictures if picture.info.file_size <= limits.file_bytes]
+    total = sum(info.file_size for info in read)
     if total > limits.total_bytes:
         raise ArchiveError(
             f"The archive would come to {total >> 20:,} MiB; at most {limits.total_bytes >> 20:,} MiB are taken."
         )
-    return [info for info in infos if not _is_clutter(info.filename)]
+    for info, following in pairwise(sorted(read, key=lambda info: info.header_offset)):
+        if info.header_offset + _HEADER_BYTES + info.compress_size > following.header_offset:
+            raise ArchiveError(
+                f"The archive's {path_of(info)[:100]!r} and {path_of(following)[:100]!r} share their bytes, as in no "
+                "archive that an ordinary program makes."
+            )
 
 
-def _check(info: zipfile.ZipInfo) -> None:
-    """Refuse a file that no honest archive of pictures contains."""
-    name = info.filename
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise ArchiveError(f"The archive names a path outside itself, {name[:100]!r}; paths must be relative.")
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise ArchiveError(f"The archive holds a link, {name[:100]!r}; only plain files are taken.")
-    if info.flag_bits & _ENCRYPTED:
-        raise ArchiveError("The archive is encrypted; send it without a password.")
-    if info.file_size > SMALL_BYTES and info.file_size > MAX_RATIO * max(1, info.compress_size):
-        raise ArchiveError(
-            f"The archive's {name[:100]!r} would unpack to {info.file_size / max(1, info.compress_size):,.0f} times "
-            f"its size; at most {MAX_RATIO} times is taken."
-        )
+def _method(info: zipfile.ZipInfo) -> str:
+    """Why a picture can't be unpacked of which zipfile says that it does not know how."""
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "can't be unpacked"
+    name = _METHODS.get(info.compress_type, f"method {info.compress_type}")
+    return f"is compressed with {name}, which can't be unpacked here; make the zip with the usual method, Deflate"
 
 
-def _is_clutter(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return not parts or any(part in _CLUTTER or part.startswith(".") for part in parts)
-
-
-def _laid_out(infos: list[zipfile.ZipInfo]) -> tuple[Layout, list[ArchivedPicture], list[str]]:
-    """The layout, the pictures that fit it, and the names of all other files."""
-    tops = {PurePosixPath(info.filename).parts[0] for info in infos}
-    for depth in (0, 1) if len(tops) == 1 else (0,):
-        pictures: list[ArchivedPicture] = []
-        others: list[str] = []
-        for info in infos:
-            part_and_domain = _part_and_domain(PurePosixPath(info.filename).parts[depth:])
-            if part_and_domain is None:
-                others.append(info.filename)
-            else:
-                pictures.append(ArchivedPicture(info, *part_and_domain))
-        trained = {picture.domain for picture in pictures if picture.part == "train"}
-        unpaired = {f"train{domain}" for domain in "AB"}
-        if len(trained) >= 2:
-            folders = {PurePosixPath(picture.info.filename).parts[depth] for picture in pictures}
-            if unpaired <= folders and "train" in folders:
-                raise ArchiveError("The archive has both trainA/ and train/; one layout at a time.")
-            known = [picture for picture in pictures if picture.domain in trained]
-            others += [picture.info.filename for picture in pictures if picture.domain not in trained]
-            return ("unpaired" if unpaired <= folders else "domains"), known, others
-    raise ArchiveError(
-        "No layout was recognised in the archive. It must hold trainA/ and trainB/ (and may hold testA/ and testB/), "
-        "or train/<domain>/ for two domains or more (and may hold val/<domain>/), at its top or one folder deep, with "
-        f"pictures ({', '.join(sorted(SUFFIXES))}) directly in them. {_found(infos)}"
-    )
-
-
-def _found(infos: list[zipfile.ZipInfo]) -> str:
-    """The archive's fullest folders, for the person who has to find the mistake."""
-    folders = Counter(str(PurePosixPath(info.filename).parent) for info in infos).most_common(MAX_NAMED)
-    if not folders:
-        return "It holds no files."
-    return f"It holds: {', '.join(f'{count} in {folder[:60]!r}' for folder, count in folders)}."
-
-
-def _part_and_domain(parts: tuple[str, ...]) -> tuple[Literal["train", "held out"], str] | None:
-    """Part and domain of a file by its path; None if the path fits no layout."""
-    if PurePosixPath(parts[-1] if parts else "").suffix.lower() not in SUFFIXES:
-        return None
-    if len(parts) == 2 and parts[0] in ("trainA", "trainB", "testA", "testB"):
-        return ("train" if parts[0].startswith("train") else "held out"), parts[0][-1]
-    if len(parts) == 3 and parts[0] in ("train", *HELD_OUT) and len(os.fsencode(parts[1])) <= MAX_NAME:
-        return ("train" if parts[0] == "train" else "held out"), parts[1]
-    return None
-
-
-def in_order(pictures: list[ArchivedPicture]) -> list[ArchivedPicture]:
+def in_order(pictures: Iterable[ArchivedPicture]) -> list[ArchivedPicture]:
     """In the order of the archive, in which it reads fastest."""
     return sorted(pictures, key=lambda picture: picture.info.header_offset)

@@ -146,6 +146,10 @@ class Catalog:
             failure=self._remembered_failure(self.models_dir / name),
         )
 
+    def can_run_any(self) -> bool:
+        """Whether there is any model whose weights are here."""
+        return any(model.weights is not None for model in self.all())
+
     def resolve(self, name: str) -> Model:
         """The model that runs for ``name``: itself, or its fallback while its weights are missing.
 

@@ -5,10 +5,13 @@ import errno
 import fcntl
 import hashlib
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
+
+from models.errors import PlaceError
 
 STALE_S = 24 * 3600
 
@@ -28,6 +31,26 @@ def replacing(target: Path) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, setting: str) -> None:
+    """Make ``folder`` if it is missing, and see that files can be written to it.
+
+    Args:
+        setting: the environment variable that names it.
+
+    Raises:
+        PlaceError: it can't be used.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise PlaceError(
+            f"cannot write to the folder {folder} ({why}); set {setting} to one that can be written to"
+        ) from error
 
 
 def replace_text(target: Path, text: str) -> None:

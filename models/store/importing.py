@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ArchiveError, DatasetError, DatasetExists, PictureRejected
-from models.store.archives import Archive, ArchivedPicture, Limits, in_order
+from models.store.archive_layout import ArchivedPicture
+from models.store.archives import Archive, Limits, in_order
 from models.store.datasets import (
     INFO_FILE,
     LEAST_PICTURES,
@@ -89,7 +90,7 @@ def import_archive(
     findings = _Findings()
     archive = Archive(archive_file, limits)
     try:
-        findings.others += [Rejected(file=other, why="has no place in the layout") for other in sorted(archive.others)]
+        findings.others += archive.others
         for done, picture in enumerate(in_order(archive.pictures)):
             on_progress(done / len(archive.pictures))
             _store(archive, picture, workspace, findings, max_pixels)
@@ -115,7 +116,7 @@ def _store(archive: Archive, picture: ArchivedPicture, workspace: Path, findings
     try:
         checked = _checked(archive.read(picture), max_pixels)
     except PictureRejected as error:
-        findings.rejected.append(Rejected(file=picture.info.filename, why=str(error)))
+        findings.rejected.append(Rejected(file=picture.path, why=str(error)))
         return
     folder = workspace / _folder(archive.layout, picture)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ def _store(archive: Archive, picture: ArchivedPicture, workspace: Path, findings
         count.train += 1
     else:
         count.held_out += 1
-    findings.by_pixels[checked.digest].append(picture.info.filename)
+    findings.by_pixels[checked.digest].append(picture.path)
     findings.sizes.append(checked.size)
     findings.nbytes += len(checked.data)
     if findings.nbytes > archive.limits.total_bytes:  # pictures that are stored as PNG may grow

@@ -45,3 +45,11 @@ def test_readiness_needs_a_worker(client):
 
 def test_ready_with_a_worker(service):
     assert service.get("/readyz").json() == {"status": "ok"}
+
+
+def test_readiness_needs_a_model_that_can_run(service, settings):
+    (settings.weights_dir / "tiny" / "weights.safetensors").unlink()
+    answer = service.get("/readyz")
+    assert answer.status_code == 503
+    assert str(settings.weights_dir) in answer.json()["detail"]
+    assert "doppel pull" in answer.json()["detail"]

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from importlib import metadata
@@ -10,7 +11,7 @@ import pytest
 import redis
 
 from worker import embedded_redis
-from worker.embedded_redis import EmbeddedRedis, find_server, runtime_folder
+from worker.embedded_redis import EmbeddedRedis, find_server, runtime_folder, socket_url
 from worker.errors import RedisMissing, RedisNotStarted
 
 
@@ -148,3 +149,35 @@ def test_an_unreadable_file_is_kept_and_named(tmp_path):
         EmbeddedRedis(tmp_path).start()
     assert str(tmp_path / "redis") in str(raised.value)
     assert (folder / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS0079"
+
+
+@pytest.mark.parametrize("runtime", ["missing", "file", "long" * 30, "/proc"])
+def test_a_runtime_folder_that_can_not_be_used_is_passed_over(tmp_path, monkeypatch, runtime):
+    (tmp_path / "file").touch()
+    (tmp_path / ("long" * 30)).mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / runtime))
+    folder = runtime_folder(tmp_path)
+    assert folder.is_relative_to(tempfile.gettempdir())
+    assert not folder.is_relative_to(tmp_path / runtime)
+
+
+def test_a_folder_for_the_socket_that_is_not_ours_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    ours = runtime_folder(tmp_path / "data")
+    assert ours.parent == tmp_path
+    ours.symlink_to(tmp_path / "there")
+    assert runtime_folder(tmp_path / "data").parent != tmp_path
+
+
+def test_without_any_place_for_the_socket_the_error_says_what_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded_redis, "SOCKET_BYTES", 10)
+    with pytest.raises(RedisNotStarted, match="set XDG_RUNTIME_DIR"):
+        EmbeddedRedis(tmp_path)
+
+
+def test_roles_of_another_environment_find_the_socket(tmp_path, monkeypatch):
+    with running(tmp_path / "data") as (server, _):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert socket_url(tmp_path / "data") == server.url
+    assert socket_url(tmp_path / "data").startswith(f"unix://{tmp_path}")

@@ -1,0 +1,88 @@
+"""The check of a Redis that somebody else has set up."""
+
+import logging
+import threading
+
+import pytest
+import redis
+
+from tests.processes import eventually, file_server
+from worker.connection import connect, require_redis
+from worker.embedded_redis import EmbeddedRedis
+from worker.errors import QueueUnreachable, RedisUnusable
+from worker.preparation_process import EstimateWorker
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory):
+    """A server whose options a test may change."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("data"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def options(own_server):
+    with redis.Redis.from_url(own_server.url) as client:
+        before = client.config_get("maxmemory*")
+        yield client.config_set
+        client.config_set("requirepass", "")
+        for name, value in before.items():
+            if name in ("maxmemory", "maxmemory-policy"):
+                client.config_set(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("maxmemory", "1mb", "only 1 MB of memory"),
+        ("maxmemory-policy", "volatile-lru", "CONFIG SET maxmemory-policy noeviction"),
+        ("requirepass", "secret", "password in DOPPEL_REDIS_URL"),
+    ],
+)
+def test_a_redis_that_would_fail_is_refused_at_the_start(own_server, options, name, value, words):
+    require_redis(own_server.url)
+    options(name, value)
+    with pytest.raises(RedisUnusable, match=words) as refused:
+        require_redis(own_server.url)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_redis_without_a_memory_limit_never_evicts(own_server, options):
+    options("maxmemory", "0")
+    options("maxmemory-policy", "allkeys-lru")
+    require_redis(own_server.url)
+
+
+def test_an_old_redis_is_refused(own_server, monkeypatch):
+    monkeypatch.setattr(redis.Redis, "info", lambda self: {"redis_version": "5.0.14", "maxmemory": 0})
+    with pytest.raises(RedisUnusable, match=r"version 5\.0\.14; Doppel needs 6\.2"):
+        require_redis(own_server.url)
+
+
+def test_another_server_at_the_address_is_no_redis(tmp_path):
+    with file_server(tmp_path) as url, pytest.raises(RedisUnusable, match="not a Redis"):
+        require_redis(url.replace("http", "redis"))
+
+
+def test_a_redis_that_is_not_there_may_yet_come(tmp_path):
+    for url in ("redis://:secret@127.0.0.1:1/0", f"unix://{tmp_path}/none.sock"):
+        with pytest.raises(QueueUnreachable, match="no Redis answers at") as away:
+            require_redis(url)
+        assert "secret" not in str(away.value)
+
+
+def test_a_worker_waits_for_room_in_a_full_redis(own_server, options, caplog):
+    options("maxmemory", "1")
+    with connect(own_server.url, patience_s=0) as connection, caplog.at_level(logging.WARNING):
+        worker = EstimateWorker(connection)
+        birth = threading.Thread(target=worker.register_birth)
+        birth.start()
+        try:
+            eventually(lambda: "Redis is full" in caplog.text)
+            assert not connection.exists(worker.key)
+        finally:
+            options("maxmemory", "512mb")
+            birth.join()
+        assert connection.exists(worker.key)
