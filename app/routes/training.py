@@ -25,6 +25,7 @@ from app.training_schemas import (
     Forecast,
     Publication,
     Published,
+    ResumeRequest,
     StarGANRequest,
     TrainingRun,
 )
@@ -289,10 +290,20 @@ def stop_run(
     return services.runs.view(run.id)
 
 
-@router.post("/{id}/resume", status_code=202, summary="Resume a run", responses=answers.problems(404, 409, 503))
-def resume_run(services: ServicesDep, run: RunDep) -> TrainingRun:
-    """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run."""
-    services.runs.resume(run.id)
+@router.post(
+    "/{id}/resume",
+    status_code=202,
+    summary="Resume a run, or train it further",
+    responses=answers.problems(404, 409, 422, 503),
+)
+def resume_run(services: ServicesDep, run: RunDep, request: ResumeRequest | None = None) -> TrainingRun:
+    """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run.
+
+    Send a new length to train a run further, even one that is complete. Its weights, optimizers and image pools go on
+    as they are; the learning rate of each step is the one that the new options give it. `changes` in the run keeps
+    what was changed. The data set must have the same pictures, wherever it is.
+    """
+    services.runs.resume(run.id, request or ResumeRequest())
     return services.runs.view(run.id)
 
 

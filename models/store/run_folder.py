@@ -1,6 +1,8 @@
 """The folder of a run. It is the only record of the run that counts. Loads no torch.
 
-options.json           the run's options, written once (options.py)
+options.json           the options it was started with, written once (options.py)
+changes.json           what was changed when it was resumed (run_changes.py)
+pictures.json          the pictures it trains on (run_pictures.py)
 status.json            its state (run_status.py)
 metrics.jsonl          a line for each step: step, seconds, losses (metrics.py)
 log.txt                the output of its processes
@@ -23,7 +25,8 @@ from pydantic import ValidationError
 from models.errors import RunFolderError
 from models.store.film import FILM_FILE
 from models.store.metrics import MetricsFile, Record
-from models.store.options import Options, read_options
+from models.store.options import Options, parse_options
+from models.store.run_changes import changed, read_changes
 from models.store.samples import SampleRow, rows_path, save_sheet, to_drop
 
 STOP_FILE = "stop"  # exists while a person wants the run stopped
@@ -40,7 +43,7 @@ class RunFolder:
         self.log_file = path / "log.txt"
 
     def options(self) -> Options:
-        """The run's options.
+        """The run's options, as they are now: those it was started with, and what was changed since.
 
         Raises:
             RunFolderError: there are none, or they can't be read.
@@ -50,7 +53,9 @@ class RunFolder:
         except FileNotFoundError:
             raise RunFolderError(f"{self.path} has no {self.options_file.name}, so it is not a run") from None
         try:
-            return read_options(text)
+            content = json.loads(text)
+            changes = [change.options for change in read_changes(self.path)]
+            return parse_options(changed(content, changes) if changes else content)
         except json.JSONDecodeError as error:
             raise RunFolderError(f"The options.json of the run {self.path.name} is not JSON: {error}") from error
         except ValidationError as error:
