@@ -18,7 +18,7 @@ WIDTH_PX, HEIGHT_PX = 1000, 700
 FINE = 2  # drawn so many times larger, and reduced: lines without steps
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 70, 985, 40, 655
 GAP_PX = 45  # between the two panels
-LEGEND_PX = 120  # width of an entry
+LEGEND_PX = 135  # width of an entry
 TEXT_PX = 12
 FAINT = 0.45  # share of its colour that a raw value keeps; the rest is white
 

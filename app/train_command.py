@@ -18,6 +18,7 @@ from models.store.options import LENGTHS
 from models.store.run_changes import PLACES, add_change, check_length, with_change
 from models.store.run_checks import total_steps
 from models.store.run_folder import RunFolder
+from models.store.run_lock import is_locked
 from models.store.run_pictures import check_pictures
 from models.store.run_status import read_status
 from models.training.launch import TrainingProcess
@@ -72,6 +73,8 @@ def _change_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, 
         raise Invalid(f"{run.path} holds a run of another family, {before.family}")
     if not dataset.is_dir():
         raise Invalid(f"{dataset} is not a folder")
+    if is_locked(run.path):
+        raise Invalid(f"{run.path} is being trained in by another process")
     checkpoints = run.checkpoints()
     reached = int(checkpoints[-1].stem) if checkpoints else 0
     if checkpoints:

@@ -23,7 +23,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from models.errors import RunFolderError
-from models.store.film import FILM_FILE
 from models.store.metrics import MetricsFile, Record
 from models.store.options import Options, parse_options
 from models.store.run_changes import changed, read_changes
@@ -101,13 +100,12 @@ class RunFolder:
         for exported in (self.path / "exports").glob("*"):
             if exported.name not in kept:  # the attempt was killed before it wrote the checkpoint
                 shutil.rmtree(exported, ignore_errors=True)
-        half_done = (
-            f".{FILM_FILE}.*",
-            "checkpoints/.*",
-            "samples/.*",
-        )  # see files.replacing
-        for part in (path for pattern in half_done for path in self.path.glob(pattern)):
-            part.unlink()
+        # see files.replacing
+        for part in (path for folder in ("", "checkpoints", "samples") for path in (self.path / folder).glob(".*")):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)  # see training/pace.py
+            else:
+                part.unlink()
 
     def append_metrics(self, record: Record) -> None:
         """Add the record of a step."""

@@ -113,7 +113,7 @@ def _measure(
         return Pace(identity_s, step_s, 0, 0, 0)
     with tempfile.TemporaryDirectory(dir=run.path, prefix=TRIAL_PREFIX) as folder:
         trial = RunFolder(Path(folder))
-        sample_s = _spent_s(lambda: trial.save_sample(1, planned.trainer.sample(planned.domains)))
+        sample_s = _spent_s(lambda: trial.save_sample(1, planned.trainer.sample(planned.domains)[0]))
         state = {"step": 1, "trainer": planned.trainer.state_dict()}
         checkpoint_s = _spent_s(lambda: save_checkpoint(trial, state, planned.trainer.exports()))
     quality_s = 0.0
