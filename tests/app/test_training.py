@@ -14,6 +14,7 @@ from PIL import Image
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from app.forecast import ASSUMED_GFLOP_PER_S
 from app.settings import Settings
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status, write_status
@@ -438,8 +439,8 @@ def test_a_dry_run_in_minutes_estimates_the_steps(training):
     asked = {name: value for name, value in cyclegan(minutes=30).items() if not name.startswith("epochs")}
     told = training.post("/training/cyclegan?dry_run=true", json=asked).json()
     assert (told["seconds"], told["options"]["minutes"], "epochs" in told["options"]) == (1800, 30, False)
-    plain = training.post("/training/cyclegan?dry_run=true", json=cyclegan()).json()
-    assert told["total_steps"] == pytest.approx(1800 / (plain["seconds"] / plain["total_steps"]), rel=0.01)
+    assert "two CPU cores" in told["estimated_by"]
+    assert told["total_steps"] == pytest.approx(1800 * ASSUMED_GFLOP_PER_S / told["gflop_per_step"], rel=0.01)
     assert "an estimate" in " ".join(told["warnings"])
 
 
