@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         one = families.add_parser(family, help=text, description=text)
         one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
         one.add_argument("-o", "--output", type=_folder, required=True, metavar="RUN", help="folder of the run")
-        one.add_argument("--resume", action="store_true", help="resume the run in RUN, with its options")
+        one.add_argument("--resume", action="store_true", help="resume the run in RUN; a new length trains it further")
         one.set_defaults(options=options_of(family, one))
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")

@@ -52,11 +52,14 @@ class Forecaster:
         self._known: dict[str, RunSize] = {}  # by the request, as JSON
         self._lock = threading.Lock()
 
-    def forecast(self, runs: Sequence[tuple[Options, int, int]], trainers: Sequence[TrainerReport]) -> list[Forecast]:
+    def forecast(
+        self, runs: Sequence[tuple[Options, int | None, int]], trainers: Sequence[TrainerReport]
+    ) -> list[Forecast]:
         """Forecast runs.
 
         Args:
-            runs: options, number of steps and number of domains of each.
+            runs: options, number of steps and number of domains of each. Without a number of steps, the options say
+                how many minutes the run is to take.
             trainers: those that are alive.
 
         Raises:
@@ -114,10 +117,15 @@ def _kind(options: Options) -> tuple[str, str, int]:
     return options.family, options.precision, options.gpus
 
 
-def _forecast(options: Options, total_steps: int, size: RunSize, timed: Sequence[TimedRun]) -> Forecast:
+def _forecast(options: Options, total_steps: int | None, size: RunSize, timed: Sequence[TimedRun]) -> Forecast:
     gflop_per_step = float(f"{size.flop_per_step / 1e9:.4g}")
     gflop_per_s, estimated_by = _pace(options, gflop_per_step, timed)
+    seconds_per_step = gflop_per_step / gflop_per_s
     warnings = []
+    if total_steps is None:
+        assert options.minutes is not None, "the length of a run is given, or its time"
+        total_steps = max(1, round(60 * options.minutes / seconds_per_step))
+        warnings.append("the number of steps is an estimate: the run times its first steps, and does what fits")
     if options.save_every > total_steps:
         warnings.append("there will be no checkpoint before the end: save_every is larger than the number of steps")
     if options.sample_every > total_steps:
@@ -128,7 +136,7 @@ def _forecast(options: Options, total_steps: int, size: RunSize, timed: Sequence
         total_steps=total_steps,
         gflop_per_step=gflop_per_step,
         memory_mb=size.memory_mb,
-        seconds=round(gflop_per_step / gflop_per_s * total_steps, 1),
+        seconds=round(seconds_per_step * total_steps if options.minutes is None else 60 * options.minutes, 1),
         estimated_by=estimated_by,
         warnings=warnings,
     )

@@ -13,7 +13,8 @@ from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
 from models.errors import Invalid
 from models.store.catalog import Catalog, Model
 from models.store.datasets import DatasetInfo, DatasetStore
-from models.store.options import CycleGANOptions, Options, StarGANOptions
+from models.store.options import LENGTHS, CycleGANOptions, Options, StarGANOptions
+from models.store.run_changes import PLACES, check_length, with_change
 from models.store.run_checks import total_steps, with_sizes_of
 from models.store.runs import RunStore
 from worker.preparation_queue import PreparationQueue
@@ -41,7 +42,7 @@ class _CheckedRun:
     options: Options
     dataset: DatasetInfo
     init_from: str | None
-    total_steps: int
+    total_steps: int | None  # None: as many as fit the minutes that were asked for
 
 
 class RunChecker:
@@ -92,6 +93,39 @@ class RunChecker:
             inputs["landmarks"] = self._landmarks(model)
         return _CheckedRun(_options(request, inputs), info, request.init_from, steps)
 
+    def resumed(self, before: Options, new: Mapping[str, Any], info: DatasetInfo, *, reached: int) -> Options:
+        """The options of a run that is to be resumed, with its inputs where they are now.
+
+        Args:
+            before: its options so far.
+            new: those that are to change.
+            info: its data set.
+            reached: the step of its last checkpoint.
+
+        Raises:
+            Invalid: an option can't change, its value can't be used, or nothing would be left to train.
+        """
+        places: dict[str, Any] = {"dataset": str(self._datasets.path(info.name).resolve())}
+        if isinstance(before, StarGANOptions) and before.needs_landmarks and not _is_there(before.landmarks):
+            places["landmarks"] = str(self._landmarks())
+        try:
+            options = with_change(before, {**new, **places}, also=PLACES)
+        except ValidationError as error:
+            raise Invalid(sentence(error.errors())) from error
+        steps = self.steps(options, info)
+        if steps is not None and not LENGTHS.isdisjoint(new):
+            check_length(options, reached, steps)
+        return options
+
+    @staticmethod
+    def steps(options: Options, info: DatasetInfo) -> int | None:
+        """The number of steps of a run; None if it is not known before its pace is.
+
+        Raises:
+            DatasetError: the data set and the options don't fit.
+        """
+        return total_steps(options, info.name, {name: domain.train for name, domain in info.domains.items()})
+
     def _landmarks(self, model: Model | None = None) -> Path:
         """Weights that hold the landmark network: those of the model to start from, else those of ``FACE_MODEL``."""
         faces = self._catalog.get(FACE_MODEL) if FACE_MODEL in self._catalog.names() else None
@@ -104,6 +138,10 @@ class RunChecker:
             "masks=ones or w_hpf=0, start from a model that has one, or ask the operator of this server to run: doppel "
             f"pull {FACE_MODEL}"
         )
+
+
+def _is_there(path: Path | None) -> bool:
+    return path is not None and path.is_file()
 
 
 def _options(request: RunRequest, inputs: Mapping[str, Any]) -> Options:

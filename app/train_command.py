@@ -11,8 +11,16 @@ import pydantic
 from app.train_options import FAMILIES, Kind
 from models.command_line import problems
 from models.errors import Invalid, RunFolderError
+from models.pictures import list_pictures
 from models.process import on_stop_signal
+from models.store.datasets import domain_folders
+from models.store.options import LENGTHS
+from models.store.run_changes import PLACES, add_change, check_length, with_change
+from models.store.run_checks import total_steps
 from models.store.run_folder import RunFolder
+from models.store.run_lock import is_locked
+from models.store.run_pictures import check_pictures
+from models.store.run_status import read_status
 from models.training.launch import TrainingProcess
 
 
@@ -21,13 +29,13 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
 
     Args:
         given: option → value, as typed.
-        resume: resume the run that is in ``output``.
+        resume: resume the run that is in ``output``, with what is ``given`` in place of its options.
     """
     run = RunFolder(output)
     try:
         existed = output.exists()
         if resume:
-            _check_resumed(run, FAMILIES[family], dataset, given)
+            _change_resumed(run, FAMILIES[family], dataset, given)
         else:
             _write_options(run, FAMILIES[family], dataset, given)
     except Invalid as error:
@@ -52,19 +60,38 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
     return status if status >= 0 else 128 - status  # as a shell reports a signal
 
 
-def _check_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
+def _change_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
+    """Check that the run can be resumed with other options or from another place, and record what changes."""
     if not run.options_file.exists():
         raise Invalid(f"{run.path} holds no run to resume")
-    if given:
-        raise Invalid("a resumed run keeps its options; leave them out")
     try:
-        options = run.options()
+        before = run.options()
+        status = read_status(run.path)
     except RunFolderError as error:
         raise Invalid(str(error)) from error
-    if not isinstance(options, kind):
-        raise Invalid(f"{run.path} holds a run of another family, {options.family}")
-    if dataset.resolve() != options.dataset.resolve():
-        raise Invalid(f"{run.path} trains on {options.dataset}; a resumed run keeps its pictures")
+    if not isinstance(before, kind):
+        raise Invalid(f"{run.path} holds a run of another family, {before.family}")
+    if not dataset.is_dir():
+        raise Invalid(f"{dataset} is not a folder")
+    if is_locked(run.path):
+        raise Invalid(f"{run.path} is being trained in by another process")
+    checkpoints = run.checkpoints()
+    reached = int(checkpoints[-1].stem) if checkpoints else 0
+    if checkpoints:
+        check_pictures(run.path, status.dataset_fingerprint if status else None, dataset)
+    moved = {} if dataset.resolve() == before.dataset.resolve() else {"dataset": str(dataset.resolve())}
+    try:
+        options = with_change(before, {**given, **moved}, also=PLACES)
+    except pydantic.ValidationError as error:
+        raise Invalid("\n".join(problems(error))) from error
+    if not LENGTHS.isdisjoint(given):
+        pictures = {name: len(list_pictures(folder)) for name, folder in domain_folders(dataset).items()}
+        steps = total_steps(options, dataset.name, pictures)
+        assert steps is not None, "a length was given"
+        check_length(options, reached, steps)
+    if new := {**given, **moved}:
+        typed = options.model_dump(mode="json")  # as numbers, not as text
+        add_change(run.path, reached, {name: typed[name] for name in new})
 
 
 def _write_options(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -10,13 +11,16 @@ from app.addresses import address
 from app.forecast import HIDDEN_OPTIONS
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
-from app.training_schemas import TrainingRun
+from app.training_schemas import ChangedOptions, ResumeRequest, TrainingRun
 from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
+from models.store.options import LENGTHS, Options, StarGANOptions
+from models.store.run_changes import changing_options, read_changes
 from models.store.run_folder import RunFolder
 from models.store.run_life import life
 from models.store.run_lock import is_locked, wait_until_unlocked
+from models.store.run_pictures import check_pictures
 from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
 from worker.contract import Failure, FailureCode
@@ -142,42 +146,59 @@ class Runs:
             elif force:
                 self._queue.kill(run_id, status.attempts)
 
-    def resume(self, run_id: str) -> None:
-        """Queue a stopped or failed run again. It resumes exactly from its last checkpoint.
+    def resume(self, run_id: str, request: ResumeRequest) -> None:
+        """Queue a run that has ended again. It resumes exactly from its last checkpoint.
+
+        Its data set is found by its name and known by its pictures, so that both may have come from another machine.
+
+        Args:
+            request: what is to change; a run that has succeeded needs a new length.
 
         Raises:
             UnknownRun: there is no run with this id.
-            Conflict: it is running or queued, has succeeded, or its data set is gone.
+            Invalid: what is to change can't.
+            Conflict: it is running or queued, is complete, or its data set is gone or has other pictures.
             Unavailable: no trainer is alive.
         """
         with self.store.changing(run_id):
-            self._resume(run_id)
+            self._resume(run_id, request)
 
-    def _resume(self, run_id: str) -> None:
+    def _resume(self, run_id: str, request: ResumeRequest) -> None:
         folder = self.store.folder(run_id)
         if not self._has_ended(run_id):
             raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")
         status = self.status(run_id)
-        if status.status is RunState.SUCCEEDED:
-            raise Conflict("The run has succeeded; publish it, and start another one from it with init_from.")
+        name = request.dataset or status.dataset
         try:
-            found = self.pictures(self._datasets.get(status.dataset).name)
-        except (UnknownDataset, DatasetError):
-            raise Conflict(f"The data set {status.dataset!r} that the run was trained on is gone.") from None
-        if status.dataset_fingerprint not in (None, found):
+            info = self._datasets.get(name)
+            check_pictures(folder.path, status.dataset_fingerprint, self._datasets.path(name))
+        except UnknownDataset:
             raise Conflict(
-                f"The pictures of the data set {status.dataset!r} are not those that the run began with, so it cannot "
-                "go on exactly."
-            )
-        start = folder.options().init_from
-        if start is not None and not start.exists() and not folder.checkpoints():
+                f"The data set {name[:80]!r} that the run was trained on is not here. If it has another name now, send "
+                "that as dataset."
+            ) from None
+        except DatasetError as error:
+            raise Conflict(str(error)) from None
+        checkpoints = folder.checkpoints()
+        reached = int(checkpoints[-1].stem) if checkpoints else 0
+        before = folder.options()
+        options = self._checker.resumed(before, request.options, info, reached=reached)
+        if status.status is RunState.SUCCEEDED and LENGTHS.isdisjoint(request.options) and options.minutes is None:
+            length = "total_iters" if options.family == "stargan_v2" else "epochs or epochs_decay"
+            raise Conflict(f"The run is complete. To train it further, send more {length}, or minutes.")
+        start = options.init_from
+        if start is not None and not start.exists() and not checkpoints:
             raise Conflict(f"The model {status.init_from!r} that the run was to start from is gone.")
         self.require_trainer()
         status.status = RunState.QUEUED
         status.error = None
         status.finished_at = None
         status.attempts += 1
-        write_status(folder.path, status)
+        status.dataset = name
+        status.total_steps = self._checker.steps(options, info) or status.total_steps
+        moved = {place: str(path) for place, path in _places(options).items() if path != _places(before)[place]}
+        with changing_options(folder.path, reached, request.options | moved):
+            write_status(folder.path, status)
         folder.forget_stop()
         self._queue.submit(run_id, status.attempts)
 
@@ -292,9 +313,22 @@ class Runs:
             checkpoints=[int(path.stem) for path in folder.checkpoints()],
             samples=folder.samples(),
             options=options.model_dump(mode="json", exclude=HIDDEN_OPTIONS) | {"init_from": status.init_from},
+            changes=[
+                ChangedOptions(step=change.step, at=change.at, options=shown, why=change.why)
+                for change in read_changes(folder.path)
+                if (shown := {name: value for name, value in change.options.items() if name not in HIDDEN_OPTIONS})
+            ],
             error=Failure(code=FailureCode.TRAINING_FAILED, detail=status.error) if status.error else None,
             links=links,
         )
+
+
+def _places(options: Options) -> dict[str, Path]:
+    """Where a run's inputs are that it reads whenever it is resumed."""
+    places = {"dataset": options.dataset}
+    if isinstance(options, StarGANOptions) and options.landmarks is not None:
+        places["landmarks"] = options.landmarks
+    return places
 
 
 def _read_status(folder: RunFolder) -> RunStatus:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.addresses import address
 from models.store.datasets import DatasetInfo, DomainInfo, Rejected
@@ -75,6 +75,62 @@ class StarGANRequest(StarGANChoices):
     init_from: InitFrom = None
 
 
+class ResumeRequest(BaseModel):
+    """What is to change when a run is resumed: its length, above all, to train it further."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"epochs": 250, "epochs_decay": 50}, {"total_iters": 150000}, {"minutes": 30}]},
+    )
+
+    epochs: Annotated[
+        float | None,
+        Field(description="CycleGAN: passes at the full learning rate, counted from the first step of the run"),
+    ] = None
+    epochs_decay: Annotated[
+        float | None, Field(description="CycleGAN: further passes, over which the learning rate falls to 0")
+    ] = None
+    total_iters: Annotated[
+        int | None, Field(description="StarGAN v2: number of steps, counted from the first step of the run")
+    ] = None
+    minutes: Annotated[
+        float | None,
+        Field(
+            description="how much longer to train, in place of a length; of a CycleGAN half at the full learning rate"
+        ),
+    ] = None
+    sample_every: Annotated[int | None, Field(description="steps between sample pictures")] = None
+    save_every: Annotated[int | None, Field(description="steps between checkpoints")] = None
+    keep_checkpoints: Annotated[int | None, Field(description="number of newest checkpoints to keep")] = None
+    quality_every: Annotated[int | None, Field(description="checkpoints between measurements")] = None
+    dataset: Annotated[
+        str | None, Field(description="name under which the data set is found now; its pictures must be the same")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (fixed := [str(name)[:80] for name in given if name not in cls.model_fields]):
+            raise ValueError(
+                f"{', '.join(fixed)} can't change when a run is resumed; these can: {', '.join(cls.model_fields)}"
+            )
+        return given
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that were sent."""
+        return self.model_dump(exclude={"dataset"}, exclude_none=True)
+
+
+class ChangedOptions(BaseModel):
+    """Options of a run that were changed when it was resumed, or decided once its pace was known."""
+
+    step: Annotated[int, Field(description="the new values hold for the steps after this one")]
+    at: datetime
+    options: Annotated[dict[str, Any], Field(description="the new values")]
+    why: str
+
+
 class Forecast(BaseModel):
     """A forecast of a run that was not started."""
 
@@ -123,7 +179,8 @@ class TrainingRun(BaseModel):
     domains: list[str]
     attempts: int
     comparison: Annotated[str | None, Field(description="the comparison that it belongs to")]
-    options: dict[str, Any]
+    options: Annotated[dict[str, Any], Field(description="as they are now")]
+    changes: Annotated[list[ChangedOptions], Field(description="what was changed since the run was started")]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

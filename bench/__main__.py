@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import inference, memory, official, recovery, service, training
+from bench import inference, long_run, memory, official, recovery, service, training
 
 
 def _precision() -> None:
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,
+    "long-run": long_run.calls,
     "worker-deaths": recovery.worker_deaths,
     "redis-deaths": recovery.redis_deaths,
 }

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -25,18 +26,19 @@ from app.training_schemas import (
     Forecast,
     Publication,
     Published,
+    ResumeRequest,
     StarGANRequest,
     TrainingRun,
 )
 from models.errors import Conflict, Invalid, NotFound
 from models.store.options import CycleGANOptions
 from models.store.publication import publish
-from models.store.run_folder import MetricsTail
 from worker.errors import QueueUnreachable
 
 POLL_S = 0.5
 MAX_REPLAYED = 500  # metrics sent at most at once, after a client connects
 MAX_LOG_BYTES = 1 << 20
+MAX_RECORDS = 5000  # steps in one answer
 
 router = APIRouter(prefix="/training", tags=["training"])
 
@@ -45,10 +47,21 @@ STARTED: answers.Responses = {
     202: {"description": "The run, queued. `Location` is its address.", "model": TrainingRun},
 }
 METRICS = {
-    "description": "An object or a row for each step.",
+    "description": "An object or a row for each step that was asked for, in their order.",
     "content": {
         "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
         "text/csv": {"schema": {"type": "string"}},
+    },
+    "headers": {
+        "X-Steps": {"description": "the last step that is recorded", "schema": {"type": "integer"}},
+        "X-Every": {
+            "description": "the answer holds every n-th step: 1, or more if there were more steps than `points`",
+            "schema": {"type": "integer"},
+        },
+        "Link": {
+            "description": 'with `points=0`: the next page, as `<...>; rel="next"`, if there is one',
+            "schema": {"type": "string"},
+        },
     },
 }
 
@@ -116,19 +129,36 @@ def read_run_metrics(
     run: RunDep,
     format: Annotated[Literal["json", "csv"], Query(description="a list of objects, or a table")] = "json",
     after_step: Annotated[int, Query(ge=0, description="leave out this step and those before it")] = 0,
-    points: Annotated[int, Query(ge=0, description="return at most this many steps, evenly spaced; 0: all")] = 1000,
+    points: Annotated[
+        int,
+        Query(ge=0, le=MAX_RECORDS, description="at most this many steps, evenly spaced; 0: every step, page by page"),
+    ] = 1000,
+    limit: Annotated[int, Query(ge=1, le=MAX_RECORDS, description="with `points=0`: steps on a page")] = MAX_RECORDS,
 ) -> Response:
-    """The losses and learning rates of each recorded step."""
-    records = list(services.runs.store.folder(run.id).metrics(after_step=after_step))
-    records = curves.thinned(records, points) if points else records
+    """The losses of each recorded step, or of every n-th one if there are more than `points`; `X-Every` is that n.
+
+    To read all steps of a long run, send `points=0` and follow the `Link` header from page to page.
+    """
+    recorded = services.runs.store.folder(run.id).recorded
+    last_step = recorded.last_step()
+    headers = {"X-Steps": str(last_step), "X-Every": "1"}
+    if points:
+        records = recorded.thinned(after_step=after_step, points=points)
+        if len(records) > 1:
+            headers["X-Every"] = str(int(records[-1]["step"] - records[-2]["step"]))
+    else:
+        records = list(recorded.read(after_step=after_step, at_most=limit))
+        if records and records[-1]["step"] < last_step:
+            next_page = f"?format={format}&points=0&limit={limit}&after_step={int(records[-1]['step'])}"
+            headers["Link"] = f'<{run.links["metrics"]}{next_page}>; rel="next"'
     if format == "json":
-        return JSONResponse(records)
+        return JSONResponse(records, headers=headers)
     file = io.StringIO()
     names = list(dict.fromkeys(name for record in records for name in record)) or ["step"]
     table = csv.DictWriter(file, names)
     table.writeheader()
     table.writerows(records)
-    return Response(file.getvalue(), media_type="text/csv")
+    return Response(file.getvalue(), media_type="text/csv", headers=headers)
 
 
 @router.get(
@@ -138,10 +168,10 @@ def read_run_metrics(
     responses={200: answers.file("The plot.", "image/png"), **answers.problems(404, 409)},
 )
 def plot_run_curves(services: ServicesDep, run: RunDep) -> Response:
-    """The losses of all steps as curves."""
-    if run.step == 0:
+    """The losses as curves, of some hundred steps that are spaced evenly over the run."""
+    records = services.runs.store.folder(run.id).recorded.thinned(points=curves.POINTS)
+    if not records:
         raise NotReady("The run has not finished a step yet.")
-    records = services.runs.store.folder(run.id).metrics()
     return Response(curves.draw(records, f"{run.family} on {run.dataset}"), media_type="image/png")
 
 
@@ -212,15 +242,15 @@ async def read_run_events(
     """
     folder = services.runs.store.folder(run.id)
     known = re.fullmatch("[0-9]{1,15}", last_event_id or "")
-    tail = MetricsTail(folder, after_step=int(known[0]) if known else 0)
+    sent_step = int(known[0]) if known else 0
     # Those of the last step that was sent may be missing.
-    seen_samples = {step for step in run.samples if step < tail.step}
-    seen_alarms = {(alarm.kind, alarm.subject, alarm.step) for alarm in run.alarms if alarm.step < tail.step}
+    seen_samples = {step for step in run.samples if step < sent_step}
+    seen_alarms = {(alarm.kind, alarm.subject, alarm.step) for alarm in run.alarms if alarm.step < sent_step}
     status: Any = None
     while True:
         try:
             run = await run_in_threadpool(services.runs.view, run.id)
-            records = await run_in_threadpool(tail.read)
+            records = await run_in_threadpool(folder.recorded.thinned, after_step=sent_step, points=MAX_REPLAYED)
         except UNREADABLE:  # removed
             return
         except QueueUnreachable:  # wait until Redis is back; clients reconnect if the server stops
@@ -228,8 +258,10 @@ async def read_run_events(
                 return
             await asyncio.sleep(POLL_S)
             continue
-        for record in curves.thinned(records, MAX_REPLAYED):
-            yield ServerSentEvent(data=record, event="metrics", id=str(int(record["step"])))
+        for record in records:
+            sent_step = int(record["step"])  # a resumed run repeats steps, which are not sent again
+            # Encoded here: FastAPI's own encoder takes several times as long, for hundreds of events.
+            yield ServerSentEvent(raw_data=json.dumps(record), event="metrics", id=str(sent_step))
         for alarm in run.alarms:
             if (key := (alarm.kind, alarm.subject, alarm.step)) not in seen_alarms:
                 seen_alarms.add(key)
@@ -259,10 +291,20 @@ def stop_run(
     return services.runs.view(run.id)
 
 
-@router.post("/{id}/resume", status_code=202, summary="Resume a run", responses=answers.problems(404, 409, 503))
-def resume_run(services: ServicesDep, run: RunDep) -> TrainingRun:
-    """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run."""
-    services.runs.resume(run.id)
+@router.post(
+    "/{id}/resume",
+    status_code=202,
+    summary="Resume a run, or train it further",
+    responses=answers.problems(404, 409, 422, 503),
+)
+def resume_run(services: ServicesDep, run: RunDep, request: ResumeRequest | None = None) -> TrainingRun:
+    """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run.
+
+    Send a new length to train a run further, even one that is complete. Its weights, optimizers and image pools go on
+    as they are; the learning rate of each step is the one that the new options give it. `changes` in the run keeps
+    what was changed. The data set must have the same pictures, wherever it is.
+    """
+    services.runs.resume(run.id, request or ResumeRequest())
     return services.runs.view(run.id)
 
 

@@ -9,9 +9,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 MOST = 1e30  # largest rate or weight: float32 still holds it
+LENGTHS = frozenset(("epochs", "epochs_decay", "total_iters"))  # options that say how many steps a run takes
 
 _DOMAIN = re.compile(r"\w[\w .-]{0,63}")
 
@@ -51,6 +61,34 @@ class RunChoices(BaseModel):
     gpus: Annotated[
         int, Field(ge=1, le=64, description="processes that share each batch: one per GPU, or on a CPU just processes")
     ] = 1
+
+    minutes: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1e6,
+            description="how long to train, in place of a number of steps: the first steps are timed, and what fits is "
+            "the length of the run from then on",
+        ),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("minutes") is not None and (lengths := LENGTHS.intersection(given)):
+            raise ValueError(
+                f"minutes and {', '.join(sorted(lengths))}: give either the time or the length of a run, not both"
+            )
+        return given
+
+    @model_serializer(mode="wrap")
+    def _without_undecided(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not decided before the pace of the run is known."""
+        content: dict[str, Any] = handler(self)
+        if self.minutes is not None:
+            undecided = LENGTHS if "ds_iter" in self.model_fields_set else {*LENGTHS, "ds_iter"}
+            content = {name: value for name, value in content.items() if name not in undecided}
+        return content
 
     @field_validator("batch_size", check_fields=False)
     @classmethod
@@ -298,8 +336,13 @@ def read_options(text: str) -> Options:
     """Read the options of a run from JSON. Without a ``family`` they are a CycleGAN's.
 
     Raises:
+        json.JSONDecodeError: it is not JSON.
         pydantic.ValidationError: an option is unknown, or its value can't be used.
     """
-    content = json.loads(text)
+    return parse_options(json.loads(text))
+
+
+def parse_options(content: Any) -> Options:
+    """The options of a run from what JSON holds of them; raises as :func:`read_options` does."""
     family = content.get("family") if isinstance(content, dict) else None
     return (StarGANOptions if family == "stargan_v2" else CycleGANOptions).model_validate(content)

@@ -81,7 +81,7 @@ def publish(
 
 
 def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:
-    metrics = next((record for record in run.metrics(after_step=step - 1) if record["step"] == step), {})
+    metrics = next(run.recorded.read(after_step=step - 1, at_most=1), {})
     status = read_status(run.path)
     measured = [quality for quality in status.quality if quality.step == step] if status else []
     record = {

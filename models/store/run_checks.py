@@ -59,8 +59,11 @@ def _check_counts(pictures: Mapping[str, int], *, least: int) -> None:
             )
 
 
-def total_steps(choices: CycleGANChoices | StarGANChoices, dataset: str, pictures: Mapping[str, int]) -> int:
+def total_steps(choices: CycleGANChoices | StarGANChoices, dataset: str, pictures: Mapping[str, int]) -> int | None:
     """Check that a run can be trained on a data set, and count its steps. Arguments as for :func:`check_unpaired`.
+
+    Returns:
+        None for a run whose length is given in minutes and not known before its pace is.
 
     Raises:
         DatasetError: the data set and the options don't fit, or there would be no step.
@@ -72,8 +75,10 @@ def total_steps(choices: CycleGANChoices | StarGANChoices, dataset: str, picture
                 f"domains: {len(choices.domains)} names are given, but {dataset} has {len(pictures)} domains: "
                 f"{', '.join(pictures)}."
             )
-        return choices.total_iters
+        return choices.total_iters if choices.minutes is None else None
     check_unpaired(dataset, pictures)
+    if choices.minutes is not None:
+        return None
     larger = max(pictures.values())
     steps = sum(cyclegan_steps(choices, larger))
     if steps < 1:

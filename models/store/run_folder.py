@@ -1,10 +1,13 @@
 """The folder of a run. It is the only record of the run that counts. Loads no torch.
 
-options.json           the run's options, written once (options.py)
+options.json           the options it was started with, written once (options.py)
+changes.json           what was changed when it was resumed (run_changes.py)
+pictures.json          the pictures it trains on (run_pictures.py)
 status.json            its state (run_status.py)
-metrics.jsonl          a line for each step: step, seconds, losses
+metrics.jsonl          a line for each step: step, seconds, losses (metrics.py)
 log.txt                the output of its processes
-samples/000500.png     sample pictures on fixed inputs; 000500.json says what is where (samples.py)
+samples/000500.png     sample pictures on fixed inputs; 000500.json says what is where (samples.py). A long run keeps
+                       the newest and an even selection of the older ones
 checkpoints/000500.pt  everything that is needed to resume exactly; the newest few and the best are kept
 exports/000500/        the generators of the same step, ready to be published: NAME.safetensors
 events.out.tfevents.*  the metrics for TensorBoard
@@ -20,10 +23,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from models.errors import RunFolderError
-from models.store.files import replacing
-from models.store.film import FILM_FILE
-from models.store.options import Options, read_options
-from models.store.samples import SampleRow, save_sheet
+from models.store.metrics import MetricsFile, Record
+from models.store.options import Options, parse_options
+from models.store.run_changes import changed, read_changes
+from models.store.samples import SampleRow, rows_path, save_sheet, to_drop
 
 STOP_FILE = "stop"  # exists while a person wants the run stopped
 
@@ -35,10 +38,11 @@ class RunFolder:
         self.path = path
         self.options_file = path / "options.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.recorded = MetricsFile(self.metrics_file)
         self.log_file = path / "log.txt"
 
     def options(self) -> Options:
-        """The run's options.
+        """The run's options, as they are now: those it was started with, and what was changed since.
 
         Raises:
             RunFolderError: there are none, or they can't be read.
@@ -48,7 +52,9 @@ class RunFolder:
         except FileNotFoundError:
             raise RunFolderError(f"{self.path} has no {self.options_file.name}, so it is not a run") from None
         try:
-            return read_options(text)
+            content = json.loads(text)
+            changes = [change.options for change in read_changes(self.path)]
+            return parse_options(changed(content, changes) if changes else content)
         except json.JSONDecodeError as error:
             raise RunFolderError(f"The options.json of the run {self.path.name} is not JSON: {error}") from error
         except ValidationError as error:
@@ -86,10 +92,7 @@ class RunFolder:
 
     def cut_back(self, step: int) -> None:
         """Remove metrics and samples of later steps than ``step``, and files that a killed attempt left half-done."""
-        if self.metrics_file.exists():
-            with replacing(self.metrics_file) as part, self.metrics_file.open() as file, part.open("w") as shortened:
-                # A line that a crash cut short is later than any checkpoint.
-                shortened.writelines(line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step)
+        self.recorded.cut_back(step)
         for path in (self.path / "samples").glob("[0-9]*"):
             if int(path.stem) > step:
                 path.unlink()
@@ -97,34 +100,34 @@ class RunFolder:
         for exported in (self.path / "exports").glob("*"):
             if exported.name not in kept:  # the attempt was killed before it wrote the checkpoint
                 shutil.rmtree(exported, ignore_errors=True)
-        half_done = (
-            f".{self.metrics_file.name}.*",
-            f".{FILM_FILE}.*",
-            "checkpoints/.*",
-            "samples/.*",
-        )  # see files.replacing
-        for part in (path for pattern in half_done for path in self.path.glob(pattern)):
-            part.unlink()
+        # see files.replacing
+        for part in (path for folder in ("", "checkpoints", "samples") for path in (self.path / folder).glob(".*")):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)  # see training/pace.py
+            else:
+                part.unlink()
 
-    def append_metrics(self, record: dict[str, float]) -> None:
+    def append_metrics(self, record: Record) -> None:
         """Add the record of a step."""
-        with self.metrics_file.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self.recorded.append(record)
 
-    def metrics(self, *, after_step: int = 0) -> Iterator[dict[str, float]]:
-        """The records of the steps after ``after_step``, without a line that is still being written."""
-        try:
-            file = self.metrics_file.open()
-        except FileNotFoundError:
-            return
-        with file:
-            for line in file:
-                if line.endswith("\n") and (record := json.loads(line))["step"] > after_step:
-                    yield record
+    def metrics(self, *, after_step: int = 0) -> Iterator[Record]:
+        """The records of the steps after ``after_step``, one by one."""
+        return self.recorded.read(after_step=after_step)
 
     def save_sample(self, step: int, rows: Sequence[SampleRow]) -> None:
         """Save the sample picture of a step."""
         save_sheet(self.sample_path(step), rows)
+
+    def drop_samples(self, *, every: int) -> None:
+        """Remove the older sample pictures that are too many.
+
+        Args:
+            every: steps from one sample picture to the next.
+        """
+        for old in to_drop(self.samples(), every):
+            self.sample_path(old).unlink()
+            rows_path(self.sample_path(old)).unlink(missing_ok=True)
 
     def request_stop(self) -> None:
         """Ask the run to stop after the current step."""
@@ -137,39 +140,3 @@ class RunFolder:
     @property
     def stop_requested(self) -> bool:
         return os.path.exists(self.path / STOP_FILE)
-
-
-class MetricsTail:
-    """Reads the metrics that were added since the last look, each once.
-
-    Args:
-        after_step: skip steps up to this one.
-    """
-
-    def __init__(self, run: RunFolder, *, after_step: int) -> None:
-        self._file = run.metrics_file
-        self.step = after_step
-        self._offset = 0
-        self._inode = 0
-
-    def read(self) -> list[dict[str, float]]:
-        """New records, without those of steps that a resumed run repeats."""
-        try:
-            with self._file.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode:  # a resumed run has replaced the file
-                    self._inode, self._offset = inode, 0
-                file.seek(self._offset)
-                lines = file.read().splitlines(keepends=True)
-        except FileNotFoundError:
-            return []
-        records = []
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break  # still being written
-            self._offset += len(line)
-            record = json.loads(line)
-            if record["step"] > self.step:
-                self.step = int(record["step"])
-                records.append(record)
-        return records

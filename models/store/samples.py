@@ -16,6 +16,8 @@ from models.pictures import Picture
 from models.store.files import replace_text, replacing
 
 MAX_DOMAINS = 4  # of a StarGAN v2 that are shown: from each to each of more domains, a sheet would take gigabytes
+KEPT_NEWEST = 20  # sample pictures
+KEPT_OLDER = 100  # about so many at most, spread evenly over the run
 PADDING_PX = 2  # white, around every cell
 
 # What a row shows: pictures of the data set, what the generators make of them, another version of the row before
@@ -55,6 +57,25 @@ class SampleSheet(BaseModel):
     """What is on a sample picture."""
 
     rows: list[PlacedRow]
+
+
+def to_drop(steps: Sequence[int], every: int) -> list[int]:
+    """The steps whose sample pictures are one too many: a long run keeps the newest, and of the older every n-th.
+
+    The n grows in powers of two, so the older ones that are kept now are among those that were kept before. What is
+    kept depends on the steps alone: a run that was interrupted keeps the same, and so do all runs of a comparison.
+
+    Args:
+        steps: of the sample pictures that are there, in order.
+        every: steps from one sample picture to the next.
+    """
+    pitch = every
+    while steps and steps[-1] > KEPT_OLDER * pitch:
+        pitch *= 2
+    older = steps[:-KEPT_NEWEST]
+    # The first at or after each multiple of the pitch, since an earlier attempt may have had another `every`.
+    kept = {step // pitch: step for step in reversed(older)}
+    return [step for step in older if kept[step // pitch] != step]
 
 
 def save_sheet(target: Path, rows: Sequence[SampleRow]) -> None:

@@ -2,21 +2,25 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.device import select_device
 from models.errors import CannotWrite, CheckpointError, DatasetError, DeviceError, Diverged, RunFolderError, UnevenBatch
-from models.store.datasets import fingerprint
 from models.store.options import Options
+from models.store.run_changes import add_change
 from models.store.run_folder import RunFolder
 from models.store.run_lock import lock_run
+from models.store.run_pictures import check_pictures, record_pictures
 from models.store.run_status import Alarm, RunState, RunStatus, now, read_status, write_status
 from models.training import distributed
 from models.training.checkpoints import load_state
 from models.training.loop import Loop, Losses
+from models.training.pace import length_within
 from models.training.plan import Plan, plan
 from models.training.reporter import Reporter
 
@@ -52,35 +56,72 @@ def attempt(
         RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch: training cannot start.
         Diverged, CannotWrite: training had to end; the last checkpoint is whole.
     """
+    started = time.monotonic()
     run = RunFolder(folder)
     options = run.options().model_copy(update=dict(overrides or {}))
     writes = distributed.rank() == 0
     with lock_run(folder) if writes else contextlib.nullcontext():
         reporter = _reporter(run, options) if writes else None
         try:
-            planned = plan(options)
-            _reserve(options, planned.device)
-            if reporter is not None:
-                _check_pictures(reporter.status, options, resumed=bool(run.checkpoints()))
-            loop = _loop(run, options, planned, reporter)
-            if reporter is not None:
-                _begin(reporter, loop, planned)
-            reached = loop.train(
-                planned.batches,
-                on_progress=lambda step, losses: on_progress(step, planned.total_steps, losses),
-                should_stop=lambda: should_stop() or run.stop_requested,
-            )
+            is_complete = _train(run, options, reporter, on_progress, should_stop, started)
         except Exception as error:
             if reporter is not None:
                 _fail(reporter, error)
             raise
-        if reached == planned.total_steps:
+        if is_complete:
             ended = RunState.SUCCEEDED
         else:
             ended = RunState.QUEUED if requeue and not run.stop_requested else RunState.STOPPED
         if reporter is not None:
             reporter.ended(ended)
         return ended
+
+
+def _train(
+    run: RunFolder,
+    options: Options,
+    reporter: Reporter | None,
+    on_progress: Progress,
+    should_stop: Callable[[], bool],
+    started: float,
+) -> bool:
+    """Train as :func:`attempt` does, and return whether the last step was done."""
+
+    def stops() -> bool:
+        return should_stop() or run.stop_requested
+
+    if reporter is not None:
+        _check_pictures(reporter, options, resumed=bool(run.checkpoints()))
+    _reserve(options)
+    if options.minutes is not None:
+        minutes = options.minutes
+        if reporter is not None:
+            reporter.status.eta_s = round(60 * minutes, 1)
+            reporter.write()
+        checkpoints = run.checkpoints()
+        first_step = int(checkpoints[-1].stem) if checkpoints else 0
+        length = length_within(
+            run,
+            options,
+            first_step=first_step,
+            seconds_left=lambda: 60 * minutes - (time.monotonic() - started),
+            should_stop=stops,
+        )
+        if length is None:
+            return False
+        if reporter is not None:
+            add_change(run.path, first_step, length, why=f"{minutes:g} minutes")
+        options = options.model_copy(update={"minutes": None, **length})
+    planned = plan(options)
+    loop = _loop(run, options, planned, reporter)
+    if reporter is not None:
+        _begin(reporter, loop, planned)
+    reached = loop.train(
+        planned.batches,
+        on_progress=lambda step, losses: on_progress(step, planned.total_steps, losses),
+        should_stop=stops,
+    )
+    return reached == planned.total_steps
 
 
 def _reporter(run: RunFolder, options: Options) -> Reporter:
@@ -95,19 +136,17 @@ def _reporter(run: RunFolder, options: Options) -> Reporter:
     return Reporter(run.path, status, batch_size=options.batch_size)
 
 
-def _check_pictures(status: RunStatus, options: Options, *, resumed: bool) -> None:
+def _check_pictures(reporter: Reporter, options: Options, *, resumed: bool) -> None:
     """Record which pictures the run trains on; when it is resumed, check that they are the same.
 
     Raises:
         DatasetError: they differ, so the run cannot be resumed exactly.
     """
-    found = fingerprint(options.dataset)
-    if resumed and status.dataset_fingerprint not in (None, found):
-        raise DatasetError(
-            f"The pictures in {options.dataset.name} are not those that the run began with, so it cannot be resumed "
-            "exactly; start a new run from its last checkpoint with init_from."
-        )
-    status.dataset_fingerprint = found
+    status = reporter.status
+    if resumed:
+        check_pictures(reporter.folder, status.dataset_fingerprint, options.dataset)
+    if not resumed or status.dataset_fingerprint is None:
+        status.dataset_fingerprint = record_pictures(reporter.folder, options.dataset)
 
 
 def _loop(run: RunFolder, options: Options, planned: Plan, reporter: Reporter | None) -> Loop:
@@ -156,8 +195,9 @@ def _fail(reporter: Reporter, error: Exception) -> None:
         reporter.ended(RunState.FAILED, reason)
 
 
-def _reserve(options: Options, device: torch.device) -> None:
+def _reserve(options: Options) -> None:
     """Limit this process's share of the GPU's memory."""
+    device = distributed.local_device(select_device(options.device))
     if device.type == "cuda" and options.reserved_mb:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(0.05, 1 - (options.reserved_mb << 20) / total), device)

@@ -149,7 +149,7 @@ class Loop:
         trained_s = 0.0
         if self._reporter:
             self._measure(self._reporter)  # the attempt before may have been killed after its checkpoint
-            trained_s = max((record["seconds"] for record in self._run.metrics(after_step=self.step - 1)), default=0.0)
+            trained_s = next((record["seconds"] for record in self._run.recorded.thinned(points=1)), 0.0)
         started = time.perf_counter() - trained_s
         for batch in batches:
             terms = self._trainer.step(batch, progress=self.step)
@@ -181,6 +181,7 @@ class Loop:
         if self._is_due(self._choices.sample_every):
             rows, translations = self._trainer.sample(reporter.status.domains)
             self._run.save_sample(self.step, rows)
+            self._run.drop_samples(every=self._choices.sample_every)
             for alarm in alarms.of_translations(translations, reporter.status.domains, self.step):
                 reporter.alarm(alarm)
             reporter.paused()

@@ -36,11 +36,12 @@ class Plan:
     total_steps: int
     held_out: Sequence[torch.Tensor]  # (N, 3, S, S) of each domain, never trained on; empty: quality is not measured
     domains: list[str]
+    pictures: int  # to train on, in the largest domain
     device: torch.device
 
 
 def plan(options: Options) -> Plan:
-    """Build what a run with these options needs.
+    """Build what a run with these options needs. Its length must be known: ``minutes`` are turned into steps before.
 
     Raises:
         DatasetError: the data set doesn't fit the options.
@@ -56,6 +57,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
         options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
     )
     steps = total_steps(options, options.dataset.name, dataset.counts)
+    assert steps is not None, "the length is known"
     constant_steps, decay_steps = cyclegan_steps(options, len(dataset))
     trainer = CycleGANTrainer(
         options,
@@ -70,6 +72,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
         total_steps=steps,
         held_out=_held_out(dataset, options),
         domains=dataset.domains,
+        pictures=max(dataset.counts.values()),
         device=device,
     )
 
@@ -84,6 +87,7 @@ def _stargan(options: StarGANOptions) -> Plan:
         seed=options.seed,
     )
     steps = total_steps(options, options.dataset.name, dataset.counts)
+    assert steps is not None, "the length is known"
     landmarks = _landmarks(options) if options.needs_landmarks else None
     trainer = StarGANTrainer(
         options,
@@ -98,6 +102,7 @@ def _stargan(options: StarGANOptions) -> Plan:
         total_steps=steps,
         held_out=_held_out(dataset, options),
         domains=options.domains or dataset.domains,
+        pictures=max(dataset.counts.values()),
         device=device,
     )
 

@@ -75,7 +75,7 @@ def test_a_signal_saves_a_checkpoint(pictures, tmp_path, number, send):
     assert not is_locked(output)
 
 
-def test_a_stopped_run_is_resumed_with_its_own_pictures_alone(pictures, tmp_path):
+def test_a_stopped_run_is_resumed_with_its_own_pictures_wherever_they_are(pictures, tmp_path):
     output = tmp_path / "run"
     run = RunFolder(output)
     with trained("cyclegan", pictures, "-o", output, *ENDLESS) as training:
@@ -83,18 +83,20 @@ def test_a_stopped_run_is_resumed_with_its_own_pictures_alone(pictures, tmp_path
         training.terminate()
         assert training.wait(timeout=120) == 0
     status = read_status(output)
-    other = add_dataset(tmp_path, "others")
-    refused = typed("cyclegan", other, "-o", output, "--resume")
-    assert (refused.returncode, "keeps its pictures" in refused.stderr) == (2, True)
+    refused = typed("cyclegan", pictures, "-o", output, "--resume", "--lr=1")
+    assert (refused.returncode, "lr: can't change when a run is resumed" in refused.stderr) == (2, True)
     assert "of another family, cyclegan" in typed("stargan", pictures, "-o", output, "--resume").stderr
     shutil.copy(pictures / "train/red/0.png", pictures / "train/red/more.png")
     assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume").stderr
     (pictures / "train/red/more.png").unlink()
-    with trained("cyclegan", pictures, "-o", output, "--resume") as training:
+    pictures, output = pictures.rename(tmp_path / "elsewhere"), output.rename(tmp_path / "moved")
+    run = RunFolder(output)
+    with trained("cyclegan", pictures, "-o", output, "--resume", "--sample-every=7") as training:
         eventually(lambda: read_status(output).step > status.step)
         training.terminate()
         assert training.wait(timeout=120) == 0
     assert [record["step"] for record in run.metrics()] == list(range(1, read_status(output).step + 1))
+    assert (run.options().sample_every, run.options().dataset) == (7, pictures.resolve())
 
 
 def test_several_processes_stop_with_a_checkpoint(pictures, tmp_path):

@@ -1,5 +1,6 @@
 """What is asked of training over HTTP and refused; the runs themselves are in training/."""
 
+import csv
 import io
 import json
 import shutil
@@ -13,6 +14,7 @@ from PIL import Image
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from app.forecast import ASSUMED_GFLOP_PER_S
 from app.settings import Settings
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status, write_status
@@ -63,6 +65,9 @@ BAD_OPTIONS = {  # what → (family, options, words of the answer)
     "an odd size": ("cyclegan", cyclegan(image_size=33), "image_size"),
     "a crop larger than its picture": ("cyclegan", cyclegan(load_size=32, image_size=64), "smaller than the crop"),
     "no step at all": ("cyclegan", cyclegan(epochs=0), "no step"),
+    "both a time and a length": ("cyclegan", cyclegan(minutes=3), "minutes and epochs, epochs_decay: give either"),
+    "both a time and a number of steps": ("stargan", stargan(minutes=3), "minutes and total_iters: give either"),
+    "no time at all": ("cyclegan", {"dataset": "colors", "minutes": 0}, "minutes"),
     "no blocks": ("cyclegan", cyclegan(n_blocks=0), "n_blocks"),
     "more than memory": ("cyclegan", cyclegan(ngf=512, image_size=2048, load_size=2048), "memory"),
     "a batch beyond reason": ("cyclegan", cyclegan(batch_size=10**9), "batch_size"),
@@ -442,6 +447,66 @@ def test_the_list_of_runs_survives_the_loss_of_redis(training, queue, settings):
     queue.connection.flushall()
     found = training.get("/training").json()
     assert [one["id"] for one in found] == [run]
+
+
+def test_a_dry_run_in_minutes_estimates_the_steps(training):
+    asked = {name: value for name, value in cyclegan(minutes=30).items() if not name.startswith("epochs")}
+    told = training.post("/training/cyclegan?dry_run=true", json=asked).json()
+    assert (told["seconds"], told["options"]["minutes"], "epochs" in told["options"]) == (1800, 30, False)
+    assert "two CPU cores" in told["estimated_by"]
+    assert told["total_steps"] == pytest.approx(1800 * ASSUMED_GFLOP_PER_S / told["gflop_per_step"], rel=0.01)
+    assert "an estimate" in " ".join(told["warnings"])
+
+
+def test_metrics_of_a_long_run_are_thinned_or_come_in_pages(training, settings):
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    folder = RunFolder(settings.data_dir / "runs" / run)
+    lines = (json.dumps({"step": step, "seconds": step / 4, "g_ab": 1.5}) for step in range(1, 6_501))
+    folder.metrics_file.write_text("\n".join(lines) + "\n")
+    metrics = f"/training/{run}/metrics"
+    answer = training.get(metrics)
+    assert [record["step"] for record in answer.json()] == list(range(3, 6_501, 7))[-928:]
+    assert (answer.headers["X-Steps"], answer.headers["X-Every"]) == ("6500", "7")
+    assert "Link" not in answer.headers
+    found, page = [], f"{metrics}?points=0&format=csv&limit=3000"
+    while page:
+        answer = training.get(page)
+        found += [int(row["step"]) for row in csv.DictReader(io.StringIO(answer.text))]
+        page = answer.links.get("next", {}).get("url")
+    assert found == list(range(1, 6_501))
+    assert training.get(metrics, params={"points": 10**9}).status_code == 422
+    with Image.open(io.BytesIO(training.get(f"/training/{run}/curves.png").content)) as plot:
+        assert plot.size == (1000, 700)
+
+
+def test_what_a_run_is_resumed_with_is_checked_and_kept(training, settings, queue):
+    run = training.post("/training/cyclegan", json=cyclegan()).json()["id"]
+    where, folder = f"/training/{run}", RunFolder(settings.data_dir / "runs" / run)
+    training.post(f"{where}/stop")
+    pictures = settings.data_dir / "datasets" / "colors"
+    for asked, status, words in (
+        ({"lr": 1e-3}, 422, "lr can't change when a run is resumed; these can: epochs"),
+        ({"total_iters": 5}, 422, "total_iters: can't change"),
+        ({"minutes": 1, "epochs": 3}, 422, "give either"),
+        ({"epochs": -1}, 422, "epochs"),
+        ({"dataset": "gone"}, 409, "'gone' that the run was trained on is not here"),
+    ):
+        answer = training.post(f"{where}/resume", json=asked)
+        assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
+    assert not (folder.path / "changes.json").exists()
+    pictures.rename(pictures.with_name("renamed"))
+    assert "If it has another name now" in training.post(f"{where}/resume").json()["detail"]
+    asked = {"epochs": 4, "sample_every": 2, "dataset": "renamed"}
+    resumed = training.post(f"{where}/resume", json=asked).json()
+    assert (resumed["status"], resumed["dataset"], resumed["total_steps"]) == ("queued", "renamed", 24)
+    assert (resumed["options"]["epochs"], resumed["options"]["sample_every"]) == (4, 2)
+    [change] = resumed["changes"]
+    assert (change["step"], change["options"]) == (0, {"epochs": 4, "sample_every": 2})
+    assert folder.options().dataset == (pictures.with_name("renamed")).resolve()
+    training.post(f"{where}/stop")
+    training.post(f"{where}/resume", json={"minutes": 5})
+    assert training.get(where).json()["options"]["minutes"] == 5
+    assert folder.options().minutes == 5
 
 
 @pytest.mark.parametrize("call", ["", "/metrics", "/samples", "/samples/last", "/curves.png", "/log", "/events"])

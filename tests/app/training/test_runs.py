@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 
@@ -59,6 +60,25 @@ def test_figures_curves_samples_and_log_can_be_fetched(finished, service):
     samples = service.get(f"{run}/samples").json()
     assert picture(service.get(samples[-1]["image"])).size == picture(service.get(f"{run}/samples/last")).size
     eventually(lambda: "the run has succeeded" in service.get(f"{run}/log").text)
+
+
+def test_a_complete_run_from_another_machine_is_trained_further(finished, service, place):
+    runs = place.data_dir / "runs"
+    folder = shutil.copytree(runs / finished[0].split("/")[-1], runs / "fromelsewhere")
+    options = json.loads((folder / "options.json").read_text())
+    (folder / "options.json").write_text(json.dumps(options | {"dataset": "/content/data/colors"}))
+    run = f"/training/{folder.name}"
+    told = service.post(f"{run}/resume")
+    assert (told.status_code, "send more epochs" in told.json()["detail"]) == (409, True)
+    told = service.post(f"{run}/resume", json={"epochs": 2})
+    assert (told.status_code, "has done 18 steps" in told.json()["detail"]) == (422, True)
+    assert service.post(f"{run}/resume", json={"epochs": 4}).status_code == 202
+    further = wait(service, run)
+    assert (further["step"], further["total_steps"], further["attempts"]) == (24, 24, 2)
+    assert further["changes"][0]["options"] == {"epochs": 4}
+    assert "/" not in json.dumps([further["changes"], further["options"]])
+    assert [record["step"] for record in service.get(f"{run}/metrics").json()] == list(range(1, 25))
+    assert service.delete(run).status_code == 204
 
 
 def test_tensorboard_finds_the_run(finished, place):
