@@ -97,8 +97,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
+    max_model_bytes = settings.max_model_mb << 20
     app.add_middleware(DisconnectFilter)
-    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
+    app.add_middleware(
+        DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes, "/models": max_model_bytes}
+    )
     install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
     for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
@@ -107,4 +110,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     archives = APIRouter(max_body_size=max_archive_bytes)
     archives.include_router(datasets_routes.router)
     app.include_router(archives)
+    weights = APIRouter(max_body_size=max_model_bytes)
+    weights.include_router(models.uploads)
+    app.include_router(weights)
     return app

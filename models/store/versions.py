@@ -39,19 +39,20 @@ class Versions:
         ours = target.name.isdigit() and target.parent.name == name and target.parent.parent.name == self._root.name
         return int(target.name) if ours else None
 
-    def add(self, name: str, write: Callable[[Path, int], ModelCard]) -> ModelCard:
+    def add(self, name: str, write: Callable[[Path, int], ModelCard], *, new: bool = False) -> ModelCard:
         """Put a new version into service.
 
         Args:
             write: called with a path that does not exist yet and the version number; writes a model folder there.
+            new: it must be the first version of a new model.
 
         Raises:
-            NameTaken: a model that ships or was fetched has this name, or the published model is of another family.
+            NameTaken: a model that ships or was fetched has this name, or the published model is of another family; if
+                it must be new, any model has this name.
         """
         with self._changing(name):
+            self.require_free(name, new=new)
             current = self.current(name)
-            if current is None and (name in self._catalog.names() or (self._models / name).is_symlink()):
-                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
             number = max(self.of(name), default=0) + 1
             part = self._root / name / f".{uuid4().hex}"
             try:
@@ -68,6 +69,14 @@ class Versions:
                     (self._root / name).rmdir()  # succeeds only if no version was ever published
             self._serve(name, number)
             return card
+
+    def require_free(self, name: str, *, new: bool = False) -> None:
+        """Refuse a name under which nothing can be put into service. Arguments and errors as for :meth:`add`."""
+        if self.current(name) is None:
+            if name in self._catalog.names() or (self._models / name).is_symlink():
+                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
+        elif new:
+            raise NameTaken(f"There is a model {name!r} already; choose another name, or remove that one first.")
 
     def roll_back(self, name: str) -> int:
         """Put the previous version back into service and return its number.
