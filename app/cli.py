@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     command("api", _api, "run the HTTP API alone")
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
-    preparer = command("preparer", _preparer, "run the preparer alone: it imports data sets and sizes training runs")
+    preparer = command("preparer", _preparer, "run the preparer alone: it takes uploads in and sizes training runs")
     preparer.add_argument(
         "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: both, each in its own"
     )
