@@ -106,6 +106,12 @@ class ModelCard(BaseModel):
         return self
 
     @property
+    def full_network(self) -> dict[str, Any]:
+        """The constructor arguments with those that the card leaves to the defaults."""
+        kind = CycleGANNetwork if self.family == "cyclegan" else StarGANNetwork
+        return kind.model_validate(self.network).model_dump()
+
+    @property
     def side_multiple(self) -> int:
         """Both sides of a picture must be multiples of this many px, because the generator halves them."""
         if self.family == "cyclegan":

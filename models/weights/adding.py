@@ -36,6 +36,7 @@ def add(
     *,
     label: str | None = None,
     max_bytes: int | None = None,
+    in_place_of_missing: bool = False,
     before_service: Callable[[str], None] = lambda digest: None,
 ) -> ModelCard:
     """Put a file's network into service as version 1 of a new model.
@@ -47,6 +48,8 @@ def add(
         path: weights of any format that :mod:`models.weights.doctor` loads, or an archive from ``doppel export``.
         label: the file's name for messages; default: its own.
         max_bytes: largest weights of an archive.
+        in_place_of_missing: an exported model may stand in for the one of its name that ships without weights, if it is
+            the same network.
         before_service: called with the sha256 of the model's weights when all is ready; if it raises, nothing appears.
 
     Raises:
@@ -58,7 +61,7 @@ def add(
     """
     label = label or path.name
     if path.is_file() and is_model_archive(path):
-        return _add_archive(path, versions, addition, label, max_bytes, before_service)
+        return _add_archive(path, versions, addition, label, max_bytes, in_place_of_missing, before_service)
     if addition.name is None:
         raise Invalid("name: a new model needs a name.")
     versions.require_free(addition.name, new=True)
@@ -80,6 +83,7 @@ def _add_archive(
     addition: Addition,
     label: str,
     max_bytes: int | None,
+    in_place_of_missing: bool,
     before_service: Callable[[str], None],
 ) -> ModelCard:
     for field in ("network", "padding", "domains", "w_hpf", "image_size"):
@@ -91,7 +95,8 @@ def _add_archive(
         fields = archive.card.model_dump(exclude={"fallback"}) | given
         if not NAME.fullmatch(name):  # the archive's own
             raise Invalid(f"name: {name[:100]!r} can't be the name of a model here; choose another one.")
-        versions.require_free(name, new=True)
+        in_place_of_missing = in_place_of_missing and versions.ships_as(archive.card.model_copy(update={"name": name}))
+        versions.require_free(name, new=True, in_place_of_missing=in_place_of_missing)
 
         def write(folder: Path, version: int) -> ModelCard:
             folder.mkdir(parents=True)
@@ -101,7 +106,7 @@ def _add_archive(
             )
             return _described(folder, fields | {"version": version}, checkpoint, before_service)
 
-        return versions.add(name, write, new=True)
+        return versions.add(name, write, new=True, in_place_of_missing=in_place_of_missing)
 
 
 def _described(
@@ -204,7 +209,7 @@ def main() -> int:
     versions = Versions(Catalog(arguments.weights_dir, arguments.data_dir), arguments.data_dir)
     addition = Addition(**arguments.model_dump(include=set(Addition.model_fields)))
     try:
-        card = add(arguments.file, versions, addition)
+        card = add(arguments.file, versions, addition, in_place_of_missing=True)
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1

@@ -83,19 +83,20 @@ def read(path: Path, label: str, notes: list[str]) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path} is {'a folder, not' if path.is_dir() else 'not'} a file")
     size = path.stat().st_size
+    suffix = Path(label).suffix
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise CheckpointError(f"{label} is empty (0 bytes): it was truncated, or its download failed")
     if _is_safetensors(head):
-        if path.suffix != ".safetensors":
+        if suffix != ".safetensors":
             notes.append("it is a safetensors file in spite of its suffix")
         return _from_safetensors(path, label, size)
     if head.startswith(b"PK"):
         _require_state_dict(path, label, size)
     elif not head.startswith(_PICKLE):
-        raise CheckpointError(f"{label} ({size} bytes) is {_what_else(path, head)}")
-    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{label} ({size} bytes) is {_what_else(path, suffix, head)}")
+    if suffix == ".safetensors":
         notes.append("it is a PyTorch file in spite of its suffix")
     return _from_pytorch(path, label, size)
 
@@ -174,7 +175,7 @@ def _require_state_dict(path: Path, label: str, size: int) -> None:
     )
 
 
-def _what_else(path: Path, head: bytes) -> str:
+def _what_else(path: Path, suffix: str, head: bytes) -> str:
     """What a file is that is no weights file, by its first bytes."""
     if head.startswith(_LFS_POINTER):
         return "a Git LFS pointer, not the file that it stands for; `git lfs pull` in its repository fetches that"
@@ -187,7 +188,7 @@ def _what_else(path: Path, head: bytes) -> str:
         with tarfile.open(path) as archive:
             first = [member.name for _, member in zip(range(SHOWN_NAMES + 1), archive, strict=False)]
         return f"a tar archive that holds {_some(first)}; unpack it and name the weights file inside"
-    if path.suffix == ".onnx" or (head[0] == 0x08 and (b"onnx" in head or b"pytorch" in head)):
+    if suffix == ".onnx" or (head[0] == 0x08 and (b"onnx" in head or b"pytorch" in head)):
         return "an ONNX model; Doppel takes the PyTorch weights that it was exported from"
     return _text(head) or (
         "of no format that Doppel knows, or it is truncated or damaged; expected what "

@@ -59,7 +59,8 @@ def _generator(state: StateDict) -> str | None:
         )
     if min(blocks) != _FIRST_BLOCK:
         return f"a ResNet generator with {(min(blocks) - 4) // 3} halvings, as pix2pixHD trains; Doppel's have 2"
-    biased, scaled = "model.4.bias" in state, "model.5.weight" in state
+    biased = any(f"model.{convolution}.bias" in state for convolution in (1, 4, 7))
+    scaled = any(f"model.{normalisation}.weight" in state for normalisation in (2, 5, 8))
     if not biased and not scaled:
         return "a ResNet generator without normalisation (norm none); Doppel's have instance or batch normalisation"
     if biased and scaled:

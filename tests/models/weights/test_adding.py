@@ -171,6 +171,27 @@ def test_an_exported_model_translates_alike_elsewhere(place, elsewhere, tmp_path
     assert (tmp_path / "back.zip").read_bytes() == archive.read_bytes()
 
 
+def test_an_exported_model_may_stand_in_for_the_one_that_ships_without_its_weights(place, tmp_path):
+    """As official weights do that were fetched on a machine with a network."""
+    network = generator()
+    missing, archive = tmp_path / "missing.pth", tmp_path / "missing.zip"
+    saved(missing, network.state_dict())
+    fetched = Place(tmp_path / "none", tmp_path / "fetched")
+    fetched.add(missing, name="missing")
+    export(fetched.catalog.get("missing"), archive)
+    with pytest.raises(NameTaken):
+        place.add(archive)
+    with pytest.raises(NameTaken):  # which could be anything
+        add(missing, place.versions, Addition(name="missing"), in_place_of_missing=True)
+    add(archive, place.versions, Addition(), in_place_of_missing=True)
+    assert np.array_equal(place.translate("missing"), fetched.translate("missing"))
+    for name in ("tiny", "missing"):  # whose weights are here
+        with pytest.raises(NameTaken):
+            add(archive, place.versions, Addition(name=name), in_place_of_missing=True)
+    place.versions.remove("missing")
+    assert place.catalog.get("missing").availability == "not fetched"
+
+
 def test_a_model_folder_that_was_zipped_by_hand_is_taken_too(place, elsewhere, tmp_path, weights_dir):
     add_model(weights_dir, "handmade", ready=True)
     shutil.make_archive(str(tmp_path / "handmade"), "zip", weights_dir, "handmade")
