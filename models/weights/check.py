@@ -52,6 +52,7 @@ def main() -> int:
     for note in checkpoint.notes:
         print(f"note: {note}")
     print("loads: yes")
+    _report_padding([checkpoint])
     _report_use(path, checkpoint, network)
     return 0
 
@@ -88,10 +89,19 @@ def _report_all(path: Path, examined: Examined) -> int:
     if not examined.checkpoints:
         print("loads: none of them")
         return 1
-    print(f"look at one: doppel check {shlex.quote(str(path))} --network {next(iter(examined.checkpoints))}")
+    print(
+        f"look at one: doppel check {shlex.quote(str(path))} --network {shlex.quote(next(iter(examined.checkpoints)))}"
+    )
+    _report_padding([examined.checkpoints[name] for name in examined.servable])
     for name in examined.servable:
         _report_use(path, examined.checkpoints[name], name if len(examined.servable) > 1 else None)
     return 0
+
+
+def _report_padding(checkpoints: list[Checkpoint]) -> None:
+    """Say what the weights don't tell."""
+    if any(checkpoint.arguments.get("padding") == "reflect" for checkpoint in checkpoints):
+        print("note: padding by reflection is assumed; if it was trained with replication, add --padding replicate")
 
 
 def _report_use(path: Path, checkpoint: Checkpoint, network: str | None) -> None:
@@ -99,8 +109,6 @@ def _report_use(path: Path, checkpoint: Checkpoint, network: str | None) -> None
     if checkpoint.kind not in SERVABLE:
         print(f"it makes no pictures, so it can't be a model of its own: a {checkpoint.kind}")
         return
-    if checkpoint.arguments.get("padding") == "reflect":
-        print("note: padding by reflection is assumed; if it was trained with replication, add --padding replicate")
     chosen = f" --network {shlex.quote(network)}" if network else ""
     domains = ""
     if checkpoint.kind == STARGAN:
