@@ -10,13 +10,16 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pydantic
 import redis
 
 from app.settings import Settings
 from app.train_options import FAMILIES, options_of
+from models.command_line import Arguments, option, problems
 from models.errors import DoppelError
+from models.store.additions import Addition
 
 PREPARER_JOBS = ("imports", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
@@ -100,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         served.add_argument("--port", metavar="PORT", help="port to listen on, instead of DOPPEL_PORT; 0: any free one")
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
-    preparer = command("preparer", _preparer, "run the preparer alone: it imports data sets and sizes training runs")
+    preparer = command("preparer", _preparer, "run the preparer alone: it takes uploads in and sizes training runs")
     preparer.add_argument(
         "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: both, each in its own"
     )
@@ -125,6 +128,13 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(options=options_of(family, one))
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--network", metavar="NAME", help="one network, of a file that holds several")
+    added = command("add", _add, "put a weights file, or a model that was exported, into service")
+    added.add_argument("file", type=Path, metavar="FILE")
+    added.set_defaults(addition=Arguments(added, Addition), complain=added.error)
+    exported = command("export", _export, "write a model into one file, which `doppel add` takes on another machine")
+    exported.add_argument("name", metavar="NAME")
+    exported.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.zip")
     return parser
 
 
@@ -198,7 +208,7 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     redis_url = _checked_redis_url(settings)
     match parsed.jobs:
         case "imports":
-            run_import_worker(redis_url=redis_url, data_dir=settings.data_dir)
+            run_import_worker(redis_url=redis_url, weights_dir=settings.weights_dir, data_dir=settings.data_dir)
         case "estimates":
             run_estimate_worker(redis_url=redis_url)
         case _:
@@ -264,7 +274,38 @@ def _train(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _check(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _python("models.weights.doctor", str(parsed.file))
+    return _python("models.weights.check", str(parsed.file), *_options({"network": parsed.network}))
+
+
+def _add(settings: Settings, parsed: argparse.Namespace) -> int:
+    given = parsed.addition.given(parsed)
+    try:
+        Addition.model_validate(given)
+    except pydantic.ValidationError as error:
+        parsed.complain("; ".join(problems(error)))
+    folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
+    return _python("models.weights.adding", str(parsed.file), *_options(given | folders))
+
+
+def _export(settings: Settings, parsed: argparse.Namespace) -> int:
+    from models.errors import DoppelError
+    from models.store.catalog import Catalog
+    from models.store.model_archives import export
+
+    target = parsed.output or Path(f"{parsed.name}.zip")
+    try:
+        export(Catalog(settings.weights_dir, settings.data_dir).get(parsed.name), target)
+    except (DoppelError, OSError) as error:
+        print(f"doppel: {error}", file=sys.stderr)
+        return 1
+    print(f"exported {parsed.name} to {target}; on the other machine: doppel add {target.name}")
+    return 0
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    """Options of another program of ours, as its command line takes them."""
+    lines = {name: ",".join(value) if isinstance(value, list) else value for name, value in values.items()}
+    return [f"{option(name)}={value}" for name, value in lines.items() if value is not None]
 
 
 def _python(module: str, *arguments: str) -> int:

@@ -101,9 +101,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
+    max_model_bytes = settings.max_model_mb << 20
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
-    of_paths = {f"{root}/datasets": max_archive_bytes for root in ("", settings.root_path)}
+    of_paths = {
+        f"{root}{path}": limit
+        for root in ("", settings.root_path)
+        for path, limit in (("/datasets", max_archive_bytes), ("/models", max_model_bytes))
+    }
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
     install_guards(app, settings)
     routes = APIRouter(max_body_size=max_bytes)
@@ -113,6 +118,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     archives = APIRouter(max_body_size=max_archive_bytes)
     archives.include_router(datasets_routes.router)
     app.include_router(archives)
+    weights = APIRouter(max_body_size=max_model_bytes)
+    weights.include_router(models.uploads)
+    app.include_router(weights)
     _require_distinct(settings.root_path, app)
     return app
 

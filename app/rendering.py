@@ -21,6 +21,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "video": (MP4, WEBP),
     "style": (),
     "dataset": (),
+    "model": (),
 }
 
 

@@ -32,6 +32,7 @@ class JobLinks(BaseModel):
     dataset: Annotated[str | None, Field(description="the data set, only if the job makes one", exclude_if=_absent)] = (
         None
     )
+    model: Annotated[str | None, Field(description="the model, only if the job adds one", exclude_if=_absent)] = None
 
 
 class Job(BaseModel):
@@ -39,7 +40,10 @@ class Job(BaseModel):
 
     id: str
     kind: str
-    model: Annotated[str, Field(description="the model that runs, which may be the fallback of the requested one")]
+    model: Annotated[
+        str,
+        Field(description="the model that runs, which may be the fallback of the requested one, or that is added"),
+    ]
     status: Status
     position: Annotated[int | None, Field(description="number of jobs ahead of it while it is queued")]
     progress: Annotated[float, Field(ge=0, le=1)]
@@ -65,9 +69,10 @@ class Job(BaseModel):
         base = address(f"/jobs/{state.id}")
         links = JobLinks(
             self=base,
-            image=None if state.kind == "dataset" else f"{base}/image",
+            image=None if state.kind in ("dataset", "model") else f"{base}/image",
             events=f"{base}/events",
             dataset=address(f"/datasets/{state.dataset}") if state.dataset else None,
+            model=address(f"/models/{state.model}") if state.kind == "model" else None,
         )
         return cls(
             **state.model_dump(exclude={"timings", "error", "arrangement"}),
@@ -87,7 +92,7 @@ class ModelInfo(BaseModel):
     source: str
     image_size: Annotated[int, Field(description="side of the pictures that it was trained on, in pixels")]
     domains: Annotated[list[str], Field(description="StarGAN only: the domains that it translates to")]
-    network: Annotated[dict[str, int | float], Field(description="constructor arguments of the network")]
+    network: Annotated[dict[str, bool | int | float | str], Field(description="constructor arguments of the network")]
     availability: Annotated[
         Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
     ]

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     ] = 3600
 
     max_dataset_mb: Annotated[int, Field(ge=1, description="largest uploaded data set, in MiB")] = 2048
+    max_model_mb: Annotated[int, Field(ge=1, description="largest uploaded model, in MiB")] = 1024
     trainers: Annotated[int, Field(ge=0, description="trainer processes that `doppel serve` starts")] = 1
     training_reserved_mb: Annotated[
         int, Field(ge=0, description="GPU memory that training leaves to the workers, in MiB")

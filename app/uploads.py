@@ -1,18 +1,20 @@
-"""Uploaded archives: stored, and queued to become data sets."""
+"""Uploads that become data sets and models: stored, and queued for a preparer."""
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from app.settings import Settings
+from models.store.additions import Addition
 from models.store.incoming import IncomingStore
 from worker.errors import QueueError
-from worker.preparation_queue import ImportTask, PreparationQueue
+from worker.preparation_queue import AddTask, ImportTask, PreparationQueue
 
 MAX_UNPACKED = 4  # times the largest archive
 MAX_FILES = 200_000
 
 
 class Uploads:
-    """Accepts archives of data sets; a preparer imports them."""
+    """Accepts archives of data sets, and weights files; a preparer takes them in."""
 
     def __init__(self, settings: Settings, queue: PreparationQueue) -> None:
         self._settings = settings
@@ -45,9 +47,21 @@ class Uploads:
             max_file_bytes=settings.max_upload_mb << 20,
             max_pixels=settings.max_pixels,
         )
+        self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task))
+
+    def accept_model(self, job_id: str, label: str, addition: Addition, upload: BinaryIO) -> None:
+        """Store a weights file or an exported model, and queue its addition, as :meth:`accept` does for data sets.
+
+        Args:
+            label: the file's name at its sender's.
+        """
+        task = AddTask(label=label, addition=addition, max_bytes=self._settings.max_model_mb << 20)
+        self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task))
+
+    def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:
         self._incoming.receive(job_id, upload)
         try:
-            self._queue.submit_import(job_id, task)
+            submit()
         except QueueError:
             self._incoming.remove(job_id)
             raise

@@ -15,7 +15,7 @@ DoppelError
 ├── Conflict               the request is sound, but the present state rules it out
 │   ├── DatasetExists
 │   ├── DatasetInUse
-│   ├── NameTaken          the model name belongs to a model that was not published here
+│   ├── NameTaken          the model name belongs to another model
 │   ├── NoVersion          there is no version to go back to
 │   ├── PublicationError   the run has nothing like that to publish
 │   ├── RunFolderError     the folder is not a run, or it is damaged
@@ -25,9 +25,10 @@ DoppelError
 │   ├── ModelUnavailable   a model's weights are not here
 │   ├── PlaceError         a folder or an address that was configured can't be used
 │   └── FetchError         weights could not be downloaded
-└── TrainingError          a run that had begun could not go on
-    ├── Diverged
-    └── CannotWrite
+├── TrainingError          a run that had begun could not go on
+│   ├── Diverged
+│   └── CannotWrite
+└── NotFinite              what a network made of a picture is NaN or infinite
 
 The branches of the queue are in ``worker/errors.py``, those of HTTP in ``app/errors.py``.
 """
@@ -111,7 +112,7 @@ class DatasetInUse(Conflict):
 
 
 class NameTaken(Conflict):
-    """The name belongs to a model that was not published here."""
+    """The name belongs to another model; the message says which kind."""
 
 
 class NoVersion(Conflict):
@@ -177,3 +178,7 @@ class Diverged(TrainingError):
 
 class CannotWrite(TrainingError):
     """The run folder can't be written to, for instance because the disk is full."""
+
+
+class NotFinite(DoppelError):
+    """What a network made of a picture is NaN or infinite."""

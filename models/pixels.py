@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from models.errors import NotFinite
 from models.pictures import Picture
 
 
@@ -19,6 +20,20 @@ def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
     """
     batch = torch.from_numpy(np.stack(pictures))
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def require_finite(x: torch.Tensor, what: str) -> torch.Tensor:
+    """Return ``x``, unless a network made something that no picture can be made of.
+
+    Args:
+        what: what ``x`` is, for the message.
+
+    Raises:
+        NotFinite: it holds NaN or infinity.
+    """
+    if not torch.isfinite(x).all():
+        raise NotFinite(f"{what} is not made of finite numbers (NaN or infinity), so there is no picture to show.")
+    return x
 
 
 def to_pictures(x: torch.Tensor) -> list[Picture]:

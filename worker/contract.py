@@ -14,6 +14,7 @@ TRAINING_QUEUE = "doppel-training"
 TRAIN = "train"  # the function name of every attempt at a training run
 PREPARATION_QUEUE = "doppel-preparation"
 IMPORT = "worker.dataset_import.import_dataset"  # the function name of every import of a data set
+ADD_MODEL = "worker.model_import.import_model"  # the function name of every addition of a model
 ESTIMATE_QUEUE = "doppel-estimates"
 ESTIMATE = "worker.estimation.estimate"  # the function name of every estimate
 JOB_QUEUES = (INFERENCE_QUEUE, PREPARATION_QUEUE)  # clients can look up the jobs of these
@@ -26,7 +27,7 @@ WANTED = "doppel:wanted"  # set of names of models whose weights are to be fetch
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 
-Kind = Literal["translation", "style", "grid", "video", "dataset"]
+Kind = Literal["translation", "style", "grid", "video", "dataset", "model"]
 LONG_KINDS = ("grid", "video")  # run in steps; short jobs may run between two steps
 
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
@@ -101,7 +102,8 @@ class FailureCode(StrEnum):
     """Why a job or a training run failed, for programs. Clients see these values: they may be added to, not changed."""
 
     ARCHIVE_REFUSED = "archive_refused"  # an uploaded archive holds no data set that can be used
-    NAME_TAKEN = "name_taken"  # another upload took the data set's name first
+    MODEL_REFUSED = "model_refused"  # an uploaded weights file or model can't be used
+    NAME_TAKEN = "name_taken"  # another upload took the name first
     IMPORT_FAILED = "import_failed"  # an upload could not be imported, through no fault of its own
     CANNOT_BE_DONE = "cannot_be_done"  # no worker could do this job
     MODEL_REMOVED = "model_removed"  # the model went out of service while the job waited

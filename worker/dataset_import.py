@@ -7,12 +7,8 @@ hostile picture costs nobody else anything.
 import resource
 import shutil
 import sys
-import time
-from contextvars import ContextVar
-from pathlib import Path
 
 from rq import get_current_job
-from rq.job import Job, JobStatus
 
 from models.errors import Unavailable
 from models.store import files
@@ -20,16 +16,10 @@ from models.store.archives import Limits
 from models.store.datasets import DatasetStore
 from models.store.importing import import_archive
 from models.store.incoming import IncomingStore
-from worker import contract
-from worker.contract import JobEvent, Status
-from worker.errors import JobCanceled
-from worker.inference_queue import CANCELABLE_FIELD, forbid_cancel, job_meta
+from worker.import_progress import ImportProgress, data_dir
 from worker.preparation_queue import ImportTask
 
 MEMORY_BYTES = 4 << 30  # of the process, whatever an archive contains
-REPORT_EVERY_S = 0.2
-
-data_dir: ContextVar[Path] = ContextVar("data_dir")  # set by the worker: a job can't name a folder
 
 
 def import_dataset(**fields: object) -> None:
@@ -60,7 +50,7 @@ def import_dataset(**fields: object) -> None:
         if marker.exists() and not workspace.exists():
             return  # published by a try that died before it could say so
         shutil.rmtree(workspace, ignore_errors=True)
-        progress = _Progress(job)
+        progress = ImportProgress(job)
 
         def claim() -> None:
             marker.touch()
@@ -75,45 +65,3 @@ def import_dataset(**fields: object) -> None:
             on_progress=progress.report,
             before_publishing=claim,
         )
-
-
-class _Progress:
-    """The job's record in Redis, as seen from the process that does it."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._meta = job_meta(job)
-        self._meta.final = False
-        self._reported_at = 0.0
-        job.connection.hset(job.key, CANCELABLE_FIELD, 1)  # a try that died may have removed it
-
-    def report(self, share: float) -> None:
-        """Store and publish how much is done, 0 to 1, at most every ``REPORT_EVERY_S``.
-
-        Raises:
-            JobCanceled
-        """
-        if time.monotonic() - self._reported_at < REPORT_EVERY_S:
-            return
-        if self._job.get_status() is JobStatus.CANCELED:
-            raise JobCanceled
-        self._meta.done = round(share, 3)
-        self._save()
-        event = JobEvent(id=self._job.id, status=Status.RUNNING)
-        self._job.connection.publish(contract.EVENTS, event.model_dump_json())
-        self._reported_at = time.monotonic()
-
-    def forbid_cancel(self) -> None:
-        """Mark the job as no longer cancelable.
-
-        Raises:
-            JobCanceled: a client was faster.
-        """
-        if forbid_cancel(self._job.connection, [self._job.key]) != [JobStatus.STARTED.value.encode()]:
-            raise JobCanceled
-        self._meta.final = True
-        self._save()
-
-    def _save(self) -> None:
-        self._job.meta = self._meta.model_dump(exclude_none=True)
-        self._job.save_meta()  # type: ignore[no-untyped-call]

@@ -1,8 +1,9 @@
-"""The process ``doppel preparer``: imports uploaded data sets, and sizes training runs.
+"""The process ``doppel preparer``: takes in uploaded data sets and models, and sizes training runs.
 
-Each of the two jobs has a queue and a stock RQ worker of its own, in a process of its own, so that an estimate, which a
-client waits for, need not wait for an import, which may take minutes. RQ forks a process for each job and watches it;
-an import loads Pillow in its fork. No process of ours is needed below that: the fork sets its own memory limit.
+Each of the two tasks has a queue and a stock RQ worker of its own, in a process of its own, so that an estimate, which
+a client waits for, need not wait for an upload, which may take minutes. RQ forks a process for each job and watches it;
+the fork of an upload loads Pillow, or for a model torch. No process of ours is needed below that: the fork sets its own
+memory limit.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError
+from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError, Invalid, NameTaken
 from models.process import die_with_parent
 from models.store.incoming import IncomingStore
 from worker import contract
@@ -30,6 +31,7 @@ from worker.connection import LOST, connect
 from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
 from worker.errors import JobCanceled, QueueError
 from worker.heartbeat import ReportingWorker
+from worker.import_progress import data_dir, weights_dir
 from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
 from worker.janitor import Janitor
 from worker.preparation_queue import PreparerReport, rq_preparation_queue
@@ -40,10 +42,10 @@ log = logging.getLogger("doppel.preparer")
 
 
 class PreparationWorker(ReportingWorker, Worker):
-    """Runs one allow-listed function, with short leases, in forked processes that die with this one."""
+    """Runs allow-listed functions, with short leases, in forked processes that die with this one."""
 
     reports = contract.PREPARERS
-    function: ClassVar[str]
+    functions: ClassVar[tuple[str, ...]]
     queue_name: ClassVar[str]
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -104,7 +106,7 @@ class PreparationWorker(ReportingWorker, Worker):
             self._drop(job, queue, execution)
             return False
         # A job names a function: none but ours is ever called.
-        if job.func_name != self.function:
+        if job.func_name not in self.functions:
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
             error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
             self._finalize_failure(job, queue, execution, (type(error), error, None))
@@ -135,18 +137,19 @@ class PreparationWorker(ReportingWorker, Worker):
 class EstimateWorker(PreparationWorker):
     """Sizes training runs."""
 
-    function = contract.ESTIMATE
+    functions = (contract.ESTIMATE,)
     queue_name = contract.ESTIMATE_QUEUE
 
 
 class ImportWorker(PreparationWorker):
-    """Imports data sets: jobs that clients see, listen to and cancel as they do those of the inference queue."""
+    """Takes uploads in: jobs that clients see, listen to and cancel as they do those of the inference queue."""
 
-    function = contract.IMPORT
+    functions = (contract.IMPORT, contract.ADD_MODEL)
     queue_name = contract.PREPARATION_QUEUE
 
-    def __init__(self, connection: redis.Redis, data_dir: Path) -> None:
+    def __init__(self, connection: redis.Redis, weights_dir: Path, data_dir: Path) -> None:
         super().__init__(connection)
+        self._weights_dir = weights_dir
         self._data_dir = data_dir
         self._incoming = IncomingStore(data_dir)
 
@@ -168,9 +171,8 @@ class ImportWorker(PreparationWorker):
                 self._incoming.remove(job_id)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        from worker.dataset_import import data_dir  # here, in the forked process, since it loads Pillow
-
         data_dir.set(self._data_dir)
+        weights_dir.set(self._weights_dir)
         return super().perform_job(job, queue, execution)
 
     def note_failure(self, job: Job, error: Exception) -> None:
@@ -210,23 +212,25 @@ class ImportWorker(PreparationWorker):
 
 def _failure(job: Job, error: Exception) -> Failure:
     """Why an import failed, for its owner; what its owner can't mend is logged."""
-    if isinstance(error, DatasetExists):
+    if isinstance(error, DatasetExists | NameTaken):
         return Failure(code=FailureCode.NAME_TAKEN, detail=str(error))
+    if job.func_name == contract.ADD_MODEL and isinstance(error, Invalid):
+        return Failure(code=FailureCode.MODEL_REFUSED, detail=str(error))
     if isinstance(error, ArchiveError | DatasetError):
         return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
     if isinstance(error, DoppelError):
         return Failure(code=FailureCode.IMPORT_FAILED, detail=str(error))
     log.error("the import %s failed", job.id, exc_info=error)
     if isinstance(error, OSError):
-        detail = f"The data set could not be stored: {error.strerror}."
+        detail = f"The upload could not be stored: {error.strerror}."
     else:
-        detail = f"The archive could not be read: {type(error).__name__}."
+        detail = f"The upload could not be read: {type(error).__name__}."
     return Failure(code=FailureCode.IMPORT_FAILED, detail=detail)
 
 
-def run_import_worker(*, redis_url: str, data_dir: Path) -> None:
-    """Import data sets until SIGTERM or SIGINT. The parameters are the settings of the same names."""
-    ImportWorker(_connect(redis_url), data_dir.resolve()).work(logging_level="WARNING")
+def run_import_worker(*, redis_url: str, weights_dir: Path, data_dir: Path) -> None:
+    """Take uploads in until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    ImportWorker(_connect(redis_url), weights_dir.resolve(), data_dir.resolve()).work(logging_level="WARNING")
 
 
 def run_estimate_worker(*, redis_url: str) -> None:

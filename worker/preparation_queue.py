@@ -1,4 +1,4 @@
-"""The client's end of the preparer's two queues: imports of data sets, and estimates of what a training run takes."""
+"""The client's end of the preparer's two queues: uploads to take in, and estimates of what a training run takes."""
 
 import time
 from typing import Any, cast
@@ -10,6 +10,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from models.errors import Invalid, Unavailable
+from models.store.additions import Addition
 from worker import contract
 from worker.connection import BLOCKED_S
 from worker.contract import JobMeta
@@ -27,6 +28,14 @@ class ImportTask(BaseModel):
     max_files: int
     max_file_bytes: int
     max_pixels: int  # of one picture
+
+
+class AddTask(BaseModel):
+    """What is to be made of an uploaded weights file or model, and the limit under which the upload was accepted."""
+
+    label: str  # the file's name at its sender's, for messages
+    addition: Addition
+    max_bytes: int  # of the weights
 
 
 class PreparerReport(BaseModel):
@@ -54,17 +63,24 @@ class PreparationQueue:
 
     def submit_import(self, job_id: str, task: ImportTask) -> None:
         """Queue the import of the archive that lies in the incoming folder ``job_id``."""
+        self._submit(contract.IMPORT, job_id, task, JobMeta(kind="dataset", model="", dataset=task.dataset))
+
+    def submit_addition(self, job_id: str, task: AddTask) -> None:
+        """Queue the addition of the model that lies in the incoming folder ``job_id``."""
+        self._submit(contract.ADD_MODEL, job_id, task, JobMeta(kind="model", model=task.addition.name or ""))
+
+    def _submit(self, function: str, job_id: str, task: ImportTask | AddTask, meta: JobMeta) -> None:
         with translating_errors():
             job = self._imports.create_job(
-                contract.IMPORT,
+                function,
                 kwargs=task.model_dump(),
                 job_id=job_id,
-                meta=JobMeta(kind="dataset", model="", dataset=task.dataset).model_dump(exclude_none=True),
+                meta=meta.model_dump(exclude_none=True),
                 timeout=-1,
                 result_ttl=RECORD_TTL_S,
                 failure_ttl=RECORD_TTL_S,
                 retry=Retry(max=contract.MAX_TRIES - 1),  # of a preparer that died
-                description=task.dataset,
+                description=meta.dataset or meta.model,
             )
             with self.connection.pipeline() as pipe:
                 self._imports.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction

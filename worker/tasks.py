@@ -9,6 +9,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
 
+from models.errors import DoppelError
 from models.pictures import Picture
 from worker import contract
 from worker.contract import Failure, FailureCode, JobEvent, JobMeta, Status, Task
@@ -100,5 +101,8 @@ def failure_of(error: Exception) -> Failure:
     """Describe an error to the job's owner. An unexpected one is logged with its traceback."""
     if isinstance(error, TaskError):
         return Failure(code=error.code, detail=str(error))
+    if isinstance(error, DoppelError):
+        log.error("a job failed: %s", error)
+        return Failure(code=FailureCode.TRANSLATION_FAILED, detail=str(error))
     log.error("a job failed", exc_info=(type(error), error, error.__traceback__))
     return Failure(code=FailureCode.TRANSLATION_FAILED, detail=f"{type(error).__name__}: {error}")

@@ -7,14 +7,11 @@ from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
 from app.deps import Services, ServicesDep
-from app.errors import NotReady
 from app.routes import answers, fields
-from app.schemas import Job
 from app.training_schemas import DatasetDetails
-from models.errors import Conflict, DatasetExists, Invalid, Unavailable, UnknownDataset
+from app.upload_jobs import take_in
+from models.errors import DatasetExists, Invalid, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
-from worker.contract import FailureCode, Status
-from worker.inference_queue import new_job_id
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -55,31 +52,11 @@ async def upload_dataset(
     if not valid_name(name):
         raise Invalid("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
-    await run_in_threadpool(services.uploads.require_preparer)
-    job_id = new_job_id()
-    with services.dispatcher.watching(job_id) as events:
-        await run_in_threadpool(services.uploads.accept, job_id, name, archive.file)
-        event = await services.dispatcher.wait_for_end(request, job_id, events, wait) if wait else None
-    state = await run_in_threadpool(services.queue.state, job_id)
-    if state is None:
-        raise Unavailable("The queue lost this job. Send the archive again.")
-    if event is not None and state.status is Status.CANCELED:
-        raise NotReady("The import was canceled while it was waited for.")
-    if event is not None and state.status is Status.FAILED:
-        assert state.error is not None
-        match state.error.code:
-            case FailureCode.ARCHIVE_REFUSED:
-                raise Invalid(state.error.detail)
-            case FailureCode.NAME_TAKEN:
-                raise Conflict(state.error.detail)
-            case _:
-                raise Unavailable(state.error.detail)
-    if event is not None and state.status is Status.SUCCEEDED:
-        response.headers["Location"] = address(f"/datasets/{name}")
-        return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])
-    job = Job.of(state)
-    headers = {"Location": job.links.self, "X-Job-Id": job.id}
-    return Response(job.model_dump_json(), status_code=202, headers=headers, media_type="application/json")
+    ended = await take_in(request, services, lambda job_id: services.uploads.accept(job_id, name, archive.file), wait)
+    if isinstance(ended, Response):
+        return ended
+    response.headers["Location"] = address(f"/datasets/{name}")
+    return DatasetDetails.of(await run_in_threadpool(services.datasets.get, name), [])
 
 
 def _check_free(services: Services, name: str) -> None:

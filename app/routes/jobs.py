@@ -44,6 +44,8 @@ async def read_job_image(
         raise NotReady("This job makes a style code, not a picture; read it from the job itself.")
     if job.kind == "dataset":
         raise NotReady(f"This job makes a data set, not a picture; see /datasets/{job.dataset}.")
+    if job.kind == "model":
+        raise NotReady(f"This job adds a model and makes no picture; see /models/{job.model}.")
     offered = OFFERED[job.kind]
     media_type = accepted_type(accept, offered)
     if media_type == JSON:

@@ -1,16 +1,29 @@
-"""GET /models and /models/{name}; roll back; DELETE."""
+"""GET and POST /models, GET /models/{name} and its archive; roll back; DELETE."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from app.addresses import address
 from app.deps import Services, ServicesDep
-from app.routes import answers
+from app.errors import sentence
+from app.routes import answers, fields
 from app.schemas import ModelInfo
 from app.training_schemas import Published
+from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
-from models.errors import Conflict, DoppelError
+from models.errors import Conflict, DoppelError, Invalid
+from models.store.additions import Addition
 from models.store.catalog import Model
+from models.store.model_archives import export_chunks
 
 router = APIRouter(prefix="/models", tags=["models"])
+uploads = APIRouter(prefix="/models", tags=["models"])  # whose bodies may be larger
+
+SHOWN_LABEL = 100  # characters of an uploaded file's name
 
 
 @router.get("", summary="List the models", responses=answers.problems(503))
@@ -23,6 +36,92 @@ def list_models(services: ServicesDep) -> list[ModelInfo]:
 def read_model(services: ServicesDep, name: str) -> ModelInfo:
     """What the model does, its licence, and whether its weights are on this server."""
     return _described(services, [services.catalog.get(name)])[0]
+
+
+@uploads.post(
+    "",
+    status_code=201,
+    summary="Add a model",
+    response_model=ModelInfo,
+    responses={
+        201: {"description": "The model, in service.", "model": ModelInfo},
+        202: answers.job("Not in service within `wait`: the job. `Location` is where to look."),
+        **answers.problems(409, 413, 422, 503),
+    },
+)
+async def add_model(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    file: Annotated[
+        UploadFile,
+        File(
+            description="weights of a CycleGAN generator or a StarGAN v2 as PyTorch or safetensors files hold them, or "
+            "the archive of a model from `GET /models/{name}/archive`"
+        ),
+    ],
+    name: Annotated[
+        str, Form(description="letters, digits, `.`, `_` and `-`; at most 64", examples=["my-model"], min_length=1)
+    ],
+    network: Annotated[str, Form(description="which network, of a file that holds several", examples=["netG_A"])] = "",
+    description: Annotated[str, Form(description="what the model does, for its card")] = "",
+    licence: Annotated[str, Form(description="licence of the weights, for its card", examples=["CC BY 4.0"])] = "",
+    source: Annotated[str, Form(description="where the weights are from, for its card")] = "",
+    image_size: Annotated[str, Form(description="side of the pictures that it was trained on, in px; empty: 256")] = "",
+    padding: Annotated[
+        str,
+        Form(description="CycleGAN: `reflect` or `replicate`, which the weights don't tell; empty: `reflect`"),
+    ] = "",
+    domains: Annotated[
+        str,
+        Form(description="StarGAN v2, which needs it: the domains' names, separated by commas, in their order"),
+    ] = "",
+    w_hpf: Annotated[
+        str, Form(description="StarGAN v2 with a high-pass path: what divides its strength; empty: 1")
+    ] = "",
+    wait: fields.Wait = 60,
+) -> Response | ModelInfo:
+    """Put anyone's weights into service, at once on every worker.
+
+    The file is read without running any code in it, checked key by key, and tried on a picture. A new model is at
+    version 1; its name must be free.
+    """
+    texts = {
+        **{"name": name, "network": network, "description": description, "licence": licence, "source": source},
+        **{"image_size": image_size, "padding": padding, "w_hpf": w_hpf},
+    }
+    given: dict[str, object] = {field: text for field, text in texts.items() if text}
+    if domains:
+        given["domains"] = [domain.strip() for domain in domains.split(",")]
+    try:
+        addition = Addition.model_validate(given)
+    except ValidationError as error:
+        raise Invalid(sentence(error.errors())) from error
+    await run_in_threadpool(services.versions.require_free, name, new=True)
+    label = (file.filename or "the file")[-SHOWN_LABEL:]
+    ended = await take_in(
+        request, services, lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file), wait
+    )
+    if isinstance(ended, Response):
+        return ended
+    response.headers["Location"] = address(f"/models/{name}")
+    return (await run_in_threadpool(_described, services, [services.catalog.get(name)]))[0]
+
+
+@router.get(
+    "/{name}/archive",
+    summary="Export a model",
+    response_class=Response,
+    responses={
+        200: answers.file("The model's card, weights and sample picture.", "application/zip"),
+        **answers.problems(404, 503),
+    },
+)
+def export_model(services: ServicesDep, name: str) -> Response:
+    """The model as one zip file, which `POST /models` and `doppel add` take on another machine."""
+    model = services.catalog.get(name)
+    headers = {"Content-Disposition": f'attachment; filename="{model.name}.zip"'}
+    return StreamingResponse(export_chunks(model), headers=headers, media_type="application/zip")
 
 
 @router.post("/{name}/rollback", summary="Roll a model back", responses=answers.problems(404, 409))

@@ -1,23 +1,45 @@
 """The paper's two networks (section 7.2 and appendix), with the state-dict keys of the released weights."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import nn
 
+Norm = Literal["instance", "batch"]
+Padding = Literal["reflect", "replicate", "zero"]
+
+_BORDERS: dict[str, Callable[[int], nn.Module]] = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}
+
+
+def _normalisation(norm: Norm, dim: int) -> nn.Module:
+    """Instance normalisation has neither parameters nor statistics here; batch normalisation has both."""
+    return nn.BatchNorm2d(dim) if norm == "batch" else nn.InstanceNorm2d(dim)
+
 
 class ResidualBlock(nn.Module):
-    """Two reflection-padded 3 × 3 convolutions around a shortcut; (N, dim, H, W) in and out."""
+    """Two padded 3 × 3 convolutions around a shortcut; (N, dim, H, W) in and out.
 
-    def __init__(self, dim: int) -> None:
+    The layers' numbers, and so the state-dict keys, are those of the reference: padding by reflection or replication is
+    a layer of its own, zero padding is part of the convolution, and dropout is a layer too.
+    """
+
+    def __init__(
+        self, dim: int, *, norm: Norm = "instance", dropout: bool = False, padding: Padding = "reflect"
+    ) -> None:
         super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, dim, kernel_size=3),
-            nn.InstanceNorm2d(dim),
-            nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, dim, kernel_size=3),
-            nn.InstanceNorm2d(dim),
-        )
+        border = _BORDERS.get(padding)
+        layers: list[nn.Module] = []
+        for convolution in (1, 2):
+            if border is not None:
+                layers.append(border(1))
+            inside = 0 if border is not None else 1
+            layers.append(nn.Conv2d(dim, dim, kernel_size=3, padding=inside, bias=norm == "instance"))
+            layers.append(_normalisation(norm, dim))
+            if convolution == 1:
+                layers.append(nn.ReLU(inplace=True))
+                layers += [nn.Dropout(0.5)] if dropout else []
+        self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = x + self.conv_block(x)
@@ -27,35 +49,44 @@ class ResidualBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """The generator of section 7.2: c7s1-64, d128, d256, n × R256, u128, u64, c7s1-3.
 
-    Instance normalisation has neither affine parameters nor running statistics, so a picture's result does not
-    depend on the rest of its batch.
+    With instance normalisation a picture's result does not depend on the rest of its batch. Batch normalisation and
+    dropout act in training only, so a network that translates must be in ``eval`` mode.
+
+    Raises:
+        ValueError: there is no such network.
     """
 
     def __init__(
         self,
         ngf: int = 64,  # channels after the first convolution; the deepest layers have 4 × ngf
         n_blocks: int = 9,  # residual blocks, from 1; the paper uses 9 at 256 px and 6 at 128 px
+        norm: Norm = "instance",  # with batch normalisation only the last convolution has a bias
+        dropout: bool = False,  # in the residual blocks
+        padding: Padding = "reflect",  # of the residual blocks; the two outer convolutions always reflect
     ) -> None:
         super().__init__()
         if ngf < 1 or n_blocks < 1:
             raise ValueError(f"ResnetGenerator needs ngf and n_blocks of at least 1, not {ngf} and {n_blocks}")
+        if norm not in ("instance", "batch") or padding not in (*_BORDERS, "zero"):
+            raise ValueError(f"ResnetGenerator knows no norm {norm!r} or no padding {padding!r}")
+        bias = norm == "instance"
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
-            nn.Conv2d(3, ngf, kernel_size=7),
-            nn.InstanceNorm2d(ngf),
+            nn.Conv2d(3, ngf, kernel_size=7, bias=bias),
+            _normalisation(norm, ngf),
             nn.ReLU(inplace=True),
         ]
         for dim in (ngf, 2 * ngf):
             layers += [
-                nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1),
-                nn.InstanceNorm2d(2 * dim),
+                nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1, bias=bias),
+                _normalisation(norm, 2 * dim),
                 nn.ReLU(inplace=True),
             ]
-        layers += [ResidualBlock(4 * ngf) for _ in range(n_blocks)]
+        layers += [ResidualBlock(4 * ngf, norm=norm, dropout=dropout, padding=padding) for _ in range(n_blocks)]
         for dim in (4 * ngf, 2 * ngf):
             layers += [
-                nn.ConvTranspose2d(dim, dim // 2, kernel_size=3, stride=2, padding=1, output_padding=1),
-                nn.InstanceNorm2d(dim // 2),
+                nn.ConvTranspose2d(dim, dim // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias),
+                _normalisation(norm, dim // 2),
                 nn.ReLU(inplace=True),
             ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, 3, kernel_size=7), nn.Tanh()]
@@ -74,6 +105,7 @@ class PatchDiscriminator(nn.Module):
         self,
         ndf: int = 64,  # channels after the first convolution, at most 8 × ndf later
         n_layers: int = 3,  # stride-2 convolutions; each roughly doubles the patch
+        norm: Norm = "instance",  # with batch normalisation only the first and the last convolution have a bias
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
@@ -83,9 +115,10 @@ class PatchDiscriminator(nn.Module):
         dim_in = ndf
         for n in range(1, n_layers + 1):
             dim_out = ndf * min(2**n, 8)
+            stride = 2 if n < n_layers else 1
             layers += [
-                nn.Conv2d(dim_in, dim_out, kernel_size=4, stride=2 if n < n_layers else 1, padding=1),
-                nn.InstanceNorm2d(dim_out),
+                nn.Conv2d(dim_in, dim_out, kernel_size=4, stride=stride, padding=1, bias=norm == "instance"),
+                _normalisation(norm, dim_out),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             dim_in = dim_out
@@ -121,9 +154,12 @@ _PARITIES = (slice(1, 2), slice(0, 3, 2))  # the taps that contribute to even an
 
 
 def init_normal(network: nn.Module, std: float = 0.02) -> None:
-    """Draw convolution weights from N(0, std²) and set their biases to zero (section 7.1), in place."""
+    """Draw convolution weights from N(0, std²) and set biases to zero (section 7.1), in place.
+
+    Batch normalisation starts with scales from N(1, std²), as in the paper's code.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, std)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0, std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

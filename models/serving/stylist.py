@@ -50,6 +50,7 @@ class Stylist:
         ensemble.load_state_dict(weights.state)
         ensemble.requires_grad_(False).eval().to(device)
         self.device = device
+        self._name = model.name
         self.latent_dim = arguments["latent_dim"]
         self._ensemble = ensemble
         self._mask_source = card.masks
@@ -85,13 +86,17 @@ class Stylist:
 
         Returns:
             N pictures (H, W, 3), uint8 RGB.
+
+        Raises:
+            NotFinite: what the generator makes of a picture is NaN or infinite.
         """
         chosen = torch.tensor(indices, device=self.device)
         masks = None
         if sources.masks is not None:
             first, second = sources.masks
             masks = first[chosen], second[chosen]
-        return pixels.to_pictures(self._generator(sources.x[chosen], styles.to(self.dtype), masks))
+        out = self._generator(sources.x[chosen], styles.to(self.dtype), masks)
+        return pixels.to_pictures(pixels.require_finite(out, f"What {self._name!r} makes of this picture"))
 
     @torch.inference_mode()
     def align_faces(self, pictures: Sequence[Picture]) -> list[Picture]:
@@ -121,6 +126,9 @@ class Stylist:
 
         Returns:
             (N, style_dim), float32.
+
+        Raises:
+            NotFinite: a style is NaN or infinite.
         """
         codes: dict[int, torch.Tensor] = {}
         by_latent = [n for n, guide in enumerate(guides) if guide.style is None and not guide.by_reference]
@@ -139,7 +147,8 @@ class Stylist:
         for n, guide in enumerate(guides):
             if guide.style is not None:
                 codes[n] = torch.tensor(guide.style, dtype=torch.float32, device=self.device)
-        return torch.stack([codes[n] for n in range(len(guides))])
+        styles = torch.stack([codes[n] for n in range(len(guides))])
+        return pixels.require_finite(styles, f"The style that {self._name!r} reads or makes")
 
     def _latent(self, guide: StyleGuide) -> torch.Tensor:
         if guide.latent is not None:
@@ -152,7 +161,8 @@ class Stylist:
     def _masks(self, x: torch.Tensor) -> Masks | None:
         if self._mask_source is None:
             return None
-        if self._mask_source == "ones" or self._ensemble.landmarks is None:
+        if self._mask_source == "ones":
             return everywhere(x.to(self.dtype))
+        assert self._ensemble.landmarks is not None, "the card was checked"
         first, second = self._ensemble.landmarks.masks(x)
         return first.to(self.dtype), second.to(self.dtype)

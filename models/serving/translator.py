@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -29,11 +30,13 @@ class Translator:
 
     def __init__(self, model: Model, device: torch.device) -> None:
         weights = load_weights(model)
-        network = ResnetGenerator(**{name: int(value) for name, value in weights.arguments.items()})
+        arguments: dict[str, Any] = dict(weights.arguments)
+        network = ResnetGenerator(**arguments)
         network.load_state_dict(weights.state)
         network.requires_grad_(False).eval().to(device)
         self.device = device
         self._network, self.dtype = lowest_precision(network, device, lambda net, dtype: net(probe(device).to(dtype)))
+        self._name = model.name
         self._margin = model.card.margin
         self.nbytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
         log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
@@ -47,6 +50,9 @@ class Translator:
 
         Returns:
             N pictures of the same shape.
+
+        Raises:
+            NotFinite: what the network makes of a picture is NaN or infinite.
         """
         x = pixels.to_tensor(pictures).to(device=self.device, dtype=self.dtype)
         height, width = x.shape[2:]
@@ -54,4 +60,4 @@ class Translator:
         margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
         x = functional.pad(x, (margin,) * 4, mode="reflect")
         out = self._network(x)[:, :, margin : margin + height, margin : margin + width]
-        return pixels.to_pictures(out)
+        return pixels.to_pictures(pixels.require_finite(out, f"What {self._name!r} makes of this picture"))

@@ -11,9 +11,9 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import CatalogError, ModelUnavailable, UnknownModel
 
@@ -28,6 +28,37 @@ log = logging.getLogger("doppel.models")
 _NAME = re.compile(r"[\w-][\w.-]{0,99}", re.ASCII)  # a folder name, never a path
 
 Availability = Literal["ready", "not fetched", "unavailable"]
+
+
+class CycleGANNetwork(BaseModel):
+    """The constructor arguments of a CycleGAN's generator."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ngf: Annotated[int, Field(ge=1, le=4096)] = 64
+    n_blocks: Annotated[int, Field(ge=1, le=1024)] = 9
+    norm: Literal["instance", "batch"] = "instance"
+    dropout: bool = False
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+
+
+PLAIN_GENERATOR: dict[str, bool | int | float | str] = CycleGANNetwork().model_dump(exclude={"ngf", "n_blocks"})
+
+
+class StarGANNetwork(BaseModel):
+    """The constructor arguments of a StarGAN v2."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    img_size: Annotated[int, Field(ge=16, le=4096)]
+    w_hpf: Annotated[float, Field(ge=0)]
+    style_dim: Annotated[int, Field(ge=1, le=65536)] = 64
+    latent_dim: Annotated[int, Field(ge=1, le=65536)] = 16
+    num_domains: Annotated[int, Field(ge=1, le=65536)] = 2
+    max_conv_dim: Annotated[int, Field(ge=1, le=65536)] = 512
+    base_dim: Annotated[int | None, Field(ge=1, le=65536)] = None
+    normalize_rgb: bool = True
+    landmarks: bool = False
 
 
 class ModelFile(BaseModel):
@@ -48,19 +79,37 @@ class ModelCard(BaseModel):
 
     name: str
     family: Literal["cyclegan", "stargan_v2"]
-    network: dict[str, int | float]  # the network's constructor arguments
-    image_size: int  # px; side of the training pictures
+    network: dict[str, bool | int | float | str]  # the network's constructor arguments
+    image_size: Annotated[int, Field(ge=1)]  # px; side of the training pictures
     description: str
     licence: str
     source: str
     files: list[ModelFile]
     fallback: str | None = None  # model that answers while these weights are missing
-    margin: int = 0  # px of mirrored border added before a CycleGAN runs and cropped afterwards; hides border artefacts
+    # px of mirrored border added before a CycleGAN runs and cropped afterwards; hides border artefacts
+    margin: Annotated[int, Field(ge=0, le=1024, multiple_of=4)] = 0
     domains: list[str] = []  # StarGAN: the target domains, in the order of the network's branches
     align: Literal["face", "none"] = "none"  # how the training pictures were aligned
     masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts (w_hpf > 0)
     training: dict[str, Any] | None = None  # options and metrics of models trained here
     version: int | None = None  # of published models, see versions.py
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "ModelCard":
+        """Refuse what would fail, or be passed over in silence, only when a picture comes."""
+        kind = CycleGANNetwork if self.family == "cyclegan" else StarGANNetwork
+        kind.model_validate(self.network)
+        landmarks = bool(self.network.get("landmarks"))
+        for field, value in (("masks", "landmarks"), ("align", "face")):
+            if getattr(self, field) == value and not landmarks:
+                raise ValueError(f"{field} is {value!r}, but the model has no landmark network (network: landmarks)")
+        return self
+
+    @property
+    def full_network(self) -> dict[str, Any]:
+        """The constructor arguments with those that the card leaves to the defaults."""
+        kind = CycleGANNetwork if self.family == "cyclegan" else StarGANNetwork
+        return kind.model_validate(self.network).model_dump()
 
     @property
     def side_multiple(self) -> int:

@@ -125,6 +125,9 @@ class CycleGANChoices(RunChoices):
         "ngf",
         "ndf",
         "n_blocks",
+        "norm",
+        "dropout",
+        "padding",
         "lambda_identity",
         "pool_size",
     )
@@ -145,6 +148,14 @@ class CycleGANChoices(RunChoices):
     ngf: Annotated[int, Field(ge=1, le=512, description="generator channels after the first convolution")] = 64
     ndf: Annotated[int, Field(ge=1, le=512, description="discriminator channels after the first convolution")] = 64
     n_blocks: Annotated[int, Field(ge=1, le=64, description="residual blocks of each generator")] = 9
+    norm: Annotated[
+        Literal["instance", "batch"],
+        Field(description="normalisation of all networks; batch: over the pictures of a batch, in one process only"),
+    ] = "instance"
+    dropout: Annotated[bool, Field(description="dropout of 0.5 in the residual blocks, in training only")] = False
+    padding: Annotated[Literal["reflect", "replicate", "zero"], Field(description="how the residual blocks pad")] = (
+        "reflect"
+    )
 
     balanced_upsampling: Annotated[
         bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
@@ -194,6 +205,13 @@ class CycleGANChoices(RunChoices):
         if load_size < image_size:
             raise ValueError(f"load_size {load_size} is smaller than the crop, image_size {image_size}")
         return image_size
+
+    @field_validator("norm")
+    @classmethod
+    def _statistics_of_one_process(cls, norm: str, info: ValidationInfo) -> str:
+        if norm == "batch" and info.data.get("gpus", 1) > 1:
+            raise ValueError("with batch normalisation each process would have statistics of its own; use gpus 1")
+        return norm
 
     @field_validator("epochs_decay")
     @classmethod

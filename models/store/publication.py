@@ -13,9 +13,18 @@ from pydantic import BaseModel, Field
 
 from models.command_line import Arguments, Positional
 from models.errors import PublicationError, RunFolderError
-from models.store.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE, ModelCard, ModelFile
+from models.store.catalog import (
+    CARD_FILE,
+    LOCK_FILE,
+    PLAIN_GENERATOR,
+    WEIGHTS_FILE,
+    CycleGANNetwork,
+    ModelCard,
+    ModelFile,
+)
 from models.store.datasets import domain_folders
 from models.store.files import replace_text, replacing, sha256
+from models.store.finiteness import all_finite
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
@@ -60,6 +69,10 @@ def publish(
     with replacing(weights) as part:
         shutil.copyfile(run.export_path(step) / f"{content.pop('export')}.safetensors", part)
         part.chmod(0o644)
+        if not all_finite(part):
+            raise PublicationError(
+                f"The weights of step {step} hold NaN or infinity, so no picture can be made of them."
+            )
     (folder / LOCK_FILE).unlink(missing_ok=True)  # it pins weights that were fetched under this name before
     if samples := [sampled for sampled in run.samples() if sampled <= step]:
         shutil.copyfile(run.sample_path(samples[-1]), folder / SAMPLE_FILE)
@@ -98,7 +111,12 @@ def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any
 def _cyclegan(options: CycleGANOptions, direction: str | None) -> dict[str, Any]:
     if direction not in DIRECTIONS:
         raise PublicationError(f"A CycleGAN has two generators: name the direction, {' or '.join(DIRECTIONS)}.")
-    network = {"ngf": options.ngf, "n_blocks": options.n_blocks}
+    plain = {"ngf", "n_blocks"}
+    network = {
+        name: value
+        for name, value in options.model_dump(include=set(CycleGANNetwork.model_fields)).items()
+        if name in plain or value != PLAIN_GENERATOR[name]
+    }
     return {"export": direction, "network": network, "image_size": options.image_size}
 
 

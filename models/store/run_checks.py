@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from models.errors import DatasetError, Invalid
 from models.pictures import SUFFIXES
-from models.store.catalog import Model
+from models.store.catalog import PLAIN_GENERATOR, Model
 from models.store.options import CycleGANChoices, RunChoices, StarGANChoices
 
 CHOICES = TypeVar("CHOICES", bound=RunChoices)
@@ -99,6 +99,8 @@ def with_sizes_of(model: Model, choices: CHOICES, num_domains: int) -> CHOICES:
     if family == "stargan_v2" and len(card.domains) != num_domains:
         raise Invalid(f"init_from: {model.name!r} has {len(card.domains)} domains, the data set has {num_domains}.")
     sizes: dict[str, Any] = {name: value for name, value in card.network.items() if name in type(choices).model_fields}
+    if family == "cyclegan":
+        sizes = PLAIN_GENERATOR | sizes
     if family == "stargan_v2":
         sizes["base_dim"] = card.network.get("base_dim", 2**14 // int(card.network["img_size"]))
         sizes["normalize_rgb"] = bool(card.network.get("normalize_rgb", 1))

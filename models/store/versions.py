@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from models.errors import NameTaken, NoVersion
+from models.errors import NameTaken, NoVersion, UnknownModel
 from models.store import files
 from models.store.catalog import Catalog, ModelCard
 
@@ -39,19 +39,28 @@ class Versions:
         ours = target.name.isdigit() and target.parent.name == name and target.parent.parent.name == self._root.name
         return int(target.name) if ours else None
 
-    def add(self, name: str, write: Callable[[Path, int], ModelCard]) -> ModelCard:
+    def add(
+        self,
+        name: str,
+        write: Callable[[Path, int], ModelCard],
+        *,
+        new: bool = False,
+        in_place_of_missing: bool = False,
+    ) -> ModelCard:
         """Put a new version into service.
 
         Args:
             write: called with a path that does not exist yet and the version number; writes a model folder there.
+            new: it must be the first version of a new model.
+            in_place_of_missing: it may be a model that ships without its weights, as long as they are not here.
 
         Raises:
-            NameTaken: a model that ships or was fetched has this name, or the published model is of another family.
+            NameTaken: a model that ships or was fetched has this name, or the published model is of another family; if
+                it must be new, any model has this name.
         """
         with self._changing(name):
+            self.require_free(name, new=new, in_place_of_missing=in_place_of_missing)
             current = self.current(name)
-            if current is None and (name in self._catalog.names() or (self._models / name).is_symlink()):
-                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
             number = max(self.of(name), default=0) + 1
             part = self._root / name / f".{uuid4().hex}"
             try:
@@ -68,6 +77,25 @@ class Versions:
                     (self._root / name).rmdir()  # succeeds only if no version was ever published
             self._serve(name, number)
             return card
+
+    def require_free(self, name: str, *, new: bool = False, in_place_of_missing: bool = False) -> None:
+        """Refuse a name under which nothing can be put into service. Arguments and errors as for :meth:`add`."""
+        if self.current(name) is None:
+            known = name in self._catalog.names()
+            if known and in_place_of_missing and not os.path.lexists(self._models / name):
+                known = self._catalog.get(name).weights is not None
+            if known or (self._models / name).is_symlink():
+                raise NameTaken(f"{name!r} is the name of a model that was not published here; choose another name.")
+        elif new:
+            raise NameTaken(f"There is a model {name!r} already; choose another name, or remove that one first.")
+
+    def ships_as(self, card: ModelCard) -> bool:
+        """Whether a model of the card's name is known that is the same network."""
+        try:
+            known = self._catalog.get(card.name).card
+        except UnknownModel:
+            return False
+        return (known.family, known.full_network) == (card.family, card.full_network)
 
     def roll_back(self, name: str) -> int:
         """Put the previous version back into service and return its number.

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, gen
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pictures import Picture
+from models.store.catalog import CycleGANNetwork
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
@@ -24,6 +26,11 @@ from models.weights import doctor
 from models.weights.architecture import CYCLEGAN, Arguments
 
 NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
+
+
+def generator_arguments(options: CycleGANOptions) -> dict[str, Any]:
+    """The constructor arguments of a run's generators."""
+    return options.model_dump(include=set(CycleGANNetwork.model_fields))
 
 
 class CycleGANTrainer:
@@ -55,12 +62,13 @@ class CycleGANTrainer:
         self._gan_loss = GAN_LOSSES[options.gan_loss]
 
         torch.manual_seed(options.seed)
+        form = generator_arguments(options)
         self.networks = nn.ModuleDict(
             {
-                "g_ab": ResnetGenerator(options.ngf, options.n_blocks),
-                "g_ba": ResnetGenerator(options.ngf, options.n_blocks),
-                "d_a": PatchDiscriminator(options.ndf),
-                "d_b": PatchDiscriminator(options.ndf),
+                "g_ab": ResnetGenerator(**form),
+                "g_ba": ResnetGenerator(**form),
+                "d_a": PatchDiscriminator(options.ndf, norm=options.norm),
+                "d_b": PatchDiscriminator(options.ndf, norm=options.norm),
             }
         )
         init_normal(self.networks)
@@ -84,6 +92,18 @@ class CycleGANTrainer:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
+    @contextlib.contextmanager
+    def _translating(self) -> Iterator[None]:
+        """The generators as in service: no dropout, and batch normalisation by its running statistics."""
+        generators = [self.networks["g_ab"], self.networks["g_ba"]]
+        for generator in generators:
+            generator.eval()
+        try:
+            yield
+        finally:
+            for generator in generators:
+                generator.train()
+
     def learning_rate(self, progress: int) -> float:
         """The learning rate for the step after ``progress`` steps: constant, then falling linearly to 0."""
         done = max(0, progress - self.constant_steps)
@@ -92,6 +112,8 @@ class CycleGANTrainer:
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, torch.Tensor]:
         """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar."""
         real_a, real_b = (self._place(x) for x in batch)
+        if self.options.dropout:  # what is dropped depends on the step alone, so that a resumed run drops the same
+            torch.manual_seed(zlib.crc32(f"{self.options.seed}/{progress}/{distributed.rank()}".encode()))
         lr = self.learning_rate(progress)
         for optimizer in (self._optimizer_g, self._optimizer_d):
             for group in optimizer.param_groups:
@@ -184,7 +206,7 @@ class CycleGANTrainer:
         for x, there, back in zip(held_out, (g_ab, g_ba), (g_ba, g_ab), strict=True):
             fakes, returned = [], []
             for picture in torch.split(x, 1):
-                with self._autocast():
+                with self._translating(), self._autocast():
                     fake = there(self._place(picture))
                     returned.append(back(fake).float().cpu())
                 fakes.append(fake.float().cpu())
@@ -198,7 +220,7 @@ class CycleGANTrainer:
         x_a, x_b = self._fixed_inputs
         g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
         a, b = domains
-        with self._autocast():
+        with self._translating(), self._autocast():
             fake_b, fake_a = g_ab(x_a), g_ba(x_b)
             rec_a, rec_b = g_ba(fake_b), g_ab(fake_a)
         rows: list[tuple[str, Role, torch.Tensor, str | None]] = [
@@ -224,7 +246,10 @@ class CycleGANTrainer:
     def exports(self) -> dict[str, dict[str, torch.Tensor]]:
         """Direction → the weights of its generator in float16, for publication."""
         return {
-            direction: {key: tensor.half() for key, tensor in self.networks[name].state_dict().items()}
+            direction: {
+                key: tensor.half() if tensor.is_floating_point() else tensor
+                for key, tensor in self.networks[name].state_dict().items()
+            }
             for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
         }
 
@@ -254,6 +279,6 @@ class CycleGANTrainer:
         Raises:
             CheckpointError: the weights belong to a generator of other sizes.
         """
-        arguments: Arguments = {"ngf": self.options.ngf, "n_blocks": self.options.n_blocks}
+        arguments: Arguments = generator_arguments(self.options)
         name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"
         self.networks[name].load_state_dict(doctor.load_exactly(path, CYCLEGAN, arguments).state)

@@ -1,23 +1,30 @@
 """Recognise the network that a state dict belongs to, by its keys and shapes."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
+from models.cyclegan.networks import Norm
 from models.landmarks import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import BOTTLENECK_BLOCKS, halvings
+from models.store.catalog import PLAIN_GENERATOR
 
 StateDict = dict[str, torch.Tensor]
-Arguments = dict[str, int | float]  # a network's constructor arguments, by name
+Arguments = dict[str, bool | int | float | str]  # a network's constructor arguments, by name
 
 CYCLEGAN = "cyclegan generator"
+DISCRIMINATOR = "cyclegan discriminator"
 STARGAN = "stargan_v2"
 LANDMARKS = "landmark network"
 KNOWN = "a CycleGAN generator (model.1.weight ...) or discriminator, StarGAN v2's networks, or a landmark network"
+
+
+_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d+)\.weight$")
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,9 @@ def identify(state: StateDict) -> Architecture | None:
 
 
 def expected(kind: str, arguments: Arguments) -> Arguments:
-    """Constructor arguments as :func:`identify` returns them, where several spellings mean one network."""
+    """Constructor arguments in full, where several spellings mean one network."""
+    if kind == CYCLEGAN:
+        return arguments | {name: value for name, value in PLAIN_GENERATOR.items() if name not in arguments}
     if kind != STARGAN:
         return arguments
     complete: Arguments = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
@@ -50,28 +59,52 @@ def expected(kind: str, arguments: Arguments) -> Arguments:
     widest = base_dim * 2 ** (int(math.log2(size)) - 2)
     return complete | {
         "base_dim": base_dim,
-        "max_conv_dim": min(complete["max_conv_dim"], widest),
-        "w_hpf": int(complete["w_hpf"] > 0),
+        "max_conv_dim": min(int(complete["max_conv_dim"]), widest),
+        "w_hpf": int(float(complete["w_hpf"]) > 0),
         "normalize_rgb": int(complete["normalize_rgb"]),
         "landmarks": int(complete["landmarks"]),
     }
 
 
+def visible(kind: str, arguments: Arguments) -> Arguments:
+    """The arguments as :func:`identify` can read them off the keys: of padding only whether it is a layer."""
+    if kind == CYCLEGAN and arguments["padding"] == "replicate":
+        return arguments | {"padding": "reflect"}
+    return arguments
+
+
 def _cyclegan_generator(state: StateDict) -> Architecture | None:
     first = state.get("model.1.weight")
-    blocks = {key.split(".")[1] for key in state if ".conv_block." in key}
+    blocks = {match[1] for key in state if (match := _BLOCK.match(key))}
     if first is None or first.dim() != 4 or not blocks:
         return None
-    ngf, n_blocks = first.shape[0], len(blocks)
-    return Architecture(CYCLEGAN, {"ngf": ngf, "n_blocks": n_blocks}, ResnetGenerator(ngf, n_blocks))
+    block = min(blocks, key=int)
+    # The numbers of a block's two convolutions, which layers without weights shift: (1, 5), with dropout (1, 6),
+    # with zero padding (0, 3), with both (0, 4).
+    found = {int(match[2]) for key in state if (match := _BLOCK.match(key)) and match[1] == block}
+    convolutions = sorted(n for n in found if state[f"model.{block}.conv_block.{n}.weight"].dim() == 4)
+    padded = convolutions[:1] != [0]
+    arguments: Arguments = {
+        "ngf": first.shape[0],
+        "n_blocks": len(blocks),
+        "norm": "batch" if "model.2.weight" in state else "instance",
+        "dropout": convolutions in ([1, 6], [0, 4]),
+        "padding": "reflect" if padded else "zero",
+    }
+    return Architecture(CYCLEGAN, arguments, ResnetGenerator(**arguments))  # type: ignore[arg-type]
 
 
 def _cyclegan_discriminator(state: StateDict) -> Architecture | None:
     first = state.get("model.0.weight")
     if first is None or first.shape[1:] != (3, 4, 4):
         return None
-    ndf, n_layers = first.shape[0], sum(key.endswith(".weight") for key in state) - 2
-    return Architecture("cyclegan discriminator", {"ndf": ndf, "n_layers": n_layers}, PatchDiscriminator(ndf, n_layers))
+    norm: Norm = "batch" if "model.3.weight" in state else "instance"
+    convolutions = sum(key.endswith(".weight") and tensor.dim() == 4 for key, tensor in state.items())
+    ndf, n_layers = first.shape[0], convolutions - 2
+    arguments: Arguments = {"ndf": ndf, "n_layers": n_layers}
+    if norm == "batch":
+        arguments["norm"] = norm
+    return Architecture(DISCRIMINATOR, arguments, PatchDiscriminator(ndf, n_layers, norm))
 
 
 def _stargan(state: StateDict) -> Architecture | None:

@@ -1,81 +1,168 @@
-"""Examine a weights file: what it holds, whether it loads, and its conversion to safetensors.
+"""Examine a weights file: which networks it holds, whether they load, and their conversion to safetensors."""
 
-``python -m models.weights.doctor FILE`` reports on any file.
-"""
-
-import pickle
 import re
-import sys
-import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from models.errors import CheckpointError
-from models.store.files import replacing, sha256
-from models.weights import architecture
-from models.weights.architecture import Arguments, StateDict
+from models.store.catalog import PLAIN_GENERATOR
+from models.store.files import replacing
+from models.weights import architecture, strangers
+from models.weights.architecture import CYCLEGAN, STARGAN, Arguments, StateDict
+from models.weights.inventory import FoundNetwork, Inventory, take_inventory
+from models.weights.reading import read
 
 # Old PyTorch stored running statistics for InstanceNorm, which these networks never use.
 LEGACY_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
-# StarGAN v2's files hold one state dict per network.
-STARGAN_NETWORKS = ("generator", "mapping_network", "style_encoder")
-UNUSED_NETWORKS = ("fan",)  # also in those files, but the landmark network is read from a file of its own
 UNUSED_FILTER = "generator.hpf.filter"  # a constant that some files contain
+SHOWN_KEYS = 3
+SERVABLE = (CYCLEGAN, STARGAN)
+
 # The landmark network's file also holds the other modules of the stack that it was taken from.
 _OTHER_MODULES = re.compile(r"(?:m|top_m_|conv_last|bn_end|l)[1-9]\d*\.|(?:al|bl)\d+\.")
-_FIRST_LAYERS = re.compile(r"\bmodel\.\d|\bconv1\.conv\.weight$")
-SHOWN_KEYS = 3
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict that fits its network exactly."""
+    """A state dict that fits its network exactly, of finite numbers."""
 
     kind: str  # as models.weights.architecture names it
-    arguments: Arguments  # the network's constructor arguments, read off the shapes
+    arguments: Arguments  # the network's constructor arguments, read off the keys and shapes
     state: StateDict
     notes: list[str] = field(default_factory=list)  # what was renamed or left out while reading
 
 
-def load(path: Path) -> Checkpoint:
+@dataclass(frozen=True)
+class Examined:
+    """A weights file and what became of each network in it."""
+
+    inventory: Inventory
+    checkpoints: dict[str, Checkpoint]  # by name, those that load
+    refusals: dict[str, str]  # by name, why the others don't
+    notes: list[str]  # on the file
+
+    @property
+    def servable(self) -> list[str]:
+        """The names of the networks that can be put into service."""
+        return [name for name, checkpoint in self.checkpoints.items() if checkpoint.kind in SERVABLE]
+
+
+def load(path: Path, *, network: str | None = None, label: str | None = None) -> Checkpoint:
     """Read a weights file of any known format and check it strictly. Never runs code from the file.
 
+    Args:
+        network: the name of one network, for files that hold several. None takes the only one, or the only generator.
+        label: the file's name for messages; default: its own.
+
     Raises:
-        CheckpointError: it is missing, truncated, hostile, not weights, or of an unknown network.
+        CheckpointError: it is missing, truncated, hostile or not weights, or its network is unknown or damaged.
     """
+    label = label or path.name
+    examined = examine(path, label=label)
+    found = examined.inventory
+    if network is not None:
+        chosen = found.named(network)
+        if chosen is None:
+            raise CheckpointError(f"{label} holds no network {network!r}; it holds {listed(examined)}")
+    else:
+        chosen = _only(examined)
+        if chosen is None:
+            raise CheckpointError(f"{label} holds several networks: {listed(examined)}. Name the one to take (network)")
+    if chosen.name in examined.refusals:
+        raise CheckpointError(examined.refusals[chosen.name])
+    checkpoint = examined.checkpoints[chosen.name]
+    if others := [other.name or "(nameless)" for other in found.networks if other is not chosen]:
+        checkpoint = replace(checkpoint, notes=[*checkpoint.notes, f"left out of the file: {', '.join(others)}"])
+    return replace(checkpoint, notes=[*examined.notes, *checkpoint.notes])
+
+
+def load_exactly(path: Path, kind: str, arguments: Arguments, *, label: str | None = None) -> Checkpoint:
+    """:func:`load`, for weights of a network of this kind with exactly these constructor arguments.
+
+    Returns:
+        The checkpoint with the arguments in full, also those that can't be read off the weights.
+    """
+    checkpoint = load(path, label=label)
+    wanted = architecture.expected(kind, arguments)
+    if checkpoint.kind != kind or checkpoint.arguments != architecture.visible(kind, wanted):
+        raise CheckpointError(
+            f"{label or path.name} is a {checkpoint.kind} with {shown(checkpoint.arguments)}; expected a {kind} with "
+            f"{shown(wanted)}"
+        )
+    return replace(checkpoint, arguments=wanted)
+
+
+def examine(path: Path, *, label: str | None = None) -> Examined:
+    """Read a weights file and try each of its networks.
+
+    Raises:
+        CheckpointError: it is missing, truncated or hostile, or there is no network in it.
+    """
+    label = label or path.name
     notes: list[str] = []
-    state = _state_dict(_read(path), path, notes)
-    state = _without_prefix(state, notes)
-    state = _without_unused(state, notes)
+    content = read(path, label, notes)
+    inventory = take_inventory(content)
+    if not inventory.networks:
+        if inventory.optimizers:
+            raise CheckpointError(
+                f"{label} holds optimizers alone ({some(inventory.optimizers)}), as training saves them to resume; the "
+                "weights are in another file"
+            )
+        raise CheckpointError(f"{label} holds a {type(content).__name__}, not a state dict of named tensors")
+    checkpoints, refusals = {}, {}
+    for network in inventory.networks:
+        subject = label if len(inventory.networks) == 1 else f"{network.name} in {label}"
+        try:
+            checkpoints[network.name] = _checked(network, subject)
+        except CheckpointError as error:
+            refusals[network.name] = str(error)
+    return Examined(inventory, checkpoints, refusals, notes)
+
+
+def _checked(network: FoundNetwork, subject: str) -> Checkpoint:
+    notes = list(network.notes)
+    state = _without_unused(network.state, notes)
+    if (stranger := strangers.name(state)) is not None:
+        raise CheckpointError(f"{subject} is {stranger}")
     try:
         found = architecture.identify(state)
     except (ValueError, IndexError, RuntimeError):  # familiar keys with impossible shapes
         found = None
     if found is None:
         raise CheckpointError(
-            f"{path.name} holds {len(state)} tensors ({_some(list(state))}) of an unknown network; expected "
+            f"{subject} holds {len(state)} tensors ({some(list(state))}) of an unknown network; expected "
             f"{architecture.KNOWN}"
         )
-    _check_strictly(state, found.network, f"{path.name} looks like a {found.kind} with {_shown(found.arguments)}, but")
+    state = _with_counters(state, found.network, notes)
+    _check_keys(state, found.network, f"{subject} looks like a {found.kind} with {shown(found.arguments)}, but")
+    _check_numbers(state, subject)
     return Checkpoint(found.kind, found.arguments, state, notes)
 
 
-def load_exactly(path: Path, kind: str, arguments: Arguments) -> Checkpoint:
-    """:func:`load`, for weights of a network of this kind with exactly these constructor arguments."""
-    checkpoint = load(path)
-    wanted = architecture.expected(kind, arguments)
-    if checkpoint.kind != kind or checkpoint.arguments != wanted:
-        raise CheckpointError(
-            f"{path.name} is a {checkpoint.kind} with {_shown(checkpoint.arguments)}; expected a {kind} with "
-            f"{_shown(wanted)}"
-        )
-    return checkpoint
+def _only(examined: Examined) -> FoundNetwork | None:
+    """The only network of a file, or else the only one that can be put into service, or else the only known one."""
+    networks = examined.inventory.networks
+    if len(networks) == 1:
+        return networks[0]
+    loaded = [network for network in networks if network.name in examined.checkpoints]
+    servable = [network for network in loaded if network.name in examined.servable]
+    for candidates in (servable, loaded):
+        if candidates:
+            return candidates[0] if len(candidates) == 1 else None
+    return None
+
+
+def listed(examined: Examined) -> str:
+    kinds = examined.checkpoints
+    return "; ".join(
+        f"{network.name or '(nameless)'} ({kinds[network.name].kind if network.name in kinds else 'does not load'})"
+        for network in examined.inventory.networks
+    )
 
 
 def save(state: StateDict, path: Path) -> None:
@@ -83,71 +170,6 @@ def save(state: StateDict, path: Path) -> None:
     with replacing(path) as part:
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
         part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a file")
-    size = path.stat().st_size
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path.name} ({size} bytes) is not a whole safetensors file: {error}") from error
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        hostile = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|GLOBAL) ([\w.]+)", str(error))
-        if hostile:
-            raise CheckpointError(
-                f"{path.name} is a pickle that would call {hostile[1]}; refused, since only tensors and plain values "
-                "are read from weights files"
-            ) from error
-        raise CheckpointError(_not_weights(path, size)) from error
-    except Exception as error:  # torch.load passes on all errors of its zip and pickle readers
-        raise CheckpointError(_not_weights(path, size)) from error
-
-
-def _not_weights(path: Path, size: int) -> str:
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:2] == b"PK" and not zipfile.is_zipfile(path):
-        return f"{path.name} ({size} bytes) is a truncated PyTorch file"
-    return f"{path.name} ({size} bytes) is not a PyTorch weights file, or it is truncated; expected a state dict"
-
-
-def _state_dict(content: Any, path: Path, notes: list[str]) -> StateDict:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        notes.append("the state dict was found under the key 'state_dict'")
-        content = content["state_dict"]
-    if isinstance(content, dict) and all(isinstance(content.get(name), dict) for name in STARGAN_NETWORKS):
-        content = _flattened(content, path, notes)
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items())
-    ):
-        raise CheckpointError(f"{path.name} holds a {type(content).__name__}, not a state dict of named tensors")
-    return dict(content)
-
-
-def _flattened(networks: dict[str, Any], path: Path, notes: list[str]) -> dict[str, Any]:
-    """Join several state dicts into one, with the network's name before each key."""
-    unknown = [name for name in networks if name not in (*STARGAN_NETWORKS, *UNUSED_NETWORKS)]
-    if unknown:
-        raise CheckpointError(
-            f"{path.name} holds {_some(list(map(str, unknown)))} beside {', '.join(STARGAN_NETWORKS)}; expected these "
-            f"three, and at most {', '.join(UNUSED_NETWORKS)} beside them"
-        )
-    if unused := [name for name in networks if name in UNUSED_NETWORKS]:
-        notes.append(f"the network {', '.join(unused)} was left out")
-    flat = {}
-    for name in STARGAN_NETWORKS:
-        for key, tensor in networks[name].items():
-            flat[f"{name}.{str(key).removeprefix('module.')}"] = tensor
-    if any(str(key).startswith("module.") for key in networks["generator"]):
-        notes.append("the prefix 'module.' was removed from every key")
-    return flat
 
 
 def _without_unused(state: StateDict, notes: list[str]) -> StateDict:
@@ -159,30 +181,33 @@ def _without_unused(state: StateDict, notes: list[str]) -> StateDict:
         return kept
     if "generator.from_rgb.weight" in state:
         return {key: tensor for key, tensor in state.items() if key != UNUSED_FILTER}
-    kept = {key: tensor for key, tensor in state.items() if not key.endswith(LEGACY_STATISTICS)}
+    kept = {key: tensor for key, tensor in state.items() if not _is_legacy(key, state)}
     if len(kept) < len(state):
         notes.append(f"{len(state) - len(kept)} unused InstanceNorm statistics of old PyTorch were dropped")
     return kept
 
 
-def _without_prefix(state: StateDict, notes: list[str]) -> StateDict:
-    """Strip the prefix that a wrapper put before every key (``module.``, ``netG.`` ...)."""
-    if any(key.startswith("generator.") for key in state):
-        return state
-    prefixes = {key[: match.start()] for key in state if (match := _FIRST_LAYERS.search(key))}
-    if len(prefixes) == 1 and (prefix := prefixes.pop()) and all(key.startswith(prefix) for key in state):
-        notes.append(f"the prefix {prefix!r} was removed from every key")
-        return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    return state
+def _is_legacy(key: str, state: StateDict) -> bool:
+    """Whether it is a statistic of a layer without scales: batch normalisation, which needs its own, has them."""
+    scales = state.get(f"{key.rpartition('.')[0]}.weight")
+    return key.endswith(LEGACY_STATISTICS) and (scales is None or scales.dim() != 1)
 
 
-def _check_strictly(state: StateDict, network: nn.Module, subject: str) -> None:
+def _with_counters(state: StateDict, network: nn.Module, notes: list[str]) -> StateDict:
+    """Add the counters of batch normalisation, which old PyTorch did not have and nothing reads in service."""
+    missing = [key for key in network.state_dict() if key.endswith(".num_batches_tracked") and key not in state]
+    if missing:
+        notes.append(f"{len(missing)} counters of batch normalisation, which old PyTorch did not save, were set to 0")
+    return state | {key: torch.zeros((), dtype=torch.int64) for key in missing}
+
+
+def _check_keys(state: StateDict, network: nn.Module, subject: str) -> None:
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
     problems = []
     if missing := [key for key in expected if key not in state]:
-        problems.append(f"lacks {len(missing)} tensors ({_some(missing)})")
+        problems.append(f"lacks {len(missing)} tensors ({some(missing)})")
     if unexpected := [key for key in state if key not in expected]:
-        problems.append(f"has {len(unexpected)} unexpected tensors ({_some(unexpected)})")
+        problems.append(f"has {len(unexpected)} unexpected tensors ({some(unexpected)})")
     for key, shape in expected.items():
         if key in state and state[key].shape != shape:
             problems.append(f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(shape)}")
@@ -191,34 +216,30 @@ def _check_strictly(state: StateDict, network: nn.Module, subject: str) -> None:
         raise CheckpointError(f"{subject} it {' and '.join(problems)}")
 
 
-def _shown(arguments: Arguments) -> str:
-    return ", ".join(f"{name} {value}" for name, value in arguments.items())
+def _check_numbers(state: StateDict, subject: str) -> None:
+    """Refuse tensors that hold no floats, no memory of their own, or numbers that are not finite."""
+    broken = []
+    for key, tensor in state.items():
+        if key.endswith(".num_batches_tracked"):
+            continue
+        if tensor.dtype not in _DTYPES or tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            what = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{subject} has {key} as {what}; expected dense tensors of floats")
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise CheckpointError(f"{subject} has {key} of more numbers than the file holds")
+        if not torch.isfinite(tensor).all():
+            broken.append(key)
+    if broken:
+        raise CheckpointError(
+            f"{subject} holds numbers that are not finite (NaN or infinity) in {len(broken)} of {len(state)} tensors "
+            f"({some(broken)}); pictures can't be made with them. Take a checkpoint from before the training diverged"
+        )
 
 
-def _some(keys: list[str]) -> str:
+def shown(arguments: Arguments) -> str:
+    """The arguments in a line, without those that say that there is nothing out of the ordinary."""
+    return ", ".join(f"{name} {value}" for name, value in arguments.items() if PLAIN_GENERATOR.get(name) != value)
+
+
+def some(keys: list[str]) -> str:
     return ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
-
-
-def main() -> int:
-    if len(sys.argv) != 2:
-        print("usage: python -m models.weights.doctor FILE", file=sys.stderr)
-        return 2
-    path = Path(sys.argv[1])
-    try:
-        checkpoint = load(path)
-    except CheckpointError as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return 1
-    tensors = checkpoint.state.values()
-    dtypes = ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
-    print(f"{path.name}: {checkpoint.kind}, {_shown(checkpoint.arguments)}")
-    print(f"{len(tensors)} tensors, {sum(tensor.numel() for tensor in tensors):,} parameters, {dtypes}")
-    print(f"sha256 {sha256(path)}")
-    for note in checkpoint.notes:
-        print(f"note: {note}")
-    print("loads: yes")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -30,7 +30,9 @@ OPERATIONS = {
     "read_job_events": "GET /jobs/{id}/events",
     "cancel_job": "DELETE /jobs/{id}",
     "list_models": "GET /models",
+    "add_model": "POST /models",
     "read_model": "GET /models/{name}",
+    "export_model": "GET /models/{name}/archive",
     "roll_back_model": "POST /models/{name}/rollback",
     "remove_model": "DELETE /models/{name}",
     "upload_dataset": "POST /datasets",
@@ -77,6 +79,7 @@ UPLOADS = {
     ("/stargan/video", "sources"): FILES,
     ("/stargan/video", "references"): FILES,
     ("/datasets", "archive"): FILE,
+    ("/models", "file"): FILE,
 }
 PICTURE_TYPES = ["image/png", "image/jpeg", "image/webp"]
 

@@ -14,7 +14,10 @@ TAG = "parity-1/"
 
 
 def facts(family: str) -> dict[str, Any]:
-    """Constructor arguments, keys and shapes of each network of ``cyclegan`` or ``stargan``, and the losses."""
+    """Constructor arguments, keys and shapes of each network of ``cyclegan`` or ``stargan``, and the losses.
+
+    ``forms`` has the other forms of CycleGAN's generator.
+    """
     content: dict[str, Any] = json.loads((FOLDER / f"{family}.json").read_text())
     return content
 

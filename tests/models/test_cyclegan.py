@@ -37,6 +37,18 @@ def test_network_has_the_keys_and_outputs_of_the_reference(role, network_class):
     assert (actual - reference.array("cyclegan", f"{role}_output")).abs().max() < TOLERANCE
 
 
+@pytest.mark.parametrize("form", ["batch", "dropout", "replicate", "zero"])
+def test_each_form_of_the_generator_has_the_keys_and_outputs_of_the_reference(form):
+    facts = reference.facts("forms")[form]
+    network = ResnetGenerator(**facts["config"]).eval()
+    assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == facts["keys"]
+
+    reference.fill(network, f"cyclegan_generator_{form}")
+    with torch.inference_mode():
+        actual = network(reference.picture("cyclegan_input", 2, (64, 96)))
+    assert (actual[:, :, ::4, ::4] - reference.array("forms", form)).abs().max() < TOLERANCE
+
+
 @pytest.mark.parametrize("gan_loss", ["lsgan", "vanilla"])
 def test_losses_are_those_of_the_reference(gan_loss):
     facts = reference.facts("cyclegan")

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from models.cyclegan import ResnetGenerator
-from models.errors import CheckpointError
+from models.errors import CheckpointError, NotFinite
 from models.store.catalog import Catalog
 from tests.conftest import add_model
 from tests.pictures import landscape
 from worker import resident_models
-from worker.contract import Task
+from worker.contract import FailureCode, Task
 from worker.errors import ModelRemoved
 from worker.resident_models import ResidentModels
-from worker.tasks import LoadedTask
+from worker.tasks import LoadedTask, failure_of
 
 PICTURE = np.asarray(landscape())
 
@@ -106,3 +106,14 @@ def test_weights_that_were_replaced_are_loaded_anew(catalog):
 def test_an_unknown_model_is_an_error_of_its_own(catalog):
     with pytest.raises(ModelRemoved, match="'nothing' was taken out of service"):
         residents(catalog).load("nothing")
+
+
+def test_a_job_fails_with_a_sentence_rather_than_with_a_picture_of_nothing(catalog):
+    held = residents(catalog)
+    with torch.no_grad():
+        held.load("tiny")._network.model[1].bias[0] = float("nan")
+    with pytest.raises(NotFinite) as raised:
+        held.run_batch([LoadedTask(Task(model="tiny", height=64, width=96), [PICTURE])])
+    failure = failure_of(raised.value)
+    assert failure.code is FailureCode.TRANSLATION_FAILED
+    assert failure.detail.startswith("What 'tiny' makes of this picture is not made of finite numbers")

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from models.errors import DatasetError, RunFolderError
+from models import pixels
+from models.cyclegan import ResnetGenerator
+from models.errors import DatasetError, PublicationError, RunFolderError
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from models.store.options import CycleGANOptions
@@ -21,11 +23,14 @@ from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
 from models.store.samples import read_rows, save_sheet
 from models.training import __main__ as training
+from models.training.attempt import attempt
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
 from models.training.launch import STOP_TIMEOUT_S
+from models.weights import doctor
 from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here, write_run
+from tests.pictures import landscape
 from tests.processes import eventually, running
 from tests.training import ENDLESS
 
@@ -116,6 +121,40 @@ def test_a_run_killed_at_any_time_and_resumed_ends_with_the_same_weights(finishe
     assert steps(run) == list(range(1, 19))
     trained_s = [record["seconds"] for record in run.metrics()]
     assert trained_s == sorted(trained_s)
+
+
+def test_a_run_of_another_form_resumes_exactly_and_is_served_as_its_card_says(tmp_path, dataset):
+    form = {"norm": "batch", "dropout": True, "padding": "replicate"}
+    whole, halved = (make_run(tmp_path / name, dataset, **form) for name in ("whole", "halved"))
+    assert train_here(whole) is RunState.SUCCEEDED
+    seen = iter(range(8))
+    attempt(halved.path, on_progress=lambda *_: None, should_stop=lambda: next(seen, None) is None)
+    assert len(steps(halved)) < 18
+    assert train_here(halved) is RunState.SUCCEEDED
+    assert fingerprint(halved) == fingerprint(whole)
+
+    card = publish(whole, tmp_path / "models" / "formed", direction="AtoB", description="d", licence="l", source="s")
+    assert card.network == {"ngf": 2, "n_blocks": 1} | form
+    picture = np.asarray(landscape(64, 48))
+    translate = Translator(Catalog(tmp_path / "none", tmp_path).get("formed"), torch.device("cpu"))
+    once, again = translate([picture])[0], translate([picture])[0]
+    assert np.array_equal(once, again), "dropout is for training"
+    network = ResnetGenerator(**card.network)
+    network.load_state_dict(load_state(whole.checkpoints()[-1])["trainer"]["g_ab"])
+    with torch.inference_mode():
+        expected = pixels.to_pictures(network.eval()(pixels.to_tensor([picture])))[0]
+    assert np.abs(once.astype(int) - expected).max() <= 1
+
+
+def test_weights_that_are_not_finite_are_not_published(finished, tmp_path):
+    run = RunFolder(shutil.copytree(finished.path, tmp_path / "run"))
+    export = run.export_path(18) / "AtoB.safetensors"
+    state = doctor.load(export).state
+    state["model.1.bias"][0] = float("inf")
+    doctor.save(state, export)
+    with pytest.raises(PublicationError, match="The weights of step 18 hold NaN or infinity"):
+        publish(run, tmp_path / "broken", direction="AtoB", description="d", licence="l", source="s")
+    assert not (tmp_path / "broken" / "weights.safetensors").exists()
 
 
 def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_path, dataset):

@@ -23,7 +23,9 @@ def counted(trainer):
     return {name: sum(p.numel() for p in network.parameters()) for name, network in trainer.networks.items()}
 
 
-@pytest.mark.parametrize("sizes", [{}, {"ngf": 8, "ndf": 24, "n_blocks": 3}, {"ngf": 5, "n_blocks": 1, "ndf": 1}])
+@pytest.mark.parametrize(
+    "sizes", [{}, {"ngf": 8, "ndf": 24, "n_blocks": 3}, {"ngf": 5, "n_blocks": 1, "ndf": 1}, {"norm": "batch"}]
+)
 def test_parameters_of_a_cyclegan(sizes, tmp_path):
     options = CycleGANOptions(dataset=tmp_path, **sizes)
     inputs = (torch.zeros(1, 3, 32, 32),) * 2

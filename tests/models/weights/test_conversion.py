@@ -81,9 +81,8 @@ def test_what_is_allowed_by_name_is_left_out(tmp_path):
             lambda content: content["generator"].update({"more": torch.zeros(1)}),
             r"unexpected tensors \(generator.more\)",
         ),
-        (lambda content: content.update({"critic": {}}), "holds critic beside generator"),
-        (lambda content: content.pop("style_encoder"), "not a state dict of named tensors"),
-        (lambda content: content["mapping_network"].clear(), "of an unknown network"),
+        (lambda content: content.pop("style_encoder"), "part of a StarGAN v2: style_encoder must be in the file too"),
+        (lambda content: content["mapping_network"].clear(), "part of a StarGAN v2: mapping_network must be"),
     ],
 )
 def test_anything_else_is_refused_by_name(tmp_path, spoil, words):
@@ -91,6 +90,20 @@ def test_anything_else_is_refused_by_name(tmp_path, spoil, words):
     spoil(content)
     with pytest.raises(CheckpointError, match=words):
         doctor.load(saved(tmp_path / "nets.ckpt", content))
+
+
+def test_the_weights_as_they_were_trained_load_without_their_discriminator(tmp_path):
+    content = networks(0, discriminator={"main.0.weight": torch.zeros(4, 3, 3, 3)})
+    loaded = doctor.load(saved(tmp_path / "100000_nets.ckpt", content))
+    assert loaded.kind == architecture.STARGAN
+    assert not any("discriminator" in key for key in loaded.state)
+    assert any("..._nets_ema.ckpt" in note for note in loaded.notes)
+
+
+def test_optimizers_alone_are_told(tmp_path):
+    optimizer = torch.optim.Adam(LandmarkNetwork().parameters()).state_dict()
+    with pytest.raises(CheckpointError, match=r"optimizers alone \(generator, mapping_network\)"):
+        doctor.load(saved(tmp_path / "100000_optims.ckpt", {"generator": optimizer, "mapping_network": optimizer}))
 
 
 def test_a_card_of_another_size_is_told_what_the_file_is(tmp_path):

@@ -1,0 +1,56 @@
+"""Uploads that a preparer takes in: the job, and how it ended if that was waited for."""
+
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.deps import Services
+from app.errors import NotReady
+from app.schemas import Job
+from models.errors import Conflict, Invalid, Unavailable
+from worker.contract import FailureCode, JobState, Status
+from worker.inference_queue import new_job_id
+
+
+async def take_in(
+    request: Request, services: Services, accept: Callable[[str], None], wait_s: float
+) -> JobState | Response:
+    """Store an upload, queue its job, and wait up to ``wait_s`` for the job to end.
+
+    Args:
+        accept: stores and queues it under the job id that it is called with.
+
+    Returns:
+        The job once it has succeeded; before that the answer 202 with it.
+
+    Raises:
+        Invalid: the upload is refused.
+        Conflict: its name is taken.
+        NotReady: the job was canceled.
+        Unavailable: it could not be taken in, through no fault of its own, or there is no preparer.
+    """
+    await run_in_threadpool(services.uploads.require_preparer)
+    job_id = new_job_id()
+    with services.dispatcher.watching(job_id) as events:
+        await run_in_threadpool(accept, job_id)
+        event = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
+    state = await run_in_threadpool(services.queue.state, job_id)
+    if state is None:
+        raise Unavailable("The queue lost this job. Send the file again.")
+    if event is not None and state.status is Status.CANCELED:
+        raise NotReady("The job was canceled while it was waited for.")
+    if event is not None and state.status is Status.FAILED:
+        assert state.error is not None
+        match state.error.code:
+            case FailureCode.ARCHIVE_REFUSED | FailureCode.MODEL_REFUSED:
+                raise Invalid(state.error.detail)
+            case FailureCode.NAME_TAKEN:
+                raise Conflict(state.error.detail)
+            case _:
+                raise Unavailable(state.error.detail)
+    if event is not None and state.status is Status.SUCCEEDED:
+        return state
+    job = Job.of(state)
+    headers = {"Location": job.links.self, "X-Job-Id": job.id}
+    return Response(job.model_dump_json(), status_code=202, headers=headers, media_type="application/json")

@@ -1,0 +1,60 @@
+"""The record of an upload's job in Redis, as seen from the process that takes the upload in."""
+
+import time
+from contextvars import ContextVar
+from pathlib import Path
+
+from rq.job import Job, JobStatus
+
+from worker import contract
+from worker.contract import JobEvent, Status
+from worker.errors import JobCanceled
+from worker.inference_queue import CANCELABLE_FIELD, forbid_cancel, job_meta
+
+REPORT_EVERY_S = 0.2
+
+# Set by the worker: a job can't name a folder.
+data_dir: ContextVar[Path] = ContextVar("data_dir")
+weights_dir: ContextVar[Path] = ContextVar("weights_dir")
+
+
+class ImportProgress:
+    """Reports how far a job is, and lets it be canceled until it is about to end."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._meta = job_meta(job)
+        self._meta.final = False
+        self._reported_at = 0.0
+        job.connection.hset(job.key, CANCELABLE_FIELD, 1)  # a try that died may have removed it
+
+    def report(self, share: float) -> None:
+        """Store and publish how much is done, 0 to 1, at most every ``REPORT_EVERY_S``.
+
+        Raises:
+            JobCanceled
+        """
+        if time.monotonic() - self._reported_at < REPORT_EVERY_S:
+            return
+        if self._job.get_status() is JobStatus.CANCELED:
+            raise JobCanceled
+        self._meta.done = round(share, 3)
+        self._save()
+        event = JobEvent(id=self._job.id, status=Status.RUNNING)
+        self._job.connection.publish(contract.EVENTS, event.model_dump_json())
+        self._reported_at = time.monotonic()
+
+    def forbid_cancel(self) -> None:
+        """Mark the job as no longer cancelable.
+
+        Raises:
+            JobCanceled: a client was faster.
+        """
+        if forbid_cancel(self._job.connection, [self._job.key]) != [JobStatus.STARTED.value.encode()]:
+            raise JobCanceled
+        self._meta.final = True
+        self._save()
+
+    def _save(self) -> None:
+        self._job.meta = self._meta.model_dump(exclude_none=True)
+        self._job.save_meta()  # type: ignore[no-untyped-call]
