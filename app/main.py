@@ -5,18 +5,21 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from app.byte_ranges import ByteRanges
 from app.codecs import Codecs
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
-from app.middleware import DeclaredLengthLimit, DisconnectFilter
+from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
+from app.parameters import refuse_unknown
 from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
@@ -98,13 +101,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
     app.add_middleware(DisconnectFilter)
+    app.add_middleware(ByteRanges)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths={"/datasets": max_archive_bytes})
     install_guards(app, settings)
-    routes = APIRouter(max_body_size=max_bytes)
+    # A file without a file name counts as text: read it whole, so that the answer can say so.
+    common: dict[str, Any] = {
+        "dependencies": [Depends(refuse_unknown)],
+        "form_limits": {"max_part_size": max_bytes},
+    }
+    routes = APIRouter(max_body_size=max_bytes, **common)
     for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)
     app.include_router(routes)
-    archives = APIRouter(max_body_size=max_archive_bytes)
+    archives = APIRouter(max_body_size=max_archive_bytes, **common)
     archives.include_router(datasets_routes.router)
     app.include_router(archives)
     return app

@@ -78,5 +78,7 @@ def _zipped(result: Sequence[Picture], arrangement: Arrangement) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for y, row in enumerate(rows, start=1):
             for x, cell in enumerate(row, start=1):
-                archive.writestr(f"source-{x}-style-{y}.png", images.encode(cell, "image/png"))
+                member = zipfile.ZipInfo(f"source-{x}-style-{y}.png")  # of no date: equal results are equal files
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, images.encode(cell, "image/png"))
     return file.getvalue()
