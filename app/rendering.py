@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import images, video
+from app.geometry import delivered, resized
 from models.pictures import Picture
-from worker.contract import Arrangement, Kind
+from worker.contract import Arrangement, Delivery, Kind
 
 ZIP = "application/zip"
 MP4 = "video/mp4"
@@ -24,22 +25,36 @@ OFFERED: dict[str, tuple[str, ...]] = {
 }
 
 
-def render(result: Sequence[Picture], kind: Kind, arrangement: Arrangement | None, media_type: str) -> bytes:
+def render(
+    result: Sequence[Picture],
+    kind: Kind,
+    arrangement: Arrangement | None,
+    delivery: Delivery | None,
+    media_type: str,
+) -> bytes:
     """Encode the result of a job.
 
     Args:
         result: (H, W, 3) uint8 RGB each.
         arrangement: of a grid or a video.
+        delivery: how each generated picture, and each source, becomes what the client asked for.
         media_type: one of those ``OFFERED`` for this kind.
     """
+    references = range(arrangement.sources, arrangement.sources + arrangement.references) if arrangement else range(0)
+    result = [picture if n in references else delivered(picture, delivery) for n, picture in enumerate(result)]
     if kind == "video" and arrangement is not None:
-        frames = [np.concatenate(row, axis=1) for row in _rows(result, arrangement.sources)]
+        frames = [_even(np.concatenate(row, axis=1)) for row in _rows(result, arrangement.sources)]
         return (video.encode_mp4 if media_type == MP4 else video.encode_webp)(frames, arrangement.fps)
     if kind == "grid" and arrangement is not None:
         if media_type == ZIP:
             return _zipped(result, arrangement)
         return images.encode(_grid(result, arrangement), media_type)
     return images.encode(result[0], media_type)
+
+
+def _even(frame: Picture) -> Picture:
+    """The frame without the last row and column where their number is odd: H.264 halves the colours."""
+    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
 
 def _rows(pictures: Sequence[Picture], width: int) -> list[Sequence[Picture]]:
@@ -65,10 +80,10 @@ def _grid(result: Sequence[Picture], arrangement: Arrangement) -> Picture:
 def _centred(picture: Picture, height: int, width: int) -> Picture:
     """Centre a square reference in a white cell of this size."""
     side = min(height, width)
-    resized = images.resized(picture, side, side)
+    fitted = resized(picture, side, side)
     cell = np.full((height, width, 3), 255, np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
-    cell[top : top + side, left : left + side] = resized
+    cell[top : top + side, left : left + side] = fitted
     return cell
 
 

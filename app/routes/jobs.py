@@ -12,7 +12,7 @@ from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import OFFERED, render
-from app.replies import file_headers
+from app.replies import job_headers
 from app.routes import answers
 from app.schemas import Job
 from models.errors import NotFound
@@ -54,8 +54,9 @@ async def read_job_image(
     result = await run_in_threadpool(services.queue.result, job.id)
     if result is None:
         raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-    body = await services.codecs.run(render, result, job.kind, job.arrangement, media_type)
-    return Response(body, headers=file_headers(job.id, job.model, job.notes), media_type=media_type)
+    body = await services.codecs.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
+    headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)
+    return Response(body, headers=headers, media_type=media_type)
 
 
 @router.get(
