@@ -20,6 +20,7 @@ from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.parameters import refuse_unknown
+from app.rendering import RecentVideos
 from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
+        recent_videos=RecentVideos(),
         codecs=Codecs(at_once=os.cpu_count() or 1),
     )
 

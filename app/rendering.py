@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,31 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "style": (),
     "dataset": (),
 }
+
+
+class RecentVideos:
+    """The videos that were fetched last. A player fetches one in parts, each by a request of its own.
+
+    Args:
+        max_bytes: most bytes of all of them together.
+    """
+
+    def __init__(self, max_bytes: int = 64 << 20) -> None:
+        self._max_bytes = max_bytes
+        self._videos: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by job and media type; latest last
+
+    def get(self, job_id: str, media_type: str) -> bytes | None:
+        """The video of a job, if it is still here."""
+        video = self._videos.get((job_id, media_type))
+        if video is not None:
+            self._videos.move_to_end((job_id, media_type))
+        return video
+
+    def keep(self, job_id: str, media_type: str, video: bytes) -> None:
+        """Keep a video until others need the room."""
+        self._videos[job_id, media_type] = video
+        while sum(map(len, self._videos.values())) > self._max_bytes:
+            self._videos.popitem(last=False)
 
 
 def render(

@@ -364,6 +364,8 @@ def test_a_video_that_is_not_waited_for_tells_its_progress_and_is_kept(service):
     assert any(0 < done < 1 for done in progress)
     video = service.get(job["links"]["image"])
     assert video.headers["content-type"] == "video/mp4"
+    part = service.get(job["links"]["image"], headers={"Range": "bytes=100-299"})
+    assert (part.status_code, part.content) == (206, video.content[100:300])
 
 
 BAD_LONG = {
