@@ -27,7 +27,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from app.parameters import FORM, JSON, addresses, parameters_of, wrong_kind
+from app.parameters import FORM, addresses, parameters_of, wrong_kind
 from app.schemas import ProblemDetails
 from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
@@ -127,9 +127,9 @@ async def _handle_http(request: Request, error: Exception) -> Response:
         return _disk_full(error.__cause__)
     takes = parameters_of(request)
     if takes is not None and error.status_code == 400:  # FastAPI could not read the body
-        hints = {FORM: " A part with a file needs a file name.", JSON: " JSON is encoded in UTF-8."}
-        reason = f"The body cannot be read: {error.detail.rstrip('.')}.{hints.get(takes.media_type or '', '')}"
-        return answer(Invalid(wrong_kind(request, takes) or f"{reason} With curl: {takes.example(request)}"))
+        reason = f"The body cannot be read: {str(error.__cause__ or error.detail).rstrip('.')}."
+        hint = " A part with a file needs a file name." if takes.media_type == FORM else ""
+        return answer(Invalid(wrong_kind(request, takes) or f"{reason}{hint} With curl: {takes.example(request)}"))
     headers = dict(error.headers or {})
     detail = str(error.detail)
     if error.status_code in (404, 405):  # no route takes it

@@ -49,23 +49,23 @@ class Parameters:
         return f"curl -H 'Content-Type: {JSON}' -d '{body}' {address}"
 
 
-_known: dict[Callable[..., Any], Parameters] = {}
+_known: dict[tuple[Callable[..., Any], str], Parameters] = {}
 
 
 def parameters_of(request: Request) -> Parameters | None:
-    """What the called route takes; None for a path that is not in the OpenAPI document."""
+    """What the called route takes; None for a call that is not in the OpenAPI document."""
     route = request.scope.get("route")
-    if not isinstance(route, APIRoute) or not route.include_in_schema:
+    if not isinstance(route, APIRoute) or not route.include_in_schema or request.method not in route.methods:
         return None
-    if route.endpoint not in _known:
-        _known[route.endpoint] = _read(route)
-    return _known[route.endpoint]
+    key = route.endpoint, request.method
+    if key not in _known:
+        _known[key] = _read(route, request.method)
+    return _known[key]
 
 
-def _read(route: APIRoute) -> Parameters:
+def _read(route: APIRoute, method: str) -> Parameters:
     document = get_openapi(title="", version="", routes=[route])
-    [methods] = document["paths"].values()
-    [operation] = methods.values()
+    operation = document["paths"][route.path][method.lower()]
     query = {item["name"]: item["schema"] for item in operation.get("parameters", ()) if item["in"] == "query"}
     body = operation.get("requestBody")
     if body is None:
@@ -111,7 +111,7 @@ async def refuse_unknown(request: Request) -> None:
         form = (await request.form()).multi_items()
         _check("form field", form, takes.body, takes, request)
         for name, value in form:
-            if name in takes.files and not isinstance(value, UploadFile):
+            if name in takes.files and value and not isinstance(value, UploadFile):  # an empty one counts as not sent
                 raise Invalid(
                     f"{name}: a file is needed, not text; a part of a form is a file if it has a file name. With curl: "
                     f"{takes.example(request)}"
@@ -124,6 +124,8 @@ async def refuse_unknown(request: Request) -> None:
 
 def wrong_kind(request: Request, takes: Parameters) -> str | None:
     """Say how to call the route, if the request's body is of a kind that it does not take."""
+    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        return f"The body is encoded as {encoding[:40]}; send it as it is. With curl: {takes.example(request)}"
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     but = f", not {sent}" if sent else "; its Content-Type is missing" if _has_body(request) else "; no body was sent"
     if takes.media_type == FORM and sent != FORM:
@@ -133,7 +135,8 @@ def wrong_kind(request: Request, takes: Parameters) -> str | None:
             f"This call takes a form ({FORM}){but}. Files are parts of the form, as they are: no base64, no data: URL, "
             f"no address. With curl: {takes.example(request)}"
         )
-    if takes.media_type == JSON and sent != JSON and (takes.body_needed or _has_body(request)):
+    is_json = sent == JSON or sent.endswith("+json")
+    if takes.media_type == JSON and not is_json and (takes.body_needed or _has_body(request)):
         return f"This call takes a JSON object ({JSON}){but}. With curl: {takes.example(request)}"
     return None
 
@@ -141,8 +144,8 @@ def wrong_kind(request: Request, takes: Parameters) -> str | None:
 def addresses(request: Request) -> dict[str, list[str]]:
     """The addresses that the requested one may stand for, and the methods of each.
 
-    Each is a path of the OpenAPI document, filled in with the parts of the requested path. Those with the fewest parts
-    filled in come first.
+    Each is a path of the OpenAPI document, filled in with the parts of the requested path. Where two are the same, that
+    with fewer parts filled in counts.
     """
     parts = request.scope["path"].split("/")
     found = []

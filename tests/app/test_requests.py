@@ -112,6 +112,11 @@ FOREIGN = {
     "no body": ({}, "no body was sent"),
     "fields alone": ({"data": {"model": "tiny"}}, "not application/x-www-form-urlencoded"),
     "a form without the file": ({"files": {"model": (None, "tiny")}}, "image: Field required"),
+    "a compressed body": (
+        {"content": PHOTO, "headers": {"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}},
+        "gzip",
+    ),
+    "an empty file": ({"files": {"image": (None, "")}}, "image: Field required"),
     "no boundary": ({"content": PHOTO, "headers": {"Content-Type": "multipart/form-data"}}, "boundary"),
     "an unknown charset": (
         without_file_name(PHOTO, "multipart/form-data; boundary=x; charset=martian"),
@@ -139,7 +144,7 @@ def test_a_file_without_a_name_is_the_same_mistake_whatever_its_size(lone_api):
     [
         ({}, "no body was sent"),
         ({"data": {"dataset": "x"}}, "not application/x-www-form-urlencoded"),
-        ({"content": b'{"dataset": "\xe9"}', "headers": JSON_TYPE}, "UTF-8"),
+        ({"content": b'{"dataset": "\xe9"}', "headers": JSON_TYPE}, "utf-8"),
     ],
 )
 def test_a_call_that_takes_json_says_so(lone_api, request_parts, reason):
@@ -163,9 +168,10 @@ def test_an_address_that_is_nearly_right_is_named(lone_api, path, meant):
 
 
 def test_a_method_that_is_not_taken_is_answered_with_those_that_are(lone_api):
-    answer = lone_api.put("/jobs/1")
-    assert answer.status_code == 405
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
+    for method in ("PUT", "OPTIONS", "TRACE"):
+        answer = lone_api.request(method, "/jobs/1")
+        assert answer.status_code == 405
+        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
 @pytest.mark.parametrize("path", ["/models", "/models/tiny", "/models/none", "/healthz", "/docs", "/openapi.json"])
