@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app import images, video
+from app.geometry import resized
 from models.pictures import Picture
 from models.store.film import FPS
 from models.store.samples import PlacedRow
@@ -52,7 +53,7 @@ class ComparisonSheet:
         sheet = _labelled(strips)
         if max(sheet.shape) > MAX_SIDE_PX:
             scale = MAX_SIDE_PX / max(sheet.shape)
-            sheet = images.resized(sheet, int(sheet.shape[1] * scale), int(sheet.shape[0] * scale))
+            sheet = resized(sheet, int(sheet.shape[1] * scale), int(sheet.shape[0] * scale))
         return images.encode(sheet, media_type)
 
 
@@ -67,7 +68,7 @@ def _cut(sheet: Picture, row: PlacedRow, max_height: int) -> Picture:
     left, top, right, bottom = row.box
     strip = sheet[top:bottom, left:right]
     scale = min(1.0, max_height / strip.shape[0])
-    return strip.copy() if scale == 1 else images.resized(strip, int(strip.shape[1] * scale), max_height)
+    return strip.copy() if scale == 1 else resized(strip, int(strip.shape[1] * scale), max_height)
 
 
 def _labelled(strips: list[Strip]) -> Picture:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from app.addresses import address
 from app.comparison_sheet import ComparisonSheet, encode_films
 from app.errors import NotReady, sentence
+from app.parameters import refuse_unknown_names
 from app.run_requests import AcceptedRun, RunRequest
 from app.training_runs import UNREADABLE, Runs
 from app.training_schemas import (
@@ -62,7 +63,10 @@ class Comparisons:
         requests: list[RunRequest] = []
         for variant in variants:
             try:
+                refuse_unknown_names("option", request.base | variant, kind.model_fields)
                 requests.append(kind.model_validate(request.base | variant))
+            except Invalid as error:
+                raise Invalid(f"{label_of(variant)}: {error}") from error
             except ValidationError as error:
                 raise Invalid(f"{label_of(variant)}: {sentence(error.errors())}") from error
         return self._runs.check(requests)

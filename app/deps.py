@@ -8,6 +8,7 @@ from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
 from app.model_selection import ModelSelection
+from app.rendering import RecentVideos
 from app.settings import Settings
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
@@ -39,6 +40,7 @@ class Services:
     comparisons: Comparisons
     versions: Versions
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
+    recent_videos: RecentVideos
     codecs: Turns  # to decode and encode pictures
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets
 

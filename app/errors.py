@@ -11,19 +11,23 @@ DoppelError
 ├── ForeignOrigin          403  a web page of another site sent the request
 ├── UnknownHost            400  the Host header is not a name of this server
 ├── TooLarge               413  the body is larger than allowed
-└── NotAcceptable          406  the client accepts none of the media types on offer
+├── NotAcceptable          406  the client accepts none of the media types on offer
+└── RangeNotSatisfiable    416  the part of a file that is asked for does not exist
 """
 
 import logging
 from collections.abc import Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from app.parameters import FORM, addresses, parameters_of, wrong_kind
 from app.schemas import ProblemDetails
 from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
@@ -62,6 +66,10 @@ class NotAcceptable(DoppelError):
     """The client accepts none of the media types on offer."""
 
 
+class RangeNotSatisfiable(DoppelError):
+    """The part of a file that is asked for does not exist."""
+
+
 # Status and title. The first of an error's classes, in method resolution order, that is listed here decides.
 _ANSWERS: dict[type, tuple[int, str]] = {
     BadPicture: (422, "Not a usable picture"),
@@ -74,6 +82,7 @@ _ANSWERS: dict[type, tuple[int, str]] = {
     UnknownHost: (400, "Unknown host name"),
     TooLarge: (413, "Upload too large"),
     NotAcceptable: (406, "Not acceptable"),
+    RangeNotSatisfiable: (416, "Range not satisfiable"),
     Unavailable: (503, "Unavailable"),
     DoppelError: (500, "Something went wrong"),
 }
@@ -97,6 +106,10 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 async def _handle_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    takes = parameters_of(request)
+    unsent = {item["loc"][-1] for item in error.errors() if item["type"] == "missing"}
+    if takes is not None and unsent & set(takes.needed):
+        return answer(Invalid(f"{sentence(error.errors())} With curl: {takes.example(request)}"))
     return answer(Invalid(sentence(error.errors())))
 
 
@@ -112,8 +125,23 @@ async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # storing the upload failed
         return _disk_full(error.__cause__)
-    phrase = HTTPStatus(error.status_code).phrase
-    return problem_response(error.status_code, phrase, str(error.detail), dict(error.headers or {}))
+    takes = parameters_of(request)
+    if takes is not None and error.status_code == 400:  # FastAPI could not read the body
+        reason = f"The body cannot be read: {str(error.__cause__ or error.detail).rstrip('.')}."
+        hint = " A part with a file needs a file name." if takes.media_type == FORM else ""
+        return answer(Invalid(wrong_kind(request, takes) or f"{reason}{hint} With curl: {takes.example(request)}"))
+    headers = dict(error.headers or {})
+    detail = str(error.detail)
+    if error.status_code in (404, 405):  # no route takes it
+        path = request.scope["path"]
+        known = await run_in_threadpool(addresses, request)
+        if methods := known.get(path):
+            headers["Allow"] = ", ".join(methods)
+            detail = f"{path[:80]} does not take {request.method}; it takes {headers['Allow']}."
+        elif error.status_code == 404:
+            near = get_close_matches(path.lower(), known, n=1)
+            detail = f"There is nothing at {path[:80]}{f'; did you mean {near[0]}?' if near else '.'} All calls: /docs."
+    return problem_response(error.status_code, HTTPStatus(error.status_code).phrase, detail, headers)
 
 
 async def _handle_unexpected(request: Request, error: Exception) -> Response:
@@ -155,12 +183,10 @@ def sentence(errors: Sequence[Any]) -> str:
             case "json_invalid":
                 parts.append(f"the body is not valid JSON, from character {where}: {item['ctx']['error']}")
             case "model_attributes_type" | "dict_type" if not where:
-                parts.append("a JSON object is needed, sent with Content-Type: application/json")
+                parts.append("the body is JSON, but no object")
             case "extra_forbidden":
                 parts.append(f"{where}: there is no option of this name; see /docs")
             case _:
                 what = item["msg"].removeprefix("Value error, ")
-                if what.startswith("Expected UploadFile"):
-                    what = f"a file is needed; with curl: -F {where.split('.')[0]}=@FILE"
                 parts.append(f"{where or 'request'}: {what}")
     return "; ".join(parts) + "."

@@ -17,7 +17,7 @@ from app.errors import ForeignOrigin, UnknownHost, answer
 from app.settings import Settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-EXPOSED_HEADERS = ("Location", "Retry-After", "Server-Timing", "X-Job-Id", "X-Model", "X-Note")
+EXPOSED_HEADERS = ("Location", "Retry-After", "Server-Timing", "X-Job-Id", "X-Model", "X-Note", "X-Seed")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

@@ -4,27 +4,18 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadPicture
-from models.errors import Invalid
+from app.geometry import MAX_SIDE, MIN_SIDE, Geometry, plan
 from models.pictures import Picture
-
-Fit = Literal["keep", "square", "crop"]
-Resolution = int | Literal["native"] | None  # px, short side; None: as uploaded, within a bound
+from worker.contract import Delivery
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
-MIN_SIDE = 16  # px; a generator halves smaller pictures down to nothing
-MAX_SIDE = 16_383  # px; the limit of WebP
-DEFAULT_RESOLUTION = 512  # px, short side
-SIDE_MULTIPLE = 4  # generators halve the picture twice
-LONG_SIDE_MULTIPLE = 32  # px; coarse, so that photos share shapes and can run in one batch
 
 # The IPTC term for a picture that a trained model made from another picture.
 _DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -38,29 +29,21 @@ GENERATED_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 Image.MAX_IMAGE_PIXELS = None
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How an upload is brought to the shape in which a model gets it."""
-
-    resolution: Resolution = None
-    fit: Fit = "keep"
-    multiple: int = SIDE_MULTIPLE  # px; both sides become multiples of this
-    at_most: int = DEFAULT_RESOLUTION  # px; short side limit when no resolution is given
-
-    @classmethod
-    def squeezed(cls, image_size: int) -> "Geometry":
-        """Resize to a square without keeping the aspect, as the style encoder's training pictures were."""
-        return cls(image_size, "square")
-
-
 def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
-    """Decode an upload to RGB in the shape that ``geometry`` asks for.
+    """Decode an upload to RGB in the shape in which the model gets it; see :func:`prepare`."""
+    return prepare(data, geometry, max_pixels=max_pixels, max_output_pixels=max_output_pixels)[0]
+
+
+def prepare(
+    data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int
+) -> tuple[Picture, Delivery | None]:
+    """Decode an upload to RGB in the shape in which the model gets it.
 
     EXIF orientation is applied, colours are converted to sRGB, transparency is composited on white, and only the first
     frame of an animation is used.
 
     Returns:
-        (H, W, 3) uint8 RGB, both sides multiples of ``geometry.multiple``.
+        (H, W, 3) uint8 RGB, both sides multiples of ``geometry.multiple``; and how the result becomes the answer.
 
     Raises:
         BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
@@ -72,9 +55,9 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
             turned = image.format != "TIFF" and _is_rotated(image)  # Pillow already swaps the size of a TIFF
-            plan = _plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
+            planned = plan(image.size[::-1] if turned else image.size, geometry, max_output_pixels)
             # A JPEG can be decoded at a fraction of its size, which is much faster; draft() keeps enough pixels.
-            image.draft(None, plan.target[::-1] if turned else plan.target)
+            image.draft(None, planned.worked[::-1] if turned else planned.worked)
             image.load()
             rgb = _to_srgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
@@ -83,12 +66,7 @@ def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixel
         raise BadPicture(f"The picture is damaged or truncated ({error}). {ACCEPTED}") from error
     except (MemoryError, OverflowError, TypeError, NotImplementedError, ZeroDivisionError, RuntimeError) as error:
         raise BadPicture(f"The picture's content is inconsistent ({error}). {ACCEPTED}") from error
-    return np.asarray(plan.apply(rgb))
-
-
-def resized(picture: Picture, width: int, height: int) -> Picture:
-    """The picture in another size."""
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    return planned.apply(rgb), planned.delivery
 
 
 def encode(picture: Picture, media_type: str) -> bytes:
@@ -134,52 +112,6 @@ def _is_rotated(image: Image.Image) -> bool:
         return image.getexif().get(0x0112) in (5, 6, 7, 8)
     except Exception:  # broken EXIF must not refuse a sound picture
         return False
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Crop and resize that bring an upload to its target shape."""
-
-    target: tuple[int, int]  # width, height in px
-    scaled: bool  # False: crop only, no pixel changes
-    fit: Fit
-
-    def apply(self, image: Image.Image) -> Image.Image:
-        """Crop around the centre and resize to ``target``. JPEG's draft mode may already have shrunk it."""
-        if self.fit == "square":
-            return image.resize(self.target, Image.Resampling.BICUBIC)
-        scale = min(self.target) / min(image.size) if self.scaled else 1.0
-        width, height = (min(have, want / scale) for have, want in zip(image.size, self.target, strict=True))
-        left, top = (image.width - width) / 2, (image.height - height) / 2
-        if not self.scaled:
-            left, top = int(left), int(top)
-            return image.crop((left, top, left + self.target[0], top + self.target[1]))
-        return image.resize(self.target, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
-
-
-def _plan(size: tuple[int, int], geometry: Geometry, max_output_pixels: int) -> _Plan:
-    width, height = size
-    short, long = sorted(size)
-    if geometry.resolution is None:
-        wanted = min(short, geometry.at_most)
-    else:
-        wanted = short if geometry.resolution == "native" else geometry.resolution
-    # Instance normalisation needs at least 2 × 2 features at the deepest layer.
-    side = max(MIN_SIDE, 2 * geometry.multiple, wanted // geometry.multiple * geometry.multiple)
-    scaled = wanted != short or side > short
-    if geometry.fit == "keep":
-        length = long * side / short if scaled else long
-        # Rounding down crops a few pixels; a nearly square picture becomes square.
-        coarse = max(LONG_SIDE_MULTIPLE, geometry.multiple)
-        other = max(side, int(length) // coarse * coarse)
-    else:
-        other = side
-    if side * other > max_output_pixels or other > MAX_SIDE:
-        raise Invalid(
-            f"The picture would be translated at {side} × {other} pixels; at most {max_output_pixels:,} pixels are "
-            f"accepted, and sides of at most {MAX_SIDE}. Ask for a smaller resolution."
-        )
-    return _Plan((side, other) if width <= height else (other, side), scaled, geometry.fit)
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

@@ -5,18 +5,22 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app.addresses import RootPath
+from app.byte_ranges import ByteRanges
 from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
-from app.middleware import DeclaredLengthLimit, DisconnectFilter
+from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
 from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
+from app.parameters import refuse_unknown
+from app.rendering import RecentVideos
 from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
@@ -66,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
+        recent_videos=RecentVideos(),
         codecs=Turns(at_once=os.cpu_count() or 1),
         starts=Turns(at_once=STARTS_AT_ONCE),
     )
@@ -104,6 +109,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     max_model_bytes = settings.max_model_mb << 20
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
+    app.add_middleware(ByteRanges)
+    app.add_middleware(HeadAsGet)
     of_paths = {
         f"{root}{path}": limit
         for root in ("", settings.root_path)
@@ -111,14 +118,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     }
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
     install_guards(app, settings)
-    routes = APIRouter(max_body_size=max_bytes)
+    # A file without a file name counts as text: read it whole, so that the answer can say so.
+    common: dict[str, Any] = {
+        "dependencies": [Depends(refuse_unknown)],
+        "form_limits": {"max_part_size": max_bytes},
+    }
+    routes = APIRouter(max_body_size=max_bytes, **common)
     for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)
     app.include_router(routes)
-    archives = APIRouter(max_body_size=max_archive_bytes)
+    archives = APIRouter(max_body_size=max_archive_bytes, **common)
     archives.include_router(datasets_routes.router)
     app.include_router(archives)
-    weights = APIRouter(max_body_size=max_model_bytes)
+    weights = APIRouter(max_body_size=max_model_bytes, **common)
     weights.include_router(models.uploads)
     app.include_router(weights)
     _require_distinct(settings.root_path, app)

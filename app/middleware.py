@@ -1,10 +1,10 @@
-"""ASGI middlewares for the size of uploads and for clients that disconnect."""
+"""ASGI middlewares for the size of uploads, for HEAD, and for clients that disconnect."""
 
 from collections.abc import Mapping
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import TooLarge, answer
 
@@ -34,6 +34,28 @@ class DeclaredLengthLimit:
             await response(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+class HeadAsGet:
+    """Answers HEAD wherever GET is answered: with the same headers and no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+                answered.cancel()  # an event stream would go on
+
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]  # only GET knows ranges
+        with anyio.CancelScope() as answered:
+            await self.app({**scope, "method": "GET", "headers": headers}, receive, send_headers)
 
 
 class DisconnectFilter:

@@ -23,6 +23,9 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of
 `detail` says what was wrong and what is accepted. Besides the errors listed with each call, any call answers 400 if its
 `Host` is not a name of this server, and POST and DELETE answer 403 if a web page of another site sent them.
 
+A query parameter, form field or JSON key that a call does not take, or that is sent twice, is answered 422. HEAD is
+answered wherever GET is, and files are sent in parts to those who ask for them with `Range`.
+
 Generate clients from [`openapi.json`](openapi.json). The names of its operations do not change.
 
 Every picture that the service returns is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`).

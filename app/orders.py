@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.images import Geometry
+from app.geometry import Geometry
 from app.style_fields import StyleFields, domain_index
 from models.serving.style_guide import StyleGuide
 from models.store.catalog import Model
@@ -16,13 +16,18 @@ class Order:
 
     model: Model  # the one that runs
     images: list[bytes]  # the sources, as uploaded
-    geometry: Geometry  # of the sources, as the model gets them
+    geometry: Geometry  # of the sources and what becomes of them
     guides: list[StyleGuide] = field(default_factory=list)  # StarGAN v2 only
     references: list[bytes] = field(default_factory=list)  # as uploaded, one for each guide that is by reference
     kind: Kind = "translation"
     align: bool = False  # every picture is a photo, in which the face is to be found and aligned
     frames: int = 0  # video only: from one style to the next
     fps: int = 0  # video only: frames per second
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the latent codes."""
+        return [guide.seed for guide in self.guides if guide.seed is not None]
 
     @property
     def arrangement(self) -> Arrangement | None:
@@ -86,6 +91,7 @@ def style_code_order(model: Model, image: bytes, domain: str, *, align: bool) ->
 def _stargan_geometry(model: Model, geometry: Geometry) -> Geometry:
     card = model.card
     # Even a face that is not aligned must fill the one shape that the landmark network reads.
-    if card.align == "face":
-        return Geometry.squeezed(card.image_size)
-    return replace(geometry, resolution=geometry.resolution or card.image_size, multiple=card.side_multiple)
+    only_square = card.image_size if card.align == "face" else None
+    return replace(
+        geometry, standard=card.image_size, enlarge=True, multiple=card.side_multiple, only_square=only_square
+    )

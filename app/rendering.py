@@ -2,13 +2,15 @@
 
 import io
 import zipfile
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 
 from app import images, video
+from app.geometry import delivered, resized
 from models.pictures import Picture
-from worker.contract import Arrangement, Kind
+from worker.contract import Arrangement, Delivery, Kind
 
 ZIP = "application/zip"
 MP4 = "video/mp4"
@@ -25,22 +27,61 @@ OFFERED: dict[str, tuple[str, ...]] = {
 }
 
 
-def render(result: Sequence[Picture], kind: Kind, arrangement: Arrangement | None, media_type: str) -> bytes:
+class RecentVideos:
+    """The videos that were fetched last. A player fetches one in parts, each by a request of its own.
+
+    Args:
+        max_bytes: most bytes of all of them together.
+    """
+
+    def __init__(self, max_bytes: int = 64 << 20) -> None:
+        self._max_bytes = max_bytes
+        self._videos: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by job and media type; latest last
+
+    def get(self, job_id: str, media_type: str) -> bytes | None:
+        """The video of a job, if it is still here."""
+        video = self._videos.get((job_id, media_type))
+        if video is not None:
+            self._videos.move_to_end((job_id, media_type))
+        return video
+
+    def keep(self, job_id: str, media_type: str, video: bytes) -> None:
+        """Keep a video until others need the room."""
+        self._videos[job_id, media_type] = video
+        while sum(map(len, self._videos.values())) > self._max_bytes:
+            self._videos.popitem(last=False)
+
+
+def render(
+    result: Sequence[Picture],
+    kind: Kind,
+    arrangement: Arrangement | None,
+    delivery: Delivery | None,
+    media_type: str,
+) -> bytes:
     """Encode the result of a job.
 
     Args:
         result: (H, W, 3) uint8 RGB each.
         arrangement: of a grid or a video.
+        delivery: how each generated picture, and each source, becomes what the client asked for.
         media_type: one of those ``OFFERED`` for this kind.
     """
+    references = range(arrangement.sources, arrangement.sources + arrangement.references) if arrangement else range(0)
+    result = [picture if n in references else delivered(picture, delivery) for n, picture in enumerate(result)]
     if kind == "video" and arrangement is not None:
-        frames = [np.concatenate(row, axis=1) for row in _rows(result, arrangement.sources)]
+        frames = [_even(np.concatenate(row, axis=1)) for row in _rows(result, arrangement.sources)]
         return (video.encode_mp4 if media_type == MP4 else video.encode_webp)(frames, arrangement.fps)
     if kind == "grid" and arrangement is not None:
         if media_type == ZIP:
             return _zipped(result, arrangement)
         return images.encode(_grid(result, arrangement), media_type)
     return images.encode(result[0], media_type)
+
+
+def _even(frame: Picture) -> Picture:
+    """The frame without the last row and column where their number is odd: H.264 halves the colours."""
+    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
 
 def _rows(pictures: Sequence[Picture], width: int) -> list[Sequence[Picture]]:
@@ -66,10 +107,10 @@ def _grid(result: Sequence[Picture], arrangement: Arrangement) -> Picture:
 def _centred(picture: Picture, height: int, width: int) -> Picture:
     """Centre a square reference in a white cell of this size."""
     side = min(height, width)
-    resized = images.resized(picture, side, side)
+    fitted = resized(picture, side, side)
     cell = np.full((height, width, 3), 255, np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
-    cell[top : top + side, left : left + side] = resized
+    cell[top : top + side, left : left + side] = fitted
     return cell
 
 
@@ -79,5 +120,7 @@ def _zipped(result: Sequence[Picture], arrangement: Arrangement) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for y, row in enumerate(rows, start=1):
             for x, cell in enumerate(row, start=1):
-                archive.writestr(f"source-{x}-style-{y}.png", images.encode(cell, "image/png"))
+                member = zipfile.ZipInfo(f"source-{x}-style-{y}.png")  # of no date: equal results are equal files
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, images.encode(cell, "image/png"))
     return file.getvalue()

@@ -1,6 +1,8 @@
 """How a job has ended, as an HTTP response."""
 
+import json
 import time
+from collections.abc import Sequence
 
 from fastapi import Response
 from starlette.concurrency import run_in_threadpool
@@ -45,14 +47,18 @@ def job_reply(services: Services, submission: Submission) -> Response:
         raise Conflict(state.error.detail)
     status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
     job = Job.of(state)
-    headers = {"X-Job-Id": state.id, "X-Model": state.model, "Location": job.links.self, "Vary": "Accept"}
+    headers = job_headers(state.id, state.model, notes=state.notes, seeds=state.seeds) | {"Location": job.links.self}
     return Response(job.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
 
 
-def file_headers(job_id: str, model: str, notes: list[str]) -> dict[str, str]:
-    """Headers of every response that carries a job's result as a file."""
+def job_headers(job_id: str, model: str, *, notes: Sequence[str], seeds: list[int]) -> dict[str, str]:
+    """Headers of every response that carries a job or its result."""
     headers = {"X-Job-Id": job_id, "X-Model": model, "Vary": "Accept"}
-    return headers | {"X-Note": "; ".join(notes)} if notes else headers
+    if notes:
+        headers["X-Note"] = "; ".join(notes)
+    if seeds:
+        headers["X-Seed"] = json.dumps(seeds if len(seeds) > 1 else seeds[0])  # as the field takes it
+    return headers
 
 
 async def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
@@ -62,7 +68,7 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)
     started = time.perf_counter()
-    body = await services.codecs.run(render, result, order.kind, order.arrangement, media_type)
+    body = await services.codecs.run(render, result, order.kind, order.arrangement, submission.delivery, media_type)
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,
@@ -70,5 +76,6 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
         "encode": round((time.perf_counter() - started) * 1000, 1),
     }
     timing = ", ".join(f"{stage};dur={ms}" for stage, ms in spent_ms.items() if ms is not None)
-    headers = file_headers(end.id, order.model.name, submission.notes) | {"Server-Timing": timing}
+    headers = job_headers(end.id, order.model.name, notes=submission.notes, seeds=order.seeds)
+    headers["Server-Timing"] = timing
     return Response(body, headers=headers, media_type=media_type)

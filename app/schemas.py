@@ -60,6 +60,14 @@ class Job(BaseModel):
         list[str],
         Field(description="remarks on how the pictures were processed, only if there are any", exclude_if=_absent),
     ] = []
+    seeds: Annotated[
+        list[int],
+        Field(
+            description="seeds of the latent codes, sent or drawn, only if there are any; sent again, they give the "
+            "same styles",
+            exclude_if=_absent,
+        ),
+    ] = []
     dataset: Annotated[
         str | None, Field(description="only in a job of kind `dataset`: name of the data set", exclude_if=_absent)
     ] = None
@@ -75,7 +83,7 @@ class Job(BaseModel):
             model=address(f"/models/{state.model}") if state.kind == "model" else None,
         )
         return cls(
-            **state.model_dump(exclude={"timings", "error", "arrangement"}),
+            **state.model_dump(exclude={"timings", "error", "arrangement", "delivery"}),
             timings=state.timings,
             error=state.error,
             links=links,

@@ -1,6 +1,7 @@
 """The form fields of a StarGAN request that describe a style, and how they become a style guide."""
 
 import json
+import secrets
 from dataclasses import dataclass
 
 from models.errors import Invalid
@@ -8,6 +9,7 @@ from models.serving.style_guide import StyleGuide
 from models.store.catalog import Model
 
 MAX_SEED = 2**63 - 1
+MAX_DRAWN = 2**32 - 1  # every language that reads JSON has integers of this size
 MAX_NUMBER = 1e6  # in a code; real codes stay within a few units of zero
 
 
@@ -24,23 +26,25 @@ class StyleFields:
 
     @property
     def sent(self) -> list[str]:
-        """Names of the fields that were sent, of which a StarGAN v2 takes exactly one."""
+        """Names of the fields that were sent, of which a StarGAN v2 takes at most one."""
         return [name for name in ("reference", "seed", "latent", "style") if getattr(self, name) not in ("", None)]
 
     def guide_for(self, model: Model) -> StyleGuide:
         """Parse the fields for this StarGAN v2. The reference, if one was sent, travels beside the guide.
 
+        If none of the four was sent, a seed is drawn.
+
         Raises:
-            Invalid: not exactly one of the four was sent, or its value is not acceptable to this model.
+            Invalid: more than one of the four was sent, or its value is not acceptable to this model.
         """
-        if len(self.sent) != 1:
-            names = " and ".join(self.sent) or "none"
-            raise Invalid(f"Send exactly one of reference, seed, latent and style to {model.name}, not {names}.")
+        if len(self.sent) > 1:
+            names = " and ".join(self.sent)
+            raise Invalid(f"Send only one of reference, seed, latent and style to {model.name}, not {names}.")
         network = model.card.network
         return StyleGuide(
             domain=domain_index(model, self.domain),
             psi=self.psi,
-            seed=_seed(self.seed) if self.seed else None,
+            seed=_seed(self.seed) if self.seed else None if self.sent else draw_seed(),
             latent=_numbers("latent", self.latent, int(network.get("latent_dim", 16))) if self.latent else None,
             style=_numbers("style", self.style, int(network.get("style_dim", 64))) if self.style else None,
         )
@@ -51,9 +55,14 @@ class StyleFields:
         Raises:
             Invalid: one was.
         """
-        if self.sent or self.domain:
-            names = " and ".join([*self.sent, *(["domain"] if self.domain else [])])
+        others = [*(["domain"] if self.domain else []), *(["psi"] if self.psi != 1 else [])]
+        if names := " and ".join([*self.sent, *others]):
             raise Invalid(f"{model.name} is a CycleGAN, which takes no {names}: it has one style.")
+
+
+def draw_seed() -> int:
+    """A seed for a client that sent none."""
+    return secrets.randbelow(MAX_DRAWN + 1)
 
 
 def domain_index(model: Model, domain: str) -> int:

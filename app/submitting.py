@@ -10,14 +10,14 @@ from app import images
 from app.deps import Services
 from app.errors import BadPicture
 from app.faces import cut_out
-from app.images import Geometry
+from app.geometry import Geometry
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
-from worker.contract import LONG_KINDS, JobEvent, Task
+from worker.contract import LONG_KINDS, Delivery, JobEvent, Task
 from worker.inference_queue import new_job_id
 
-PHOTO = Geometry(at_most=1024)  # enough for a face that is a small part of the photo
+PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
 MAX_RESULT_BYTES = 96 << 20  # uncompressed; a result stays in Redis for a while
 MAX_RESULT_SIDE = 16_000  # px, a little less than WebP and H.264 can hold
 
@@ -28,6 +28,7 @@ class Submission:
 
     order: Order
     job_id: str
+    delivery: Delivery | None  # how the generated pictures become those that the client asked for
     notes: list[str]  # what the client should know about how its pictures were used
     end: JobEvent | None  # None: the job did not end within the wait
 
@@ -42,70 +43,94 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     """
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        notes = await _submit(services, job_id, order)
+        delivery, notes = await _submit(services, job_id, order)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
-    return Submission(order, job_id, notes, end)
+    return Submission(order, job_id, delivery, notes, end)
 
 
-async def _submit(services: Services, job_id: str, order: Order) -> list[str]:
+@dataclass(frozen=True)
+class _Prepared:
+    """An upload as the worker gets it."""
+
+    picture: Picture
+    delivery: Delivery | None  # of the picture that is made of it
+    note: str | None
+
+
+async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delivery | None, list[str]]:
     started = time.perf_counter()
-    pictures, notes = await _decode_uploads(services, order)
+    prepared = await _prepare_uploads(services, order)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
+    sources = prepared[: len(order.images)]
+    if len({(source.picture.shape, source.delivery) for source in sources}) > 1:
+        raise Invalid("The sources come out in different shapes, and are laid side by side: name a resolution.")
+    delivery = sources[0].delivery
+    notes = [upload.note for upload in prepared if upload.note]
+    if order.align and order.geometry.resolution in ("native", "source"):
+        side = order.model.card.image_size
+        notes.append(f"the answer is the aligned face, {side} x {side} px: it has no other size in the upload")
     await run_in_threadpool(
         services.queue.submit,
-        _task(order, pictures),
-        *pictures,
+        _task(order, sources[0]),
+        *(upload.picture for upload in prepared),
         decode_ms=decode_ms,
         job_id=job_id,
         notes=notes,
         arrangement=order.arrangement,
+        delivery=delivery,
     )
-    return notes
+    return delivery, notes
 
 
-async def _decode_uploads(services: Services, order: Order) -> tuple[list[Picture], list[str]]:
-    """Decode the sources, then the references; return them with notes for the client."""
+async def _prepare_uploads(services: Services, order: Order) -> list[_Prepared]:
+    """Decode the sources, then the references."""
     squeezed = Geometry.squeezed(order.model.card.image_size)
     source = "source" if order.kind in LONG_KINDS else "image"
     uploads = [(_numbered(source, n, order.images), data, order.geometry) for n, data in enumerate(order.images)]
     uploads += [
         (_numbered("reference", n, order.references), data, squeezed) for n, data in enumerate(order.references)
     ]
-    pictures, notes = [], []
+    prepared = []
     for name, data, geometry in uploads:
         try:
-            picture = await _decode(services, data, PHOTO if order.align else geometry)
+            picture, delivery = await _decode(services, data, PHOTO if order.align else geometry)
         except BadPicture as error:
             raise BadPicture(f"{name}: {error}" if len(uploads) > 1 else str(error)) from error
+        note = None
         if order.align:
             picture, note = await services.codecs.run(cut_out, picture, name=name)
-            notes += [note] if note else []
-        pictures.append(picture)
-    return pictures, notes
+            delivery = _face_delivery(order)
+        prepared.append(_Prepared(picture, delivery, note))
+    return prepared
 
 
 def _numbered(field: str, n: int, uploads: list[bytes]) -> str:
     return f"{field} {n + 1}" if len(uploads) > 1 else field
 
 
-async def _decode(services: Services, data: bytes, geometry: Geometry) -> Picture:
+async def _decode(services: Services, data: bytes, geometry: Geometry) -> tuple[Picture, Delivery | None]:
     settings = services.settings
     limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
-    return await services.codecs.run(images.decode, data, geometry, **limits)
+    return await services.codecs.run(images.prepare, data, geometry, **limits)
 
 
-def _task(order: Order, pictures: list[Picture]) -> Task:
+def _face_delivery(order: Order) -> Delivery | None:
+    """How an aligned face becomes the answer: a square of the side that was asked for, if a number was."""
+    made, asked = order.model.card.image_size, order.geometry.resolution
+    if not isinstance(asked, int) or asked == made:
+        return None
+    return Delivery(width=made, height=made, out_width=asked, out_height=asked)
+
+
+def _task(order: Order, source: _Prepared) -> Task:
     """Describe the order to a worker.
 
     Raises:
-        Invalid: the sources differ in shape, or the result would be too large.
+        Invalid: the result would be too large.
     """
-    shapes = {picture.shape[:2] for picture in pictures[: len(order.images)]}
-    if len(shapes) > 1:
-        raise Invalid("The sources come out in different shapes, and are laid side by side: name a resolution.")
     # A cut-out face has a margin, which the generated picture has not.
     side = order.model.card.image_size
-    height, width = (side, side) if order.align else shapes.pop()
+    height, width = (side, side) if order.align else source.picture.shape[:2]
     task = Task(
         kind=order.kind,
         model=order.model.name,
@@ -116,22 +141,24 @@ def _task(order: Order, pictures: list[Picture]) -> Task:
         frames=order.frames,
         align=order.align,
     )
-    _check_result_size(task)
+    _check_result_size(task, source.delivery)
     return task
 
 
-def _check_result_size(task: Task) -> None:
+def _check_result_size(task: Task, delivery: Delivery | None) -> None:
+    width, height = (delivery.out_width, delivery.out_height) if delivery else (task.width, task.height)
     grid = task.kind == "grid"
-    across = task.width * (task.sources + 1 if grid else task.sources)
-    down = task.height * (len(task.guides) + 1 if grid else 1)
+    across = width * (task.sources + 1 if grid else task.sources)
+    down = height * (len(task.guides) + 1 if grid else 1)
     if max(across, down) > MAX_RESULT_SIDE:
         raise Invalid(
             f"The result would be {across} × {down} px; sides of at most {MAX_RESULT_SIDE} px are made. Ask for a "
             "smaller resolution."
         )
-    if task.result_bytes > MAX_RESULT_BYTES:
+    nbytes = max(task.result_bytes, task.generated * width * height * 3 if task.kind in LONG_KINDS else 0)
+    if nbytes > MAX_RESULT_BYTES:
         raise Invalid(
-            f"The result would be {task.generated} pictures of {task.width} × {task.height}, "
-            f"{task.result_bytes >> 20} MB before compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. "
-            "Ask for fewer sources, styles or frames, or a smaller resolution."
+            f"The result would be {task.generated} pictures of {width} × {height}, {nbytes >> 20} MB before "
+            f"compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or "
+            "frames, or a smaller resolution."
         )

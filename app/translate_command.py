@@ -6,6 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
+from app.geometry import Geometry, delivered
 from app.settings import Settings
 from models.device import select_device
 from models.errors import DoppelError
@@ -60,10 +61,11 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
 def _translate_file(
     settings: Settings, translator: Translator, source: Path, target: Path, resolution: int | None
 ) -> None:
-    picture = images.decode(
+    picture, delivery = images.prepare(
         source.read_bytes(),
-        images.Geometry(resolution),
+        Geometry(resolution),
         max_pixels=settings.max_pixels,
         max_output_pixels=settings.max_output_pixels,
     )
-    target.write_bytes(images.encode(translator([picture])[0], MEDIA_TYPES[target.suffix.lower()]))
+    translated = delivered(translator([picture])[0], delivery)
+    target.write_bytes(images.encode(translated, MEDIA_TYPES[target.suffix.lower()]))

@@ -9,6 +9,7 @@ from fastapi import FastAPI, File, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app import images
+from app.geometry import Geometry
 
 app = FastAPI()
 
@@ -20,5 +21,5 @@ async def translate(image: Annotated[UploadFile, File()]) -> Response:
 
 
 def _recode(data: bytes) -> bytes:
-    picture = images.decode(data, images.Geometry(), max_pixels=50_000_000, max_output_pixels=4_194_304)
+    picture = images.decode(data, Geometry(), max_pixels=50_000_000, max_output_pixels=4_194_304)
     return images.encode(picture, "image/jpeg")

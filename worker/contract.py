@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from models.serving.style_guide import StyleGuide
 
@@ -98,6 +98,17 @@ class Arrangement(BaseModel):
     fps: int = 0  # frames per second, of a video
 
 
+class Delivery(BaseModel):
+    """How each generated picture becomes what the client asked for: its upper left part is cut out, then resized."""
+
+    model_config = ConfigDict(frozen=True)
+
+    width: int  # px, of the part
+    height: int
+    out_width: int  # px, of the answer
+    out_height: int
+
+
 class FailureCode(StrEnum):
     """Why a job or a training run failed, for programs. Clients see these values: they may be added to, not changed."""
 
@@ -140,6 +151,8 @@ class JobMeta(BaseModel):
     timings: Timings = Timings()
     style: list[float] | None = None  # the result of a job of kind style
     arrangement: Arrangement | None = None  # of the result of a grid or a video
+    delivery: Delivery | None = None  # None: the generated pictures are what was asked for
+    seeds: list[int] = []  # of the latent codes, sent by the client or drawn for it
     done: float = 0.0  # 0 to 1, of a long job
     notes: list[str] = []  # what the client should know about how its pictures were used
     dataset: str | None = None  # the name of the data set that a job of kind dataset makes
@@ -162,6 +175,8 @@ class JobState(BaseModel):
     timings: Timings
     style: list[float] | None = None
     arrangement: Arrangement | None = None
+    delivery: Delivery | None = None
+    seeds: list[int] = []
     notes: list[str] = []
     dataset: str | None = None
     error: Failure | None = None

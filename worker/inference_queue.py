@@ -21,6 +21,7 @@ from worker import contract
 from worker.connection import LOST
 from worker.contract import (
     Arrangement,
+    Delivery,
     Failure,
     FailureCode,
     JobEvent,
@@ -116,6 +117,7 @@ class InferenceQueue:
         job_id: str | None = None,
         notes: Sequence[str] = (),
         arrangement: Arrangement | None = None,
+        delivery: Delivery | None = None,
     ) -> str:
         """Queue a task and return its job's id. By then Redis holds both the job and its pictures.
 
@@ -125,6 +127,7 @@ class InferenceQueue:
             job_id: a fresh :func:`new_job_id`, from callers that watch the job before it exists.
             notes: what the client should know about how its pictures were used.
             arrangement: of the result of a grid or a video.
+            delivery: how the generated pictures become those that the client asked for; None: as they are.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -137,6 +140,8 @@ class InferenceQueue:
             timings=Timings(decode_ms=decode_ms),
             notes=list(notes),
             arrangement=arrangement,
+            delivery=delivery,
+            seeds=[guide.seed for guide in task.guides if guide.seed is not None],
         )
         with translating_errors():
             # There must be room for the output too.
@@ -191,6 +196,8 @@ class InferenceQueue:
             timings=meta.timings,
             style=meta.style,
             arrangement=meta.arrangement,
+            delivery=meta.delivery,
+            seeds=meta.seeds,
             notes=meta.notes,
             dataset=meta.dataset,
             error=error,

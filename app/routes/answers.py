@@ -25,6 +25,7 @@ _JOB_HEADERS = {
     "X-Model": "the model that ran",
     "Server-Timing": "milliseconds spent on decoding, queueing, inference and encoding",
     "X-Note": "remarks on how the pictures were processed",
+    "X-Seed": "StarGAN only: seeds of the latent codes, sent or drawn; sent again, they give the same styles",
 }
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import File, Form, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from app import images
-from app.images import Fit
+from app import geometry
+from app.geometry import Fit
 from models.errors import Invalid
 
 MAX_WAIT_S = 600
@@ -17,7 +17,8 @@ Resolution = Annotated[
     str,
     Form(
         description="length of the short side in pixels, 32 to 2048; `native`: as uploaded; empty: as uploaded but at "
-        "most 512, for a StarGAN model the size that it was trained at"
+        "most 512, for a StarGAN model the size that it was trained at; `source`: translated as if it were empty, and "
+        "the answer enlarged or reduced to the shape of the upload"
     ),
 ]
 FitField = Annotated[
@@ -41,17 +42,18 @@ class StartParameters(BaseModel):
 StartQuery = Annotated[StartParameters, Query()]
 
 
-def resolution(value: str) -> images.Resolution:
+def resolution(value: str) -> geometry.Resolution:
     """Parse the form field ``resolution``.
 
     Raises:
-        Invalid: the value is neither empty, ``native`` nor a number in ``RESOLUTIONS``.
+        Invalid: the value is neither empty, ``native``, ``source`` nor a number in ``RESOLUTIONS``.
     """
     if not value:
         return None
-    if value == "native":
-        return "native"
+    match value:
+        case "native" | "source":
+            return value
     if len(value) > 4 or not value.isascii() or not value.isdigit() or int(value) not in RESOLUTIONS:
         bounds = f"{RESOLUTIONS[0]} to {RESOLUTIONS[-1]}"
-        raise Invalid(f"resolution: {value[:40]!r} is neither a number of pixels from {bounds} nor 'native'.")
+        raise Invalid(f"resolution: {value[:40]!r} is no number of pixels from {bounds}, 'native' or 'source'.")
     return int(value)

@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
-from app.rendering import OFFERED, render
-from app.replies import file_headers
+from app.rendering import MP4, OFFERED, ZIP, render
+from app.replies import job_headers
 from app.routes import answers
 from app.schemas import Job
 from models.errors import NotFound
@@ -34,7 +34,10 @@ def read_job(job: JobDep) -> Job:
     "/{id}/image",
     summary="Get a job's picture",
     response_class=Response,
-    responses={200: answers.picture("The translated picture."), **answers.problems(404, 406, 409, 410, 503)},
+    responses={
+        200: answers.picture("The translated picture; of a grid also its cells; or the video.", ZIP, MP4),
+        **answers.problems(404, 406, 409, 410, 503),
+    },
 )
 async def read_job_image(
     services: ServicesDep, job: JobDep, accept: Annotated[str | None, Header()] = None
@@ -53,11 +56,16 @@ async def read_job_image(
     if job.status is not Status.SUCCEEDED:
         reason = f": {job.error.detail}" if job.error else ""
         raise NotReady(f"The job is {job.status}{reason or '.'} Its picture is available once it has succeeded.")
-    result = await run_in_threadpool(services.queue.result, job.id)
-    if result is None:
-        raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-    body = await services.codecs.run(render, result, job.kind, job.arrangement, media_type)
-    return Response(body, headers=file_headers(job.id, job.model, job.notes), media_type=media_type)
+    body = services.recent_videos.get(job.id, media_type)
+    if body is None:
+        result = await run_in_threadpool(services.queue.result, job.id)
+        if result is None:
+            raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
+        body = await services.codecs.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
+        if job.kind == "video":
+            services.recent_videos.keep(job.id, media_type, body)
+    headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)
+    return Response(body, headers=headers, media_type=media_type)
 
 
 @router.get(

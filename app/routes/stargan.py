@@ -7,14 +7,14 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, ServicesDep
-from app.images import Geometry
+from app.geometry import Geometry
 from app.negotiation import accepted_type
 from app.orders import Order, stargan_order, style_code_order
 from app.rendering import OFFERED, ZIP
 from app.replies import job_reply, reply
 from app.routes import answers, fields
 from app.schemas import StyleCode
-from app.style_fields import StyleFields, read_seeds
+from app.style_fields import StyleFields, draw_seed, read_seeds
 from app.submitting import submit
 from models.errors import Invalid
 from worker.contract import Status
@@ -68,6 +68,7 @@ class SquareChoices(Choices):
 
 MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
 MAX_FILMED = 4  # sources of a video
+DRAWN = 4  # styles of a grid or a video that names none
 
 PICTURE_ANSWERS = answers.work(answers.picture("The picture or, with `Accept: application/json`, the job."))
 
@@ -88,6 +89,8 @@ async def translate_by_reference(
     Weights of `stargan-celeba-hq` and `stargan-afhq` are under CC BY-NC 4.0: no commercial use.
     """
     style_fields = StyleFields(choices.domain, await reference.read() if reference else None, style=style)
+    if not style_fields.sent:
+        raise Invalid("A reference picture or a style code is needed: send reference or style.")
     return await _translate(request, services, image, style_fields, choices)
 
 
@@ -97,7 +100,13 @@ async def translate_by_latent(
     services: ServicesDep,
     image: fields.Source,
     choices: Annotated[Choices, Depends()],
-    seed: Annotated[str, Form(description="seed of the latent code: the same seed always gives the same style")] = "",
+    seed: Annotated[
+        str,
+        Form(
+            description="seed of the latent code: the same seed always gives the same style; without it and `latent`, "
+            "one is drawn, and told in `X-Seed`"
+        ),
+    ] = "",
     latent: Annotated[str, Form(description="instead of a seed: the latent code, as a JSON list of 16 numbers")] = "",
     psi: Annotated[
         float,
@@ -158,7 +167,13 @@ Sources = Annotated[list[UploadFile], File(description="the pictures to translat
 References = Annotated[
     list[UploadFile] | None, File(description="pictures of the domain, whose styles are applied; or send `seeds`")
 ]
-Seeds = Annotated[str, Form(description="instead of references: seeds of latent codes, as a JSON list: `[1, 2, 3]`")]
+Seeds = Annotated[
+    str,
+    Form(
+        description="instead of references: seeds of latent codes, as a JSON list: `[1, 2, 3]`; without references and "
+        "seeds, 4 are drawn, and told in `X-Seed`"
+    ),
+]
 
 
 @router.post(
@@ -230,13 +245,14 @@ async def _order(
 
 
 async def _styles(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[StyleFields]:
-    """Read one style per reference or seed."""
-    if bool(references) == bool(seeds):
-        raise Invalid("Send either references or seeds" + (", not both." if seeds else "."))
+    """Read one style per reference or seed; of drawn seeds if neither was sent."""
+    if references and seeds:
+        raise Invalid("Send either references or seeds, not both.")
     if references:
         _check_count("references", references, at_least, MAX_GRID)
         return [StyleFields(domain, await reference.read()) for reference in references]
-    return [StyleFields(domain, seed=str(seed)) for seed in read_seeds(seeds, at_least, MAX_GRID)]
+    numbers = read_seeds(seeds, at_least, MAX_GRID) if seeds else [draw_seed() for _ in range(DRAWN)]
+    return [StyleFields(domain, seed=str(number)) for number in numbers]
 
 
 def _check_count(field: str, uploads: list[UploadFile], at_least: int, at_most: int) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.deps import ServicesDep
-from app.images import Geometry
+from app.geometry import Geometry
 from app.negotiation import accepted_type
 from app.orders import translation_order
 from app.replies import reply
@@ -44,7 +44,8 @@ async def translate(
 ) -> Response:
     """Upload a picture, name a model, and get the translated picture back.
 
-    A StarGAN model also needs exactly one of `reference`, `seed`, `latent` and `style`, and takes a `domain`.
+    A StarGAN model also takes one of `reference`, `seed`, `latent` and `style`, and a `domain`. If you send none of the
+    four, a seed is drawn, and told in `X-Seed`.
 
     If the client disconnects while it waits, its job is canceled. `X-Model` names the model that ran: a `-lite` model
     replaces the requested one as long as that one's weights are not on this server.

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from app import images
 from app.errors import BadPicture
-from app.images import Geometry
+from app.geometry import Geometry
 from models.errors import Invalid
 from tests.app.bad_uploads import corpus
 from tests.pictures import decoded, encoded, landscape
@@ -118,47 +118,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded():
         decode(encoded(landscape()), max_pixels=1000)
 
 
-def test_too_large_a_translation_is_refused():
-    with pytest.raises(Invalid, match="smaller resolution"):
-        decode(encoded(landscape()), Geometry(1024), max_output_pixels=100_000)
-
-
-@pytest.mark.parametrize(
-    ("size", "geometry", "expected"),
-    [
-        ((640, 480), NATIVE, (640, 480)),
-        ((641, 483), NATIVE, (640, 480)),
-        ((1024, 768), Geometry(), (672, 512)),  # at most 512 unless asked
-        ((400, 300), Geometry(), (384, 300)),  # never enlarged unless asked
-        ((400, 300), Geometry(600), (800, 600)),
-        ((300, 400), Geometry(256), (256, 320)),
-        ((400, 300), Geometry(256, "square"), (256, 256)),
-        ((400, 300), Geometry(256, "crop"), (256, 256)),
-        ((301, 300), Geometry(), (300, 300)),
-    ],
-)
-def test_geometry(size, geometry, expected):
-    height, width, _ = decode(encoded(landscape(*size)), geometry).shape
-    assert (width, height) == expected
-
-
-def test_keep_and_crop_take_the_middle_and_square_takes_all():
-    wide = landscape(400, 100)
-    crop = decode(encoded(wide), Geometry(100, "crop"))
-    assert (crop == np.asarray(wide)[:, 150:250]).all()
-    square = decode(encoded(wide), Geometry(100, "square"))
-    assert square[0, 0, 0] < 5
-    assert square[0, -1, 0] > 250
-
-
 def test_a_turned_jpeg_decoded_at_a_fraction_keeps_its_look():
     exif = Image.Exif()
     exif[0x0112] = 6
     big = landscape(1600, 1200)
     actual = decode(encoded(big.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif), Geometry(128))
-    expected = np.asarray(big.resize((170, 128)).crop((5, 0, 165, 128)))
-    assert actual.shape == expected.shape == (128, 160, 3)
-    assert np.abs(actual.astype(int) - expected).mean() < 4
+    expected = np.asarray(big.resize((171, 128)))
+    assert np.abs(actual[:, :171].astype(int) - expected).mean() < 4
 
 
 @pytest.mark.parametrize("media_type", images.MEDIA_TYPES)
