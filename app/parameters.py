@@ -55,7 +55,7 @@ _known: dict[tuple[Callable[..., Any], str], Parameters] = {}
 def parameters_of(request: Request) -> Parameters | None:
     """What the called route takes; None for a call that is not in the OpenAPI document."""
     route = request.scope.get("route")
-    if not isinstance(route, APIRoute) or not route.include_in_schema or request.method not in route.methods:
+    if not isinstance(route, APIRoute) or not route.include_in_schema or request.method not in (route.methods or ()):
         return None
     key = route.endpoint, request.method
     if key not in _known:
