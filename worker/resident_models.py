@@ -115,8 +115,8 @@ class ResidentModels:
             version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
             if not self._holds(name, version):
                 self._residents.pop(name, None)  # its weights were replaced, so it is of no use any more
-                if weights is not None:
-                    self._make_room(_float32_bytes(weights))
+                if weights is not None and (needed_bytes := _float32_bytes(weights)):
+                    self._make_room(needed_bytes)
                 family = Stylist if model.card.family == "stargan_v2" else Translator
                 self._residents[name] = _Resident(family(model, self.device), version)
         except Exception as error:

@@ -211,11 +211,11 @@ class StarGANTrainer:
     @torch.no_grad()
     def _restyled(self, x_src: torch.Tensor, x_ref: torch.Tensor, y_trg: int) -> torch.Tensor:
         """Sources in the styles of references of one domain, made by the averages; (N, 3, S, S) each."""
-        return self._generated(x_src, self._encoded(x_ref, y_trg))
+        return self._generated(x_src, self._encoded(x_ref, y_trg), self._masks(x_src))
 
-    def _generated(self, x_src: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    def _generated(self, x_src: torch.Tensor, s: torch.Tensor, masks: Masks | None) -> torch.Tensor:
         with self._autocast():
-            out: torch.Tensor = self.averages["generator"](x_src, s, self._masks(x_src))
+            out: torch.Tensor = self.averages["generator"](x_src, s, masks)
         return out.float()
 
     def _encoded(self, x_ref: torch.Tensor, y: int) -> torch.Tensor:
@@ -282,8 +282,12 @@ class StarGANTrainer:
         for y_org, pictures in enumerate(held_out):
             s = styles((y_org + 1) % len(held_out))
             if len(s) > 1:  # there is no diversity with one style
-                for picture in pictures:
-                    yield self._generated(picture.to(self.device).expand(len(s), -1, -1, -1), s).cpu()
+                for picture in torch.split(pictures, 1):
+                    x_src = picture.to(self.device)
+                    masks = self._masks(x_src)
+                    if masks is not None:
+                        masks = masks[0].expand(len(s), -1, -1, -1), masks[1].expand(len(s), -1, -1, -1)
+                    yield self._generated(x_src.expand(len(s), -1, -1, -1), s, masks).cpu()
 
     @torch.inference_mode()
     def sample(self, domains: Sequence[str]) -> tuple[list[SampleRow], Translations]:
