@@ -147,13 +147,14 @@ def addresses(request: Request) -> dict[str, list[str]]:
     Each is a path of the OpenAPI document, filled in with the parts of the requested path. Where two are the same, that
     with fewer parts filled in counts.
     """
-    parts = request.scope["path"].split("/")
+    root = request.scope.get("root_path", "")
+    parts = request.scope["path"].removeprefix(root).split("/")
     found = []
     for path, operations in request.app.openapi()["paths"].items():
         template = path.split("/")
         if len(template) == len(parts):
             pairs = zip(template, parts, strict=True)
-            address = "/".join(sent if known.startswith("{") else known for known, sent in pairs)
+            address = root + "/".join(sent if known.startswith("{") else known for known, sent in pairs)
             methods = [method.upper() for method in operations]
             found.append((path.count("{"), address, methods + ["HEAD"] * ("GET" in methods)))
     return {address: methods for _, address, methods in sorted(found, reverse=True)}

@@ -174,6 +174,16 @@ def test_a_method_that_is_not_taken_is_answered_with_those_that_are(lone_api):
         assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
+def test_addresses_and_commands_name_the_prefix_of_a_proxy(settings):
+    settings.root_path = "/doppel"
+    with api(settings) as client:
+        assert "did you mean /doppel/translate?" in client.post("/doppel/Translate").json()["detail"]
+        assert client.put("/doppel/jobs/1").headers["allow"] == "GET, DELETE, HEAD"
+        assert f"curl -F image=@FILE 127.0.0.1:{client.base_url.port}/doppel/translate" in refusal(
+            client.post("/doppel/translate")
+        )
+
+
 @pytest.mark.parametrize("path", ["/models", "/models/tiny", "/models/none", "/healthz", "/docs", "/openapi.json"])
 def test_head_is_answered_as_get_but_without_the_body(lone_api, path):
     head, get = lone_api.head(path), lone_api.get(path)

@@ -283,8 +283,8 @@ def test_a_comparison_is_stopped_as_a_whole(training):
     ("text", "content_type", "words"),
     [
         ('{"dataset": colors}', "application/json", "the body is not valid JSON, from character 12"),
-        ('{"dataset": "colors"}', "application/x-www-form-urlencoded", "with Content-Type: application/json"),
-        ('{"dataset": "colors", "imagesize": 64}', "application/json", "imagesize: there is no option of this name"),
+        ('{"dataset": "colors"}', "application/x-www-form-urlencoded", "-H 'Content-Type: application/json'"),
+        ('{"dataset": "colors", "imagesize": 64}', "application/json", "did you mean image_size?"),
         ('{"dataset": "colors", "image_size": 33}', "application/json", "image_size: Input should be a multiple of 4"),
     ],
 )
