@@ -1,6 +1,5 @@
 """A model as one zip file, to move it to another machine: its card, its weights, its sample picture. Loads no torch."""
 
-import json
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -76,7 +75,7 @@ def _chunks(card: ModelCard, members: list[tuple[str, IO[bytes]]]) -> Iterator[b
     try:
         # Weights don't compress, so nothing is: the archive is as fast as the disk.
         with zipfile.ZipFile(pipe, "w") as archive:  # type: ignore[call-overload]  # read only to append
-            archive.writestr(zipfile.ZipInfo(CARD_FILE, _TIME), card_text(card))
+            archive.writestr(zipfile.ZipInfo(CARD_FILE, _TIME), card.text())
             for name, file in members:
                 with archive.open(zipfile.ZipInfo(name, _TIME), "w", force_zip64=True) as member:
                     while data := file.read(_CHUNK_BYTES):
@@ -86,11 +85,6 @@ def _chunks(card: ModelCard, members: list[tuple[str, IO[bytes]]]) -> Iterator[b
     finally:
         for _, file in members:
             file.close()
-
-
-def card_text(card: ModelCard) -> str:
-    """A card as its model.json has it."""
-    return json.dumps(card.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
 
 
 def is_model_archive(path: Path) -> bool:
