@@ -105,7 +105,7 @@ async def add_model(
     if isinstance(ended, Response):
         return ended
     response.headers["Location"] = address(f"/models/{name}")
-    return (await run_in_threadpool(_described, services, [services.catalog.get(name)]))[0]
+    return await run_in_threadpool(read_model, services, name)
 
 
 @router.get(

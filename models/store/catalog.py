@@ -105,6 +105,10 @@ class ModelCard(BaseModel):
                 raise ValueError(f"{field} is {value!r}, but the model has no landmark network (network: landmarks)")
         return self
 
+    def text(self) -> str:
+        """The card as its model.json has it."""
+        return json.dumps(self.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
+
     @property
     def full_network(self) -> dict[str, Any]:
         """The constructor arguments with those that the card leaves to the defaults."""

@@ -1,6 +1,6 @@
 """A model as one zip file, to move it to another machine: its card, its weights, its sample picture. Loads no torch."""
 
-import json
+import contextlib
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -26,20 +26,18 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def export_chunks(model: Model) -> Iterator[bytes]:
-    """The archive of a model, piece by piece. The files are opened before the first piece.
+    """The archive of a model, piece by piece. Nothing is open before the first piece is asked for.
 
     Raises:
         ModelUnavailable: its weights are not here.
     """
     if model.weights is None:
         raise ModelUnavailable(model.name, model.failure or "not fetched yet")
-    weights = model.weights.resolve()
+    weights = model.weights
     file = ModelFile(name=WEIGHTS_FILE, sha256=sha256(weights))
     card = model.card.model_copy(update={"files": [file], "fallback": None, "version": None})
-    members: list[tuple[str, IO[bytes]]] = [(WEIGHTS_FILE, weights.open("rb"))]
-    if (sample := weights.with_name(SAMPLE_FILE)).is_file():
-        members.append((SAMPLE_FILE, sample.open("rb")))
-    return _chunks(card, members)
+    sample = weights.with_name(SAMPLE_FILE)
+    return _chunks(card, [weights, sample] if sample.is_file() else [weights])
 
 
 def export(model: Model, target: Path) -> None:
@@ -71,26 +69,19 @@ class _Pipe:
         return b"".join(pieces)
 
 
-def _chunks(card: ModelCard, members: list[tuple[str, IO[bytes]]]) -> Iterator[bytes]:
+def _chunks(card: ModelCard, members: list[Path]) -> Iterator[bytes]:
     pipe = _Pipe()
-    try:
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(path.open("rb")) for path in members]  # the model may be removed meanwhile
         # Weights don't compress, so nothing is: the archive is as fast as the disk.
         with zipfile.ZipFile(pipe, "w") as archive:  # type: ignore[call-overload]  # read only to append
-            archive.writestr(zipfile.ZipInfo(CARD_FILE, _TIME), card_text(card))
-            for name, file in members:
-                with archive.open(zipfile.ZipInfo(name, _TIME), "w", force_zip64=True) as member:
+            archive.writestr(zipfile.ZipInfo(CARD_FILE, _TIME), card.text())
+            for path, file in zip(members, files, strict=True):
+                with archive.open(zipfile.ZipInfo(path.name, _TIME), "w", force_zip64=True) as member:
                     while data := file.read(_CHUNK_BYTES):
                         member.write(data)
                         yield pipe.take()
         yield pipe.take()
-    finally:
-        for _, file in members:
-            file.close()
-
-
-def card_text(card: ModelCard) -> str:
-    """A card as its model.json has it."""
-    return json.dumps(card.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
 
 
 def is_model_archive(path: Path) -> bool:

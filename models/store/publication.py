@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -88,8 +87,7 @@ def publish(
         | content
         | card
     )
-    text = json.dumps(model.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
-    replace_text(folder / CARD_FILE, text)
+    replace_text(folder / CARD_FILE, model.text())
     return model
 
 

@@ -18,7 +18,7 @@ from models.stargan_v2.networks import everywhere
 from models.store.additions import NAME, Addition
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile
 from models.store.files import replace_text, sha256
-from models.store.model_archives import ModelArchive, card_text, is_model_archive
+from models.store.model_archives import ModelArchive, is_model_archive
 from models.store.versions import Versions
 from models.weights import doctor
 from models.weights.architecture import STARGAN, Arguments
@@ -117,7 +117,7 @@ def _described(
     digest = sha256(weights)
     card = ModelCard.model_validate(fields | {"files": [ModelFile(name=WEIGHTS_FILE, sha256=digest)]})
     _try(checkpoint, float(card.network.get("w_hpf", 0)))
-    replace_text(folder / CARD_FILE, card_text(card))
+    replace_text(folder / CARD_FILE, card.text())
     before_service(digest)
     return card
 

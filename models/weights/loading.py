@@ -21,4 +21,5 @@ def load_weights(model: Model) -> Checkpoint:
         raise ModelUnavailable(model.name, model.failure or "not fetched yet")
     if model.sha256 is not None and (digest := sha256(model.weights)) != model.sha256:
         raise CheckpointError(f"{model.weights} has sha256 {digest}, but its card or lock file says {model.sha256}")
-    return doctor.load_exactly(model.weights, KINDS[model.card.family], model.card.network)
+    label = f"{model.name}/{model.weights.name}"
+    return doctor.load_exactly(model.weights, KINDS[model.card.family], model.card.network, label=label)

@@ -123,6 +123,11 @@ def _from_pytorch(path: Path, label: str, size: int) -> Any:
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             unknown = _NOT_ALLOWED.search(str(error))
+            if "Unsupported operand" in str(error):
+                raise CheckpointError(
+                    f"{label} was saved with another pickle protocol than torch's own; save it again without "
+                    "pickle_protocol, or as safetensors"
+                ) from error
             if unknown is None:
                 raise CheckpointError(_not_weights(label, size)) from error
             name = _full_name(unknown[1])

@@ -134,6 +134,7 @@ def test_what_is_said_of_an_upload_is_checked_before_it_is_taken(client):
 
 
 def test_a_model_that_is_not_here_cannot_be_exported(client):
+    assert client.head("/models/tiny/archive").headers["Content-Type"] == "application/zip"
     assert client.get("/models/missing/archive").status_code == 503
     assert client.get("/models/nothing/archive").status_code == 404
 

@@ -139,6 +139,19 @@ def test_a_pickle_of_any_other_class_is_refused(tmp_path):
         doctor.load(saved(tmp_path, {"queue": collections.deque([Hostile])}))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_another_pickle_protocol_is_told(tmp_path):
+    path = tmp_path / "file.pth"
+    torch.save(generator_state(), path, pickle_protocol=4)
+    with pytest.raises(CheckpointError, match="another pickle protocol"):
+        doctor.load(path)
+
+
+def test_a_whole_network_is_told_from_its_state_dict(tmp_path):
+    with pytest.raises(CheckpointError, match=r"ResnetGenerator; refused.*save network.state_dict\(\)"):
+        doctor.load(saved(tmp_path, ResnetGenerator(**SMALL)))
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.99])
 def test_a_file_cut_short_is_refused_as_such(tmp_path, share):
     path = saved(tmp_path, generator_state())
