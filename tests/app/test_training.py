@@ -465,7 +465,7 @@ def test_metrics_of_a_long_run_are_thinned_or_come_in_pages(training, settings):
     folder.metrics_file.write_text("\n".join(lines) + "\n")
     metrics = f"/training/{run}/metrics"
     answer = training.get(metrics)
-    assert [record["step"] for record in answer.json()] == list(range(3, 6_501, 7))[-928:]
+    assert [record["step"] for record in answer.json()] == list(range(4, 6_501, 7))
     assert (answer.headers["X-Steps"], answer.headers["X-Every"]) == ("6500", "7")
     assert "Link" not in answer.headers
     found, page = [], f"{metrics}?points=0&format=csv&limit=3000"
