@@ -485,7 +485,7 @@ def test_what_a_run_is_resumed_with_is_checked_and_kept(training, settings, queu
     training.post(f"{where}/stop")
     pictures = settings.data_dir / "datasets" / "colors"
     for asked, status, words in (
-        ({"lr": 1e-3}, 422, "lr can't change when a run is resumed; these can: epochs"),
+        ({"lr": 1e-3}, 422, "lr: there is no key of this name; there are epochs, epochs_decay, total_iters, minutes"),
         ({"total_iters": 5}, 422, "total_iters: can't change"),
         ({"minutes": 1, "epochs": 3}, 422, "give either"),
         ({"epochs": -1}, 422, "epochs"),
