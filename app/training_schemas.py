@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.addresses import address
 from models.store.datasets import DatasetInfo, DomainInfo, Rejected
@@ -106,15 +106,6 @@ class ResumeRequest(BaseModel):
     dataset: Annotated[
         str | None, Field(description="name under which the data set is found now; its pictures must be the same")
     ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        if isinstance(given, dict) and (fixed := [str(name)[:80] for name in given if name not in cls.model_fields]):
-            raise ValueError(
-                f"{', '.join(fixed)} can't change when a run is resumed; these can: {', '.join(cls.model_fields)}"
-            )
-        return given
 
     @property
     def options(self) -> dict[str, Any]:

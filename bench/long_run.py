@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import psutil
 
 from bench.memory import resident_mb
 from models.store.samples import to_drop
@@ -19,7 +20,7 @@ from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command
 
 STEPS = 200 * 6287
-LOSSES = ("G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "d_a", "d_b")
+LOSSES = ("g_ab_adv", "g_ba_adv", "cycle_aba", "cycle_bab", "g_ab_identity", "g_ba_identity", "d_b", "d_a")
 SAVE_EVERY = 500
 QUALITY_EVERY = 4
 RUN = "long"
@@ -27,7 +28,7 @@ REPEATS = 5
 
 
 def calls() -> None:
-    """Time of each call, the first and the median of the next ones, and how far each raises the API's memory."""
+    """Time of each call, the first and the median of the next ones, its time on a core, and what it adds in memory."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         _write_run(Path(folder) / "runs" / RUN)
@@ -65,16 +66,23 @@ def _alive(client: httpx.Client) -> bool:
 def _measure(path: str, call: Callable[[], httpx.Response], pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget the largest it ever was
     before_mb = resident_mb(pid)
+    busy_s = _busy_s(pid)
     spent = []
     for _ in range(REPEATS + 1):
         started = time.perf_counter()
         answer = call()
         spent.append(time.perf_counter() - started)
     grown_mb = resident_mb(pid) - before_mb
+    core_s = (_busy_s(pid) - busy_s) / len(spent)
     print(
-        f"  GET {path}: first {spent[0]:.3f} s, then {statistics.median(spent[1:]):.3f} s, {grown_mb:+.0f} MB "
-        f"(answer {len(answer.content) / 1e3:,.0f} kB)"
+        f"  GET {path}: first {spent[0]:.3f} s, then {statistics.median(spent[1:]):.3f} s ({core_s:.3f} s of a core), "
+        f"{grown_mb:+.0f} MB (answer {len(answer.content) / 1e3:,.0f} kB)"
     )
+
+
+def _busy_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def _write_run(folder: Path) -> None:

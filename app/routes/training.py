@@ -36,7 +36,7 @@ from models.store.publication import publish
 from worker.errors import QueueUnreachable
 
 POLL_S = 0.5
-MAX_REPLAYED = 500  # metrics sent at most at once, after a client connects
+MAX_REPLAYED = 250  # metrics sent at most at once, after a client connects
 MAX_LOG_BYTES = 1 << 20
 MAX_RECORDS = 5000  # steps in one answer
 
