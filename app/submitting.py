@@ -11,6 +11,7 @@ from app.deps import Services
 from app.errors import BadPicture
 from app.faces import cut_out
 from app.geometry import Geometry
+from app.images import Prepared
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
@@ -49,12 +50,12 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class _Upload:
     """An upload as the worker gets it."""
 
     picture: Picture
     delivery: Delivery | None  # of the picture that is made of it
-    note: str | None
+    notes: list[str]
 
 
 async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delivery | None, list[str]]:
@@ -65,7 +66,7 @@ async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delive
     if len({(source.picture.shape, source.delivery) for source in sources}) > 1:
         raise Invalid("The sources come out in different shapes, and are laid side by side: name a resolution.")
     delivery = sources[0].delivery
-    notes = [upload.note for upload in prepared if upload.note]
+    notes = [note for upload in prepared for note in upload.notes]
     if order.align and order.geometry.resolution in ("native", "source"):
         side = order.model.card.image_size
         notes.append(f"the answer is the aligned face, {side} x {side} px: it has no other size in the upload")
@@ -82,7 +83,7 @@ async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delive
     return delivery, notes
 
 
-async def _prepare_uploads(services: Services, order: Order) -> list[_Prepared]:
+async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
     """Decode the sources, then the references."""
     squeezed = Geometry.squeezed(order.model.card.image_size)
     source = "source" if order.kind in LONG_KINDS else "image"
@@ -93,14 +94,16 @@ async def _prepare_uploads(services: Services, order: Order) -> list[_Prepared]:
     prepared = []
     for name, data, geometry in uploads:
         try:
-            picture, delivery = await _decode(services, data, PHOTO if order.align else geometry)
+            upload = await _prepare(services, data, PHOTO if order.align else geometry)
         except BadPicture as error:
             raise BadPicture(f"{name}: {error}" if len(uploads) > 1 else str(error)) from error
-        note = None
+        notes = [f"{name}: {upload.note}"] if upload.note else []
+        picture, delivery = upload.picture, upload.delivery
         if order.align:
             picture, note = await services.codecs.run(cut_out, picture, name=name)
+            notes += [note] if note else []
             delivery = _face_delivery(order)
-        prepared.append(_Prepared(picture, delivery, note))
+        prepared.append(_Upload(picture, delivery, notes))
     return prepared
 
 
@@ -108,7 +111,7 @@ def _numbered(field: str, n: int, uploads: list[bytes]) -> str:
     return f"{field} {n + 1}" if len(uploads) > 1 else field
 
 
-async def _decode(services: Services, data: bytes, geometry: Geometry) -> tuple[Picture, Delivery | None]:
+async def _prepare(services: Services, data: bytes, geometry: Geometry) -> Prepared:
     settings = services.settings
     limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
     return await services.codecs.run(images.prepare, data, geometry, **limits)
@@ -122,7 +125,7 @@ def _face_delivery(order: Order) -> Delivery | None:
     return Delivery(width=made, height=made, out_width=asked, out_height=asked)
 
 
-def _task(order: Order, source: _Prepared) -> Task:
+def _task(order: Order, source: _Upload) -> Task:
     """Describe the order to a worker.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.addresses import address
-from models.store.datasets import DatasetInfo, DomainInfo, Rejected
+from models.store.datasets import DatasetInfo, DomainInfo, PictureNote, Rejected
 from models.store.options import CycleGANChoices, StarGANChoices
 from models.store.run_status import Alarm, Quality, RunState
 from worker.contract import Failure, Timings
@@ -40,6 +40,9 @@ class DatasetDetails(BaseModel):
         list[Rejected], Field(description="files of the archive that were left out: the first 1,000, pictures first")
     ]
     rejected_count: Annotated[int, Field(description="number of files that were left out")]
+    notes: Annotated[
+        list[PictureNote], Field(description="how pictures were read whose files leave that open: the first 1,000")
+    ]
     used_by: Annotated[list[str], Field(description="training runs on it that have not ended")]
     links: dict[str, str]
 

@@ -10,23 +10,36 @@ from app.geometry import Geometry, delivered
 from app.settings import Settings
 from models.device import select_device
 from models.errors import DoppelError
+from models.pictures import SUFFIXES, list_others, list_pictures, list_subfolders
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+MAX_NAMED = 5  # files that are named when they are left out
 
 
 def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: int | None) -> int:
     """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
 
-    Pictures of a folder that can't be used are reported and skipped.
+    Pictures of a folder that can't be used are reported and skipped. What else it holds is left out, and said unless it
+    is clutter.
 
     Returns:
         The exit status: 0 when every picture was translated.
     """
     if source.is_dir():
         # Keep the whole old name, so that a.jpg and a.png don't collide, and no picture overwrites its source.
-        pairs = [(path, output / f"{path.name}.png") for path in sorted(source.iterdir()) if path.is_file()]
+        pairs = [(path, output / f"{path.name}.png") for path in list_pictures(source)]
+        left_out = _left_out(source)
+        if not pairs:
+            print(
+                f"doppel: {source} has no pictures directly in it ({', '.join(sorted(SUFFIXES))})"
+                + (f", but {left_out}" if left_out else ""),
+                file=sys.stderr,
+            )
+            return 1
+        if left_out:
+            print(f"doppel: only the pictures directly in {source} are translated, not its {left_out}", file=sys.stderr)
         output.mkdir(parents=True, exist_ok=True)
     else:
         pairs = [(source, output)]
@@ -58,14 +71,27 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
     return 1 if failed else 0
 
 
+def _left_out(folder: Path) -> str:
+    """What a folder holds beside pictures and clutter, in words."""
+    found = {"folders": list_subfolders(folder), "other files": list_others(folder)}
+    return " and ".join(f"{kind} ({_named(paths)})" for kind, paths in found.items() if paths)
+
+
+def _named(paths: list[Path]) -> str:
+    names = [path.name for path in paths[:MAX_NAMED]] + ["..."] * (len(paths) > MAX_NAMED)
+    return ", ".join(names)
+
+
 def _translate_file(
     settings: Settings, translator: Translator, source: Path, target: Path, resolution: int | None
 ) -> None:
-    picture, delivery = images.prepare(
+    upload = images.prepare(
         source.read_bytes(),
         Geometry(resolution),
         max_pixels=settings.max_pixels,
         max_output_pixels=settings.max_output_pixels,
     )
-    translated = delivered(translator([picture])[0], delivery)
+    if upload.note:
+        tqdm.write(f"doppel: {source}: {upload.note}", file=sys.stderr)
+    translated = delivered(translator([upload.picture])[0], upload.delivery)
     target.write_bytes(images.encode(translated, MEDIA_TYPES[target.suffix.lower()]))

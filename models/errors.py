@@ -3,7 +3,7 @@
 DoppelError
 ├── Invalid                what was sent or asked for can't be used
 │   ├── ArchiveError       an uploaded archive is refused
-│   ├── PictureRejected    one picture of an archive is left out
+│   ├── PictureRejected    a file is no picture that can be used
 │   ├── DatasetError       a folder is not a usable data set
 │   ├── CheckpointError    a weights file can't be used
 │   ├── DeviceError        the device that was asked for is not here
@@ -47,7 +47,7 @@ class ArchiveError(Invalid):
 
 
 class PictureRejected(Invalid):
-    """A picture of an archive is left out; the message goes on from its file name ("is damaged")."""
+    """A file is no picture that can be used; the message goes on from its name ("is damaged")."""
 
 
 class DatasetError(Invalid):

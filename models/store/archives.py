@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from models.errors import ArchiveError, PictureRejected
+from models.pictures import is_clutter
 from models.store.archive_kinds import is_split, what_it_is
 from models.store.archive_layout import ArchivedFile, ArchivedPicture, laid_out
 from models.store.archive_names import path_of
@@ -22,7 +23,6 @@ ENTRY_BYTES = 512  # per file in an archive's directory; ordinary archives need 
 
 _ENCRYPTED = 0x1
 _HEADER_BYTES = 30  # before each file, and its name
-_CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 # Methods of compression by their number in the format, but for those that every Python's zipfile reads.
 _METHODS = {
     1: "Shrink", 2: "Reduce", 3: "Reduce", 4: "Reduce", 5: "Reduce", 6: "Implode", 9: "Deflate64", 10: "Implode",
@@ -150,7 +150,7 @@ def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[ArchivedFile]
 
 def _is_clutter(path: str) -> bool:
     parts = PurePosixPath(path).parts
-    return not parts or any(part.lower() in _CLUTTER or part.startswith(".") for part in parts)
+    return not parts or any(is_clutter(part) for part in parts)
 
 
 def _check(pictures: Sequence[ArchivedPicture], limits: Limits) -> None:

@@ -18,8 +18,9 @@ from typing import Literal
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
-from models.errors import DatasetError, DatasetInUse, UnknownDataset
-from models.pictures import SUFFIXES, list_pictures
+from models.errors import DatasetError, DatasetInUse, PictureRejected, UnknownDataset
+from models.pictures import SUFFIXES, list_pictures, list_subfolders
+from models.pictures.decoding import EncodedPicture
 from models.store import files
 
 INFO_FILE = "dataset.json"
@@ -51,6 +52,13 @@ class Rejected(BaseModel):
     why: str
 
 
+class PictureNote(BaseModel):
+    """Something to know about how a picture of an archive was read."""
+
+    file: str
+    note: str
+
+
 class DatasetInfo(BaseModel):
     """A data set. Picture sizes, duplicates and rejected files are known only for uploads, which were decoded."""
 
@@ -64,6 +72,7 @@ class DatasetInfo(BaseModel):
     duplicates: list[list[str]] = []  # groups of files with the same pixels
     rejected: list[Rejected] = []  # the first ones, pictures before other files
     rejected_count: int = 0
+    notes: list[PictureNote] = []  # the first ones
 
     @property
     def pictures(self) -> int:
@@ -73,7 +82,7 @@ class DatasetInfo(BaseModel):
 def domain_folders(root: Path, part: str = "train") -> dict[str, Path]:
     """The folder of each domain in this part, ordered by domain name; empty if the layout is not recognised."""
     if (root / part).is_dir():
-        return {path.name: path for path in sorted((root / part).iterdir()) if path.is_dir()}
+        return {path.name: path for path in list_subfolders(root / part)}
     return {domain: root / f"{part}{domain}" for domain in "AB" if (root / f"{part}{domain}").is_dir()}
 
 
@@ -155,11 +164,9 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
         for x, path in enumerate(row):
             on_picture()
             try:
-                with Image.open(path) as image:
-                    image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
-                    thumbnail = image.convert("RGB")
-            except Exception:  # Pillow's decoders raise all kinds of errors on damaged files
-                log.info("%s is left white in the preview: it cannot be read", path, exc_info=True)
+                thumbnail = EncodedPicture(path.read_bytes()).shown(at_least=(THUMBNAIL_PX, THUMBNAIL_PX)).image
+            except (PictureRejected, OSError) as error:
+                log.info("%s is left white in the preview: %s", path, error)
                 continue
             thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
             sheet.paste(thumbnail, (x * THUMBNAIL_PX, y * THUMBNAIL_PX))
@@ -190,7 +197,7 @@ class DatasetStore:
 
     @staticmethod
     def _has_layout(path: Path) -> bool:
-        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        with contextlib.suppress(OSError):  # removed meanwhile, or not for this process to read
             return bool(domain_folders(path))
         return False
 
@@ -224,15 +231,17 @@ class DatasetStore:
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
-        """Translate errors that come from a data set being removed while it is read; raises as :meth:`get` does."""
+        """Translate errors of reading a data set, which may be removed meanwhile; raises as :meth:`get` does."""
         try:
             yield
-        except (FileNotFoundError, DatasetError) as error:
+        except (OSError, DatasetError) as error:
             if not self.path(name).is_dir():
                 raise UnknownDataset(name, self.names()) from error
             if isinstance(error, DatasetError):
                 raise
-            raise DatasetError(f"pictures of {name} were removed while they were read; try again") from error
+            if isinstance(error, FileNotFoundError):
+                raise DatasetError(f"pictures of {name} were removed while they were read; try again") from error
+            raise DatasetError(f"{name} cannot be read: {error}") from error
 
     def preview(self, name: str) -> bytes:
         """The stored contact sheet of an upload, or a fresh one of an operator's folder; raises as :meth:`get` does."""

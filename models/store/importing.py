@@ -4,17 +4,16 @@ import hashlib
 import io
 import os
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from models.errors import ArchiveError, DatasetError, DatasetExists, PictureRejected
+from models.pictures.decoding import FORMATS, Bounds, EncodedPicture
 from models.store.archive_layout import ArchivedPicture
 from models.store.archives import Archive, Limits, in_order
 from models.store.datasets import (
@@ -24,17 +23,16 @@ from models.store.datasets import (
     DatasetInfo,
     DomainInfo,
     Layout,
+    PictureNote,
     Rejected,
     contact_sheet,
 )
 
 LEAST_SIDE_PX = 16
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others have decoders that strangers should not reach
-SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "TIFF": ".tif"}  # of the others it is their name
 NEARLY_DONE = 0.999  # the progress once all pictures are stored and only the preview is missing
 MAX_LISTED = 1000  # rejected files and groups of duplicates that are listed; the rest is only counted
 
-_EXIF_ORIENTATION = 0x0112
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
@@ -46,6 +44,7 @@ class _Findings:
     by_pixels: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # digest → names in the archive
     rejected: list[Rejected] = field(default_factory=list)  # pictures
     others: list[Rejected] = field(default_factory=list)  # files that are not pictures or are outside the layout
+    notes: list[PictureNote] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     counts: dict[str, DomainInfo] = field(default_factory=dict)
     nbytes: int = 0
@@ -59,6 +58,7 @@ class _CheckedPicture:
     data: bytes
     size: tuple[int, int]
     digest: str  # of its pixels
+    note: str | None  # what the person who sent it should know about how it was read
 
 
 def import_archive(
@@ -127,6 +127,8 @@ def _store(archive: Archive, picture: ArchivedPicture, workspace: Path, findings
     else:
         count.held_out += 1
     findings.by_pixels[checked.digest].append(picture.path)
+    if checked.note:
+        findings.notes.append(PictureNote(file=picture.path, note=checked.note))
     findings.sizes.append(checked.size)
     findings.nbytes += len(checked.data)
     if findings.nbytes > archive.limits.total_bytes:  # pictures that are stored as PNG may grow
@@ -154,47 +156,35 @@ def _free_path(folder: Path, name: str, suffix: str, findings: _Findings) -> Pat
 def _checked(data: bytes, max_pixels: int) -> _CheckedPicture:
     """Decode a picture.
 
-    A training reads files as they are, so a picture that has an orientation or is not plain RGB is stored as a PNG of
-    what it shows.
+    The file is kept as it is where plain decoding gives the RGB that viewers show. Else a PNG of what they show is
+    stored, so that every program sees the same picture.
 
     Raises:
         PictureRejected: it can't be trained with.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image, max_pixels)
-                shown = ImageOps.exif_transpose(image)
-                is_plain = (
-                    image.mode == "RGB"
-                    and image.format in SUFFIX_OF_FORMAT
-                    and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
-                )
-                image_format = str(image.format)
-                if shown.mode.startswith("I"):  # 16 bits of grey, of which RGB gets the upper 8
-                    shown = Image.fromarray((np.asarray(shown).astype(np.uint32) >> 8).astype(np.uint8))
-                rgb = shown.convert("RGB")
-    except PictureRejected:
-        raise
-    except UnidentifiedImageError as error:
-        raise PictureRejected("is no picture in a format that is understood") from error
-    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
-        raise PictureRejected(f"is no picture that can be read: {error}") from error
-    digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
-    if is_plain:
-        return _CheckedPicture(SUFFIX_OF_FORMAT[image_format], data, rgb.size, digest)
+    encoded = EncodedPicture(data, Bounds(max_pixels, LEAST_SIDE_PX))
+    shown, note = encoded.shown()
+    digest = _digest(shown)
+    if _digest_when_plainly_decoded(data) == digest:
+        suffix = SUFFIX_OF_FORMAT.get(encoded.format, f".{encoded.format.lower()}")
+        return _CheckedPicture(suffix, data, shown.size, digest, note)
     file = io.BytesIO()
-    rgb.save(file, "PNG")
-    return _CheckedPicture(".png", file.getvalue(), rgb.size, digest)
+    shown.save(file, "PNG")
+    return _CheckedPicture(".png", file.getvalue(), shown.size, digest, note)
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise PictureRejected(f"has {width * height:,} pixels; at most {max_pixels:,} are taken")
-    if min(width, height) < LEAST_SIDE_PX:
-        raise PictureRejected(f"is {width} × {height} px; a side needs {LEAST_SIDE_PX} at least")
+def _digest(image: Image.Image) -> str:
+    """A digest of a picture's size and pixels."""
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+
+def _digest_when_plainly_decoded(data: bytes) -> str | None:
+    """What programs decode that take no notice of orientation, profile and transparency; None if they refuse it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _digest(image.convert("RGB"))
+    except Exception:  # whatever the metadata that our reader takes no notice of make Pillow raise
+        return None
 
 
 def _require_pictures(domains: set[str], findings: _Findings) -> None:
@@ -223,4 +213,5 @@ def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
         duplicates=duplicates[:MAX_LISTED],
         rejected=rejected[:MAX_LISTED],
         rejected_count=len(rejected),
+        notes=findings.notes[:MAX_LISTED],
     )

@@ -13,7 +13,7 @@ from models.store.files import replace_text
 STATUS_FILE = "status.json"
 SCORE = "score"  # name of the figure that decides which checkpoint is the best: the highest wins
 
-AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk"]
+AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk", "unreadable picture"]
 
 
 class RunState(StrEnum):

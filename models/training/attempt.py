@@ -116,9 +116,15 @@ def _train(
     loop = _loop(run, options, planned, reporter)
     if reporter is not None:
         _begin(reporter, loop, planned)
+
+    def stepped(step: int, losses: Losses) -> None:
+        if reporter is not None:
+            reporter.passed_over(planned.unreadable)
+        on_progress(step, planned.total_steps, losses)
+
     reached = loop.train(
         planned.batches,
-        on_progress=lambda step, losses: on_progress(step, planned.total_steps, losses),
+        on_progress=stepped,
         should_stop=stops,
     )
     return reached == planned.total_steps
@@ -182,6 +188,7 @@ def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
         for name, network in planned.trainer.networks.items()
     }
     reporter.begin(loop.step, planned.device)
+    reporter.passed_over(planned.unreadable)
     log.info("training on %s from step %d of %d", planned.device, loop.step, planned.total_steps)
 
 

@@ -1,7 +1,9 @@
 """The pictures that a run trains on. Which ones an item has depends on the seed and its position alone."""
 
+import itertools
 import math
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,35 +13,13 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from models import pixels
-from models.errors import DatasetError
 from models.pictures import list_pictures
 from models.store.datasets import domain_folders, held_out_folders
 from models.store.run_checks import check_labelled, check_unpaired
+from models.training.reader import PictureReader
 
 CROP_SCALE = (0.8, 1.0)  # share of the picture's area
 CROP_RATIO = (0.9, 1.1)  # width to height
-
-
-def read_picture(path: Path) -> Image.Image:
-    """Read a picture as RGB.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
-        raise DatasetError(f"{path.parent.name}/{path.name} of the data set cannot be read: {error}") from error
-
-
-def load_picture(path: Path, size: int) -> Image.Image:
-    """Read a picture as RGB, resized to ``size`` × ``size`` (bicubic), as CycleGAN's code does.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    return read_picture(path).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def seeded(*key: object) -> torch.Generator:
@@ -55,7 +35,7 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     processes yields the same pictures.
 
     Raises:
-        DatasetError: there are not two domains, or one holds no pictures.
+        DatasetError: there are not two domains, or one holds no pictures that can be read.
     """
 
     def __init__(self, root: Path, *, load_size: int, image_size: int, seed: int) -> None:
@@ -71,6 +51,7 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             domain: list_pictures(held_out[name]) if name in held_out else []
             for domain, name in zip("AB", folders, strict=True)
         }
+        self.reader = PictureReader(root, (*listed, *self._held_out.values()))
         self.load_size = load_size
         self.image_size = image_size
         self.seed = seed
@@ -86,7 +67,8 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         paths = self.paths[domain]
         epoch, position = divmod(n, len(paths))
         order = torch.randperm(len(paths), generator=seeded(self.seed, "order", domain, epoch))
-        picture = load_picture(paths[int(order[position])], self.load_size)
+        shuffled = (paths[int(order[place])] for place in _from(position, len(paths)))
+        picture = _resized(next(self.reader.readable(shuffled)), self.load_size)
         random = seeded(self.seed, "crop", domain, n)
         left, top = torch.randint(self.load_size - self.image_size + 1, (2,), generator=random).tolist()
         picture = picture.crop((left, top, left + self.image_size, top + self.image_size))
@@ -98,17 +80,17 @@ class UnpairedPictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Up to ``count`` held-out pictures of each domain, (N, 3, S, S); an empty list if a domain has none."""
         if not all(self._held_out.values()):
             return []
-        return [self._uncropped(paths[:count]) for paths in self._held_out.values()]
+        return [self._uncropped(paths, count) for paths in self._held_out.values()]
 
-    def _uncropped(self, paths: list[Path]) -> torch.Tensor:
-        return pixels.to_tensor([np.asarray(load_picture(path, self.image_size)) for path in paths])
+    def _uncropped(self, paths: Sequence[Path], count: int) -> torch.Tensor:
+        return _whole(self.reader.readable(paths), count, self.image_size)
 
     def fixed_inputs(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The first pictures of each domain, (N, 3, S, S), uncropped: held-out ones if it has any.
 
         N is ``count``, or less in a domain that has fewer.
         """
-        x_a, x_b = (self._uncropped((self._held_out[domain] or paths)[:count]) for domain, paths in self.paths.items())
+        x_a, x_b = (self._uncropped(self._held_out[domain] or paths, count) for domain, paths in self.paths.items())
         return x_a, x_b
 
 
@@ -135,7 +117,7 @@ class LabelledPictures(Dataset[GuidedBatch]):
         randcrop_prob: probability that a picture is cropped before it is resized.
 
     Raises:
-        DatasetError: there are fewer than two domains, or one has fewer than two pictures.
+        DatasetError: there are fewer than two domains, or one has fewer than two pictures, or none that can be read.
     """
 
     def __init__(self, root: Path, *, img_size: int, latent_dim: int, randcrop_prob: float, seed: int) -> None:
@@ -146,6 +128,7 @@ class LabelledPictures(Dataset[GuidedBatch]):
         check_labelled(root.name, self.counts)
         held_out = held_out_folders(root)
         self._held_out = [list_pictures(held_out[name]) if name in held_out else [] for name in folders]
+        self.reader = PictureReader(root, (*self.paths, *self._held_out))
         self.img_size = img_size
         self.latent_dim = latent_dim
         self.randcrop_prob = randcrop_prob
@@ -160,9 +143,9 @@ class LabelledPictures(Dataset[GuidedBatch]):
 
     def _draw(self, y: int, random: torch.Generator) -> torch.Tensor:
         paths = self.paths[y]
-        path = paths[int(torch.randint(len(paths), (), generator=random))]
+        position = int(torch.randint(len(paths), (), generator=random))
         cropped = torch.rand((), generator=random) < self.randcrop_prob
-        picture = read_picture(path)
+        picture = next(self.reader.readable(paths[place] for place in _from(position, len(paths))))
         box = _crop_box(picture.size, random) if cropped else None
         picture = picture.resize((self.img_size, self.img_size), Image.Resampling.BILINEAR, box=box)
         if torch.rand((), generator=random) < 0.5:
@@ -171,18 +154,32 @@ class LabelledPictures(Dataset[GuidedBatch]):
 
     def held_out(self, count: int) -> list[torch.Tensor]:
         """Up to ``count`` held-out pictures of each domain, (N, 3, S, S); an empty list if a domain has none."""
-        return [self._uncropped(paths[:count]) for paths in self._held_out] if all(self._held_out) else []
-
-    def _uncropped(self, paths: list[Path]) -> torch.Tensor:
-        return pixels.to_tensor([np.asarray(load_picture(path, self.img_size)) for path in paths])
+        if not all(self._held_out):
+            return []
+        return [_whole(self.reader.readable(paths), count, self.img_size) for paths in self._held_out]
 
     def fixed_inputs(self, count: int) -> torch.Tensor:
         """The first ``count`` pictures of each domain, (domains, count, 3, S, S): held-out ones if it has any."""
         rows = []
         for paths, held_out in zip(self.paths, self._held_out, strict=True):
-            chosen = held_out or paths
-            rows.append(self._uncropped([chosen[n % len(chosen)] for n in range(count)]))
+            x = _whole(self.reader.readable(held_out or paths), count, self.img_size)
+            rows.append(x[[n % len(x) for n in range(count)]])
         return torch.stack(rows)
+
+
+def _resized(picture: Image.Image, size: int) -> Image.Image:
+    """The picture as a square of ``size`` px, as CycleGAN's code makes it."""
+    return picture.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _whole(pictures: Iterator[Image.Image], count: int, size: int) -> torch.Tensor:
+    """Up to ``count`` of these pictures, uncropped, as (N, 3, S, S) in [-1, 1]."""
+    return pixels.to_tensor([np.asarray(_resized(picture, size)) for picture in itertools.islice(pictures, count)])
+
+
+def _from(position: int, count: int) -> Iterator[int]:
+    """The numbers below ``count`` from ``position`` on, then those before it."""
+    return itertools.chain(range(position, count), range(position))
 
 
 def _crop_box(size: tuple[int, int], random: torch.Generator) -> tuple[float, float, float, float]:

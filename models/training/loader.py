@@ -4,8 +4,9 @@ import functools
 import os
 import signal
 from collections.abc import Generator
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -14,6 +15,7 @@ from models.errors import DatasetError
 from models.process import die_with_parent
 from models.training import distributed
 from models.training.launch import STOP_TIMEOUT_S
+from models.training.reader import PictureReader
 
 PROCESSES = 4  # for each training process, as in the papers' code; they keep an accelerator busy
 
@@ -25,50 +27,68 @@ def default_processes(device: torch.device) -> int:
     return max(1, min(PROCESSES, (os.cpu_count() or 1) // distributed.world_size()))
 
 
-class _ErrorsAsItems(Dataset[Any]):
-    """A data set that returns a :class:`DatasetError` instead of raising it.
+class Pictures(Protocol):
+    """A data set whose items depend on their number alone."""
+
+    reader: PictureReader
+
+    def __getitem__(self, n: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a reading process sends: an item or a batch, or why there is none, and the files that it passed over."""
+
+    value: Any
+    error: DatasetError | None
+    unreadable: dict[str, str]
+
+
+class _Reading(Dataset[_Read]):
+    """A data set that returns a :class:`DatasetError` instead of raising it, and tells of unreadable files.
 
     Torch re-raises an exception of a reading process with a reference cycle, which would keep those processes alive.
     """
 
-    def __init__(self, pictures: Dataset[Any]) -> None:
+    def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
 
-    def __getitem__(self, n: int) -> Any:
+    def __getitem__(self, n: int) -> _Read:
         try:
-            return self._pictures[n]
-        except DatasetError as error:
-            return error
+            value, error = self._pictures[n], None
+        except DatasetError as failure:
+            value, error = None, failure
+        return _Read(value, error, dict(self._pictures.reader.unreadable))
 
     @staticmethod
-    def collate(items: list[Any]) -> Any:
+    def collate(items: list[_Read]) -> _Read:
         """A batch, or the first error among its items."""
-        errors = [item for item in items if isinstance(item, DatasetError)]
-        return errors[0] if errors else default_collate(items)
+        error = next((item.error for item in items if item.error is not None), None)
+        batch = None if error else default_collate([item.value for item in items])
+        return _Read(batch, error, {name: why for item in items for name, why in item.unreadable.items()})
 
 
-def batches(
-    pictures: Dataset[Any], batch_size: int, first_step: int, last_step: int, *, processes: int
-) -> Generator[Any]:
+def batches(pictures: Pictures, batch_size: int, first_step: int, last_step: int, *, processes: int) -> Generator[Any]:
     """This process's share of the batches for the steps after ``first_step``, up to and including ``last_step``.
 
     The batches do not depend on ``processes``, as long as an item depends on its number alone.
 
     Raises:
-        DatasetError: a picture is missing or damaged.
+        DatasetError: a file can't be opened, or none of a domain is a picture.
         UnevenBatch: a batch cannot be divided evenly among the training processes.
     """
     shares = distributed.Shares(batch_size, first_step, last_step)
-    for batch in DataLoader(
-        _ErrorsAsItems(pictures),
+    for read in DataLoader(
+        _Reading(pictures),
         batch_sampler=shares,
         num_workers=processes,
-        collate_fn=_ErrorsAsItems.collate,
+        collate_fn=_Reading.collate,
         worker_init_fn=functools.partial(_start_reading, os.getpid()),
     ):
-        if isinstance(batch, DatasetError):
-            raise batch
-        yield batch
+        pictures.reader.unreadable.update(read.unreadable)  # the reading processes have readers of their own
+        if read.error is not None:
+            raise read.error
+        yield read.value
 
 
 def _start_reading(training: int, number: int) -> None:

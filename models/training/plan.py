@@ -1,6 +1,6 @@
 """Builds what the training loop needs for a run: its trainer, its batches and its number of steps."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Plan:
     trainer: Trainer
     batches: Callable[[int, int], Generator[Any]]  # (steps done, last step) → one batch for each step
     total_steps: int
+    unreadable: Mapping[str, str]  # path in the data set → why, of the files that were passed over so far
     held_out: Sequence[torch.Tensor]  # (N, 3, S, S) of each domain, never trained on; empty: quality is not measured
     domains: list[str]
     pictures: int  # to train on, in the largest domain
@@ -70,6 +71,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
         trainer,
         _batches(dataset, options, device),
         total_steps=steps,
+        unreadable=dataset.reader.unreadable,
         held_out=_held_out(dataset, options),
         domains=dataset.domains,
         pictures=max(dataset.counts.values()),
@@ -100,6 +102,7 @@ def _stargan(options: StarGANOptions) -> Plan:
         trainer,
         _batches(dataset, options, device),
         total_steps=steps,
+        unreadable=dataset.reader.unreadable,
         held_out=_held_out(dataset, options),
         domains=options.domains or dataset.domains,
         pictures=max(dataset.counts.values()),

@@ -1,6 +1,7 @@
 """Keeps a run's status.json up to date while it trains, and writes its curves for TensorBoard."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ WRITE_EVERY_S = 1.0
 FLUSH_CURVES_EVERY_S = 10
 SMOOTHING = 0.98  # share of the past in a smoothed loss, at each step
 RATE_SMOOTHING = 0.9
+MAX_PASSED_OVER = 20  # alarms about pictures
 
 
 class Reporter:
@@ -31,6 +33,7 @@ class Reporter:
         self._seconds_per_step: float | None = None
         self._last_step_at = time.monotonic()
         self._written_at = 0.0
+        self._passed_over = 0  # pictures that were reported
 
     def begin(self, step: int, device: torch.device) -> None:
         """Start, or go on after ``step``. Curves that an earlier attempt drew beyond it are discarded."""
@@ -71,6 +74,13 @@ class Reporter:
         if (alarm.kind, alarm.subject) not in {(known.kind, known.subject) for known in self.status.alarms}:
             self.status.alarms.append(alarm)
             self.write()
+
+    def passed_over(self, unreadable: Mapping[str, str]) -> None:
+        """Report the pictures that are not trained on, by path with the reason. The first ones: the log has all."""
+        for path, why in itertools.islice(unreadable.items(), self._passed_over, MAX_PASSED_OVER):
+            detail = f"{path} {why}, so others are taken in its place; leave it where it is until the run has ended"
+            self.alarm(Alarm(kind="unreadable picture", subject=path, step=self.status.step, detail=detail))
+        self._passed_over = len(unreadable)
 
     def measured(self, quality: Quality) -> None:
         """Report the quality of a checkpoint. The one with the highest score is the best."""

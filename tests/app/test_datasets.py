@@ -118,7 +118,7 @@ def test_bad_files_are_listed_and_left_out_and_duplicates_reported(client):
         "notes.txt",
     }
     assert "no place in the layout" in reasons["notes.txt"]
-    assert reasons["trainA/text.jpg"] == "is no picture in a format that is understood"
+    assert reasons["trainA/text.jpg"] == "is not a picture in a known format"
     assert found["rejected_count"] == len(found["rejected"])
     assert found["duplicates"] == [["trainA/0.jpg", "trainA/same.png"]]
     assert found["domains"]["A"]["train"] == 5
@@ -171,16 +171,26 @@ def test_what_a_killed_process_was_removing_is_swept_away_after_a_day(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_what_a_picture_shows_is_what_is_trained_on(client, settings):
+def test_a_picture_is_stored_as_viewers_show_it_and_untouched_if_that_is_what_it_holds(client, settings):
     turned = Image.Exif()
     turned[0x0112] = 6
     camera = encoded(landscape(), "MPO", save_all=True, append_images=[landscape()])  # a JPEG with a second picture
-    pictures = {"trainA/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned), "trainA/camera.jpg": camera}
-    upload(client, zipped(unpaired() | pictures))
-    for name, size in (("turned", (64, 96)), ("camera", (96, 64))):
-        with Image.open(settings.data_dir / "datasets" / "pictures" / "trainA" / f"{name}.png") as kept:
-            assert kept.size == size
-            assert kept.mode == "RGB"
+    dark = np.linspace(0, 4095, 40 * 40).reshape(40, 40).astype(np.uint16)  # 12 bits stored in 16
+    pictures = {
+        "trainA/turned.jpg": encoded(landscape(96, 64), "JPEG", exif=turned),
+        "trainA/camera.jpg": camera,
+        "trainA/dark.png": encoded(Image.fromarray(dark)),
+        "trainA/clear.png": encoded(Image.new("RGBA", (32, 32))),
+    }
+    found = upload(client, zipped(unpaired() | pictures)).json()
+    stored = settings.data_dir / "datasets" / "pictures" / "trainA"
+    assert (stored / "camera.jpg").read_bytes() == camera
+    with Image.open(stored / "turned.png") as kept:
+        assert (kept.size, kept.mode) == ((64, 96), "RGB")
+    assert (np.asarray(Image.open(stored / "clear.png")) == 255).all()
+    assert np.asarray(Image.open(stored / "dark.png")).mean() == pytest.approx(127.5, abs=1)
+    assert [note["file"] for note in found["notes"]] == ["trainA/dark.png"]
+    assert "from black to white" in found["notes"][0]["note"]
 
 
 def test_not_waited_for_the_answer_is_a_job(client):

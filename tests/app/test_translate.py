@@ -6,6 +6,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from app import waiting
 from tests.app.bad_uploads import corpus
@@ -23,8 +24,6 @@ def upload(data=PHOTO):
 
 
 def picture(color):
-    from PIL import Image
-
     return encoded(Image.fromarray(first_pixel(color)))
 
 
@@ -36,6 +35,14 @@ def test_a_picture_comes_back_translated(service):
     assert answer.headers["x-model"] == "tiny"
     stages = [stage.split(";")[0] for stage in answer.headers["server-timing"].split(", ")]
     assert stages == ["decode", "queue", "inference", "encode"]
+    assert "x-note" not in answer.headers
+
+
+def test_levels_whose_range_is_not_known_are_spread_and_the_client_is_told(service):
+    levels = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)  # 12 bits stored in 16
+    answer = service.post("/translate", files=upload(encoded(Image.fromarray(levels))), data={"model": "tiny"})
+    assert np.abs(255 - decoded(answer.content)[..., 0].astype(int) - levels * (255 / 4095)).max() <= 2
+    assert answer.headers["x-note"].startswith("image: its grey levels have no range that is known")
 
 
 @pytest.mark.parametrize(

@@ -189,14 +189,16 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(tmp_path, data
 
 
 @pytest.mark.parametrize("loader_processes", [0, 2])
-def test_a_picture_that_cannot_be_read_any_more_is_named(tmp_path, dataset, loader_processes):
+def test_a_run_whose_pictures_turn_out_to_be_damaged_says_so(tmp_path, dataset, loader_processes):
     pictures = shutil.copytree(dataset, tmp_path / "pictures")
+    shutil.copytree(pictures / "trainA", pictures / "testA")
+    for picture in (pictures / "trainA").iterdir():
+        picture.write_bytes(picture.read_bytes()[:200])  # the header is sound
     run = make_run(tmp_path / "run", pictures, loader_processes=loader_processes, epochs=3)
-    (pictures / "trainA" / "5.png").write_bytes(b"damaged")
     assert train(run, within_s=STOP_TIMEOUT_S).returncode == 2  # sooner than reading processes that linger
     status = read_status(run.path)
     assert status.status is RunState.FAILED
-    assert status.error.startswith("trainA/5.png of the data set cannot be read: ")
+    assert status.error.startswith("None of the pictures in trainA can be read. trainA/")
     assert "Traceback" not in status.error
 
 
