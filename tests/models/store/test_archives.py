@@ -187,6 +187,7 @@ LAST_PART = WHOLE[-500:-22] + WHOLE[-22:-18] + b"\1" + WHOLE[-17:]  # it is on t
         (b"PK\x07\x08" + WHOLE[:500], "split"),
         (zipped({"monet2photo.zip": WHOLE}), "another archive, 'monet2photo.zip'"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_such_archive_is_called_what_it_is(tmp_path, data, words):
     with pytest.raises(ArchiveError, match=words):
