@@ -133,7 +133,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     weights = APIRouter(max_body_size=max_model_bytes, **common)
     weights.include_router(models.uploads)
     app.include_router(weights)
-    _require_distinct(settings.root_path, app)
+    if settings.root_path:
+        _require_distinct(settings.root_path, app)
     return app
 
 
@@ -143,8 +144,7 @@ def _require_distinct(root_path: str, app: FastAPI) -> None:
     Raises:
         PlaceError
     """
-    first = root_path.split("/")[1:2]
-    if first in ([part for part in path.split("/")[1:2]] for path in app.openapi()["paths"]):
+    if root_path.split("/")[1] in {path.split("/")[1] for path in app.openapi()["paths"]}:
         raise PlaceError(
             f"DOPPEL_ROOT_PATH: {root_path!r} is the beginning of the API's own paths; choose another prefix"
         )

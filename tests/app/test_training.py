@@ -398,7 +398,7 @@ def test_a_run_goes_on_with_the_pictures_that_it_began_with_alone(training, impo
     run = training.post("/training/cyclegan", json=cyclegan(dataset="mine")).headers["Location"]
     training.post(f"{run}/stop")
     assert training.delete("/datasets/mine").status_code == 204
-    assert "is gone" in training.post(f"{run}/resume").json()["detail"]
+    assert "'mine' that the run was trained on is not here" in training.post(f"{run}/resume").json()["detail"]
     upload("named domains")
     answer = training.post(f"{run}/resume")
     assert (answer.status_code, "not those that the run began with" in answer.json()["detail"]) == (409, True)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import redis
@@ -161,13 +162,20 @@ def test_a_runtime_folder_that_can_not_be_used_is_passed_over(tmp_path, monkeypa
     assert not folder.is_relative_to(tmp_path / runtime)
 
 
-def test_a_folder_for_the_socket_that_is_not_ours_is_passed_over(tmp_path, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """XDG_RUNTIME_DIR: a folder whose path is short enough for a socket, as pytest's own may not be."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="run-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+def test_a_folder_for_the_socket_that_is_not_ours_is_passed_over(tmp_path, short):
     (tmp_path / "there").mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     ours = runtime_folder(tmp_path / "data")
-    assert ours.parent == tmp_path
+    assert ours.parent == short
     ours.symlink_to(tmp_path / "there")
-    assert runtime_folder(tmp_path / "data").parent != tmp_path
+    assert runtime_folder(tmp_path / "data").parent != short
 
 
 def test_without_any_place_for_the_socket_the_error_says_what_is_needed(tmp_path, monkeypatch):
@@ -176,8 +184,9 @@ def test_without_any_place_for_the_socket_the_error_says_what_is_needed(tmp_path
         EmbeddedRedis(tmp_path)
 
 
-def test_roles_of_another_environment_find_the_socket(tmp_path, monkeypatch):
+def test_roles_of_another_environment_find_the_socket(tmp_path, short, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
     with running(tmp_path / "data") as (server, _):
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
         assert socket_url(tmp_path / "data") == server.url
-    assert socket_url(tmp_path / "data").startswith(f"unix://{tmp_path}")
+    assert socket_url(tmp_path / "data").startswith(f"unix://{short}")

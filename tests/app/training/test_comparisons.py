@@ -31,24 +31,21 @@ def test_a_comparison_has_a_table_a_picture_and_a_video(service):
     assert service.get(found["runs"][0]["links"]["self"]).status_code == 404
 
 
-def test_a_comparison_is_not_removed_while_a_run_of_it_is_under_way(service):
-    asked = {"family": "cyclegan", "base": cyclegan(**ENDLESS), "grid": {"seed": [0, 1]}}
+def test_a_grid_makes_a_run_for_every_combination_and_is_not_removed_while_one_is_under_way(service):
+    asked = {"family": "cyclegan", "base": cyclegan(**ENDLESS), "grid": {"lr": [1e-4, 2e-4], "seed": [0, 1]}}
     answer = service.post("/training/compare", json=asked)
+    comparison = answer.headers["Location"]
+    labels = [run["label"] for run in answer.json()["runs"]]
+    assert labels == [f"lr {lr}, seed {seed}" for lr in (0.0001, 0.0002) for seed in (0, 1)]
     runs = [run["links"]["self"] for run in answer.json()["runs"]]
-    eventually(lambda: service.get(runs[0]).json()["step"] > 0)
-    refused = service.delete(answer.headers["Location"])
+    eventually(lambda: service.get(f"{runs[0]}/samples").json())
+    refused = service.delete(comparison)
     assert refused.status_code == 409
     assert runs[0].split("/")[-1] in refused.json()["detail"]
     for run in runs:
         service.post(f"{run}/stop?force=true")
     for run in runs:
         wait(service, run, "stopped")
-    eventually(lambda: service.delete(answer.headers["Location"]).status_code == 204)
-
-
-def test_a_grid_makes_a_run_for_every_combination(service):
-    asked = {"family": "cyclegan", "base": cyclegan(epochs=1 / 6), "grid": {"lr": [1e-4, 2e-4], "seed": [0, 1]}}
-    found = wait(service, service.post("/training/compare", json=asked).headers["Location"])
-    assert len(found["runs"]) == 4
-    assert picture(service.get(f"{found['links']['picture']}")).height > 2 * 5 * 34  # with room for labels
-    assert service.get(f"{found['links']['self']}/video").status_code == 409
+    assert picture(service.get(f"{comparison}/picture")).height > 2 * 2 * 34  # inputs and one run, with room for labels
+    assert service.get(f"{comparison}/video").status_code == 409
+    eventually(lambda: service.delete(comparison).status_code == 204)
