@@ -21,7 +21,7 @@ serve: install
 	@$(BIN)/doppel serve
 
 test: install
-	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: install
 	@$(BIN)/pytest -n 2 $(FAST)

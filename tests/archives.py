@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -108,36 +109,40 @@ GOOD = {
     "with a file named .": zipped(unpaired() | {".": b"x"}),
 }
 
-_BOMB = bytes(64 << 20)
-
-BAD = {  # what → (archive, words of the answer)
-    "nothing": (b"", "not a zip"),
-    "text": (b"not an archive at all", "not a zip"),
-    "a picture": (encoded(landscape()), "not a zip"),
-    "cut short": (zipped(unpaired())[:-40], "not a zip"),
-    "an empty zip": (zipped({}), "No layout"),
-    "a climbing path": (zipped(unpaired() | {"../../evil.jpg": b"x"}), "outside itself"),
-    "an absolute path": (zipped(unpaired() | {"/etc/cron.d/evil": b"x"}), "outside itself"),
-    "a Windows path": (zipped(unpaired() | {"C:\\evil.jpg": b"x"}), "outside itself"),
-    "a climbing Windows path": (zipped(unpaired() | {"trainA\\..\\..\\evil.jpg": b"x"}), "outside itself"),
-    "a link": (_with_link(), "link"),
-    "encrypted": (_encrypted(), "encrypted"),
-    "bombs": (zipped({f"train{d}/{n}.jpg": _BOMB for d in "AB" for n in range(3)}, zipfile.ZIP_DEFLATED), "may have"),
-    "lies about sizes": (_lying_about_its_sizes(), "may have"),
-    "damaged": (_damaged(), "damaged"),
-    "of a later version": (_of_a_later_version(), "not a zip"),
-    "too many files": (zipped({f"x/{n}": b"" for n in range(200_001)}), "files"),
-    "no layout": (zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "It holds: 4 in 'pictures'"),
-    "one domain": (zipped(domains("cat")), "No layout"),
-    "only trainA": (zipped({f"trainA/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {  # what → (makes the archive, words of the answer)
+    "nothing": (lambda: b"", "not a zip"),
+    "text": (lambda: b"not an archive at all", "not a zip"),
+    "a picture": (lambda: encoded(landscape()), "not a zip"),
+    "cut short": (lambda: zipped(unpaired())[:-40], "not a zip"),
+    "an empty zip": (lambda: zipped({}), "No layout"),
+    "a climbing path": (lambda: zipped(unpaired() | {"../../evil.jpg": b"x"}), "outside itself"),
+    "an absolute path": (lambda: zipped(unpaired() | {"/etc/cron.d/evil": b"x"}), "outside itself"),
+    "a Windows path": (lambda: zipped(unpaired() | {"C:\\evil.jpg": b"x"}), "outside itself"),
+    "a climbing Windows path": (lambda: zipped(unpaired() | {"trainA\\..\\..\\evil.jpg": b"x"}), "outside itself"),
+    "a link": (_with_link, "link"),
+    "encrypted": (_encrypted, "encrypted"),
+    "bombs": (
+        lambda: zipped({f"train{d}/{n}.jpg": bytes(64 << 20) for d in "AB" for n in range(3)}, zipfile.ZIP_DEFLATED),
+        "may have",
+    ),
+    "lies about sizes": (_lying_about_its_sizes, "may have"),
+    "damaged": (_damaged, "damaged"),
+    "of a later version": (_of_a_later_version, "not a zip"),
+    "too many files": (lambda: zipped({f"x/{n}": b"" for n in range(200_001)}), "files"),
+    "no layout": (lambda: zipped({f"pictures/{n}.jpg": colored(n) for n in range(4)}), "It holds: 4 in 'pictures'"),
+    "one domain": (lambda: zipped(domains("cat")), "No layout"),
+    "only trainA": (lambda: zipped({f"trainA/{n}.jpg": colored(n) for n in range(4)}), "No layout"),
     "one picture in a domain": (
-        zipped({k: v for k, v in unpaired().items() if k not in ("trainB/0.jpg", "trainB/1.jpg")}),
+        lambda: zipped({k: v for k, v in unpaired().items() if k not in ("trainB/0.jpg", "trainB/1.jpg")}),
         "at least 2",
     ),
-    "no picture in a domain": (zipped(unpaired() | {f"trainB/{n}.jpg": b"no picture" for n in range(3)}), "usable"),
+    "no picture in a domain": (
+        lambda: zipped(unpaired() | {f"trainB/{n}.jpg": b"no picture" for n in range(3)}),
+        "usable",
+    ),
     "pictures too small": (
-        zipped({f"train{d}/{n}.png": encoded(landscape(8, 8)) for d in "AB" for n in range(3)}),
+        lambda: zipped({f"train{d}/{n}.png": encoded(landscape(8, 8)) for d in "AB" for n in range(3)}),
         "16 at least",
     ),
-    "both layouts": (zipped(unpaired() | domains("A", "B")), "one layout"),
+    "both layouts": (lambda: zipped(unpaired() | domains("A", "B")), "one layout"),
 }

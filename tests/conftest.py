@@ -10,6 +10,7 @@ import httpx
 import pytest
 import redis
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 from app.settings import Settings
 from models.cyclegan import ResnetGenerator
@@ -26,9 +27,9 @@ from worker.inference_queue import InferenceQueue
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
-# Each file's tests run in one process, and share what its fixtures start; so do those of these folders. The ones named
-# first begin first: they take the longest.
+# A file's tests run in one process and share what its fixtures start. So do those of these folders.
 TOGETHER = ("tests/app/training",)
+# They take the longest, so they begin first.
 LONGEST = (
     "tests/app/training",
     "tests/models/training",
@@ -40,15 +41,22 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the tests over processes: which run together, and which first."""
+    """Put the tests that take the longest first."""
+    items.sort(
+        key=lambda item: next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+    )
 
-    def rank(item: pytest.Item) -> int:
-        return next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
 
-    items.sort(key=rank)
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(next((folder for folder in TOGETHER if file.startswith(folder)), file)))
+class Scheduling(LoadFileScheduling):
+    """Which tests xdist runs in the same process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    return Scheduling(config, log)
 
 
 TINY = {"ngf": 4, "n_blocks": 1}

@@ -83,7 +83,8 @@ def left(root):
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what):
-    archive, words = BAD[what]
+    make, words = BAD[what]
+    archive = make()
     answer = upload(client, archive)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -207,7 +208,7 @@ def test_not_waited_for_the_answer_is_a_job(client):
 
 
 def test_a_failed_job_says_why(client):
-    job = upload(client, BAD["encrypted"][0], wait=0).json()["links"]["self"]
+    job = upload(client, BAD["encrypted"][0](), wait=0).json()["links"]["self"]
     eventually(lambda: client.get(job).json()["status"] == "failed")
     assert "encrypted" in client.get(job).json()["error"]["detail"]
 

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
@@ -24,6 +22,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """A folder as torch keeps one, with both networks' weights."""
+    import torchvision  # here, because both load slowly, and every process that runs tests reads this file
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
     home = tmp_path_factory.mktemp("torch")
     folder = home / "hub" / "checkpoints"
     folder.mkdir(parents=True)
