@@ -20,6 +20,7 @@ FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py te
 serve: install
 	@$(BIN)/doppel serve
 
+# Three processes for two cores, because many tests wait for other processes.
 test: install
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 

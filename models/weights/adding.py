@@ -213,7 +213,7 @@ def main() -> int:
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
-    print(f"added {card.name}: {card.description}")
+    print(f"added {card.name} to {arguments.data_dir.resolve()}: {card.description}")
     if card.family == "cyclegan":
         print(f"translate with it: doppel translate photo.jpg -m {card.name} -o out.png")
     return 0
