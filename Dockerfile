@@ -13,7 +13,6 @@ RUN useradd --no-log-init --uid 10001 --no-create-home --shell /usr/sbin/nologin
     && python -m venv /opt/doppel
 ENV PATH=/opt/doppel/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    MPLCONFIGDIR=/tmp \
     DOPPEL_HOST=0.0.0.0 \
     DOPPEL_PORT=8000 \
     DOPPEL_DATA_DIR=/data \
