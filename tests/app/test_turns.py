@@ -38,9 +38,9 @@ def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads
 ):
     done = threading.Event()
 
-    def slow_decode(data, geometry, **limits):
+    def slow_prepare(data, geometry, **limits):
         assert done.wait(60)
-        return np.zeros((32, 32, 3), np.uint8)
+        return images.Prepared(np.zeros((32, 32, 3), np.uint8), delivery=None, note=None)
 
     def slow_check(requests):
         assert done.wait(60)
@@ -48,7 +48,7 @@ def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads
 
     app = create_app(settings)
     services = app.state.services
-    monkeypatch.setattr(images, "decode", slow_decode)
+    monkeypatch.setattr(images, "prepare", slow_prepare)
     monkeypatch.setattr(services.runs, "check", slow_check)
     waiting = getattr(services, turns)
     run, asked = waiting.run, 0
