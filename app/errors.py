@@ -27,7 +27,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from app.parameters import FORM, addresses, parameters_of, wrong_kind
+from app.parameters import FORM, parameters_of, paths_like, wrong_kind
 from app.schemas import ProblemDetails
 from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
@@ -134,7 +134,7 @@ async def _handle_http(request: Request, error: Exception) -> Response:
     detail = str(error.detail)
     if error.status_code in (404, 405):  # no route takes it
         path = request.scope["path"]
-        known = await run_in_threadpool(addresses, request)
+        known = await run_in_threadpool(paths_like, request)
         if methods := known.get(path):
             headers["Allow"] = ", ".join(methods)
             detail = f"{path[:80]} does not take {request.method}; it takes {headers['Allow']}."

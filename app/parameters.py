@@ -141,7 +141,7 @@ def wrong_kind(request: Request, takes: Parameters) -> str | None:
     return None
 
 
-def addresses(request: Request) -> dict[str, list[str]]:
+def paths_like(request: Request) -> dict[str, list[str]]:
     """The addresses that the requested one may stand for, and the methods of each.
 
     Each is a path of the OpenAPI document, filled in with the parts of the requested path. Where two are the same, that
