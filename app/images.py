@@ -34,11 +34,6 @@ class Prepared:
     note: str | None  # what the client should know about how the upload was read
 
 
-def decode(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Picture:
-    """Decode an upload to RGB in the shape in which the model gets it; see :func:`prepare`."""
-    return prepare(data, geometry, max_pixels=max_pixels, max_output_pixels=max_output_pixels).picture
-
-
 def prepare(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Prepared:
     """Decode an upload to RGB as a viewer shows it, in the shape in which the model gets it.
 

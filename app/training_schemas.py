@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.addresses import address
 from models.store.datasets import DatasetInfo, DomainInfo, PictureNote, Rejected
+from models.store.names import NAME
 from models.store.options import CycleGANChoices, StarGANChoices
 from models.store.run_status import Alarm, Quality, RunState
 from worker.contract import Failure, Timings
@@ -193,7 +194,7 @@ class Publication(BaseModel):
     name: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+            pattern=f"^{NAME.pattern}$",
             description="name of the model; an existing published model gets a new version",
         ),
     ]

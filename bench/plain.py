@@ -21,5 +21,5 @@ async def translate(image: Annotated[UploadFile, File()]) -> Response:
 
 
 def _recode(data: bytes) -> bytes:
-    picture = images.decode(data, Geometry(), max_pixels=50_000_000, max_output_pixels=4_194_304)
+    picture = images.prepare(data, Geometry(), max_pixels=50_000_000, max_output_pixels=4_194_304).picture
     return images.encode(picture, "image/jpeg")

@@ -47,7 +47,7 @@ class ArchiveError(Invalid):
 
 
 class PictureRejected(Invalid):
-    """A file is no picture that can be used; the message goes on from its name ("is damaged")."""
+    """A file can't be used as a picture. The message continues a sentence that names the file: "is damaged"."""
 
 
 class DatasetError(Invalid):

@@ -1,11 +1,10 @@
 """What to say of a weights file or an exported model that becomes a model. Loads no torch."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+from models.store.names import NAME
 
 
 class Addition(BaseModel):

@@ -18,9 +18,8 @@ MAX_NAMED = 6  # folders that are named when no layout is recognised
 # Suffixes that say that somebody takes the file for a picture, whether or not it can be read. A file with another one
 # is none; a file without any is tried.
 _OF_PICTURES = SUFFIXES | {
-    ".apng", ".avif", ".cr2", ".dcm", ".dib", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jfif",
-    ".jp2", ".jpe", ".jxl", ".mpo", ".nef", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif",
-    ".tiff",
+    ".apng", ".cr2", ".dcm", ".dib", ".dng", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpe", ".jxl",
+    ".mpo", ".nef", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga",
 }  # fmt: skip
 _OF_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _PAIR = re.compile(r"(train|test|val)[ _-]?([ab])", re.IGNORECASE)  # trainA, testB, as they are spelled out there

@@ -1,9 +1,10 @@
-"""The names of an archive's files, as whoever made the archive saw them."""
+"""The names of an archive's files, as whoever made the archive saw them, and which of them lead outside it."""
 
 import struct
 import unicodedata
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 
 _IS_UTF_8 = 0x800  # flag of an entry
 _UNICODE_PATH = 0x7075  # an extra field of Info-ZIP: the name in UTF-8, for tools that know it
@@ -20,6 +21,12 @@ def path_of(info: zipfile.ZipInfo) -> str:
         raw = name.encode("cp437")  # zipfile has decoded it from that
         name = _unicode_path(info, raw) or _decoded(raw)
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
+def leads_outside(path: str) -> bool:
+    """Whether a path with ``/`` between its parts is absolute, names a drive, or climbs."""
+    parts = PurePosixPath(path).parts
+    return ".." in parts or (bool(parts) and (parts[0] == "/" or parts[0].endswith(":")))
 
 
 def _decoded(raw: bytes) -> str:

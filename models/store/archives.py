@@ -17,7 +17,7 @@ from models.errors import ArchiveError, PictureRejected
 from models.pictures import is_clutter
 from models.store.archive_kinds import is_split, what_it_is
 from models.store.archive_layout import ArchivedFile, ArchivedPicture, laid_out
-from models.store.archive_names import path_of
+from models.store.archive_names import leads_outside, path_of
 
 ENTRY_BYTES = 512  # per file in an archive's directory; ordinary archives need far less
 
@@ -140,8 +140,7 @@ def _files(entries: list[zipfile.ZipInfo], limits: Limits) -> list[ArchivedFile]
     files = [ArchivedFile(info, path_of(info)) for info in entries]
     files = [file for file in files if not file.path.endswith("/")]
     for file in files:
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+        if leads_outside(file.path):
             raise ArchiveError(f"The archive names a path outside itself, {file.path[:100]!r}; paths must be relative.")
         if stat.S_ISLNK(file.info.external_attr >> 16):
             raise ArchiveError(f"The archive holds a link, {file.path[:100]!r}; only plain files are taken.")

@@ -8,12 +8,11 @@ import contextlib
 import hashlib
 import io
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from PIL import Image
 from pydantic import BaseModel, ValidationError
@@ -22,6 +21,7 @@ from models.errors import DatasetError, DatasetInUse, PictureRejected, UnknownDa
 from models.pictures import SUFFIXES, list_pictures, list_subfolders
 from models.pictures.decoding import EncodedPicture
 from models.store import files
+from models.store.names import NAME
 
 INFO_FILE = "dataset.json"
 PREVIEW_FILE = "preview.jpg"
@@ -33,9 +33,15 @@ SHOWN = 8  # pictures per domain in a preview
 
 log = logging.getLogger("doppel.models")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
 Layout = Literal["unpaired", "domains"]
+
+
+class ListedPicture(NamedTuple):
+    """A picture of a data set: its domain, its path in the data set, and its size."""
+
+    domain: str
+    path: str
+    nbytes: int
 
 
 class DomainInfo(BaseModel):
@@ -134,14 +140,29 @@ def fingerprint(root: Path) -> str:
     Raises:
         FileNotFoundError: a picture was removed meanwhile.
     """
+    return fingerprint_of(listing(root))
+
+
+def fingerprint_of(listed: Iterable[ListedPicture]) -> str:
+    """The same of a :func:`listing`."""
     digest = hashlib.sha256()
-    for folders in (domain_folders(root), held_out_folders(root)):
-        for name, folder in folders.items():
-            for path in list_pictures(folder):
-                digest.update(
-                    f"{name}\0{path.relative_to(root)}\0{path.stat().st_size}\n".encode(errors="surrogateescape")
-                )
+    for picture in listed:
+        digest.update(f"{picture.domain}\0{picture.path}\0{picture.nbytes}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def listing(root: Path) -> list[ListedPicture]:
+    """All pictures of a data set, those to train with first, each domain's in the order of their names.
+
+    Raises:
+        FileNotFoundError: a picture was removed meanwhile.
+    """
+    return [
+        ListedPicture(name, path.relative_to(root).as_posix(), path.stat().st_size)
+        for folders in (domain_folders(root), held_out_folders(root))
+        for name, folder in folders.items()
+        for path in list_pictures(folder)
+    ]
 
 
 def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) -> bytes:
@@ -177,7 +198,7 @@ def contact_sheet(root: Path, *, on_picture: Callable[[], None] = lambda: None) 
 
 def valid_name(name: str) -> bool:
     """Whether this is a valid data set name. It is a folder name, never a path."""
-    return _NAME.fullmatch(name) is not None
+    return NAME.fullmatch(name) is not None
 
 
 class DatasetStore:

@@ -11,6 +11,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from models.errors import ArchiveError, ModelUnavailable
+from models.store.archive_names import leads_outside
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Model, ModelCard, ModelFile
 from models.store.files import replacing, sha256
 from models.store.publication import SAMPLE_FILE
@@ -152,8 +153,7 @@ class ModelArchive:
             raise ArchiveError(f"The archive has {len(infos):,} members; an exported model has three.")
         members: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-            if ".." in parts or (parts and (parts[0] == "/" or parts[0].endswith(":"))):
+            if leads_outside(info.filename.replace("\\", "/")):
                 raise ArchiveError(f"The archive names a path outside itself, {info.filename[:100]!r}.")
             name = _plain(info.filename)
             if name not in (CARD_FILE, WEIGHTS_FILE, SAMPLE_FILE):

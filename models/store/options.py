@@ -361,6 +361,6 @@ def read_options(text: str) -> Options:
 
 
 def parse_options(content: Any) -> Options:
-    """The options of a run from what JSON holds of them; raises as :func:`read_options` does."""
+    """Make a run's options from decoded JSON. Raises what :func:`read_options` raises."""
     family = content.get("family") if isinstance(content, dict) else None
     return (StarGANOptions if family == "stargan_v2" else CycleGANOptions).model_validate(content)

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import DatasetError
-from models.pictures import list_pictures
-from models.store.datasets import domain_folders, fingerprint, held_out_folders
+from models.store.datasets import ListedPicture, fingerprint_of, listing
 from models.store.files import replace_text
 
 PICTURES_FILE = "pictures.json"  # path in the data set → bytes
@@ -23,8 +22,9 @@ def record_pictures(run: Path, dataset: Path) -> str:
     Raises:
         FileNotFoundError: a picture was removed meanwhile.
     """
-    replace_text(run / PICTURES_FILE, json.dumps(_sizes(dataset), indent=0))
-    return fingerprint(dataset)
+    listed = listing(dataset)
+    replace_text(run / PICTURES_FILE, json.dumps(_sizes(listed), indent=0))
+    return fingerprint_of(listed)
 
 
 def check_pictures(run: Path, begun_with: str | None, dataset: Path) -> None:
@@ -40,27 +40,22 @@ def check_pictures(run: Path, begun_with: str | None, dataset: Path) -> None:
     if begun_with is None:
         return
     try:
-        if fingerprint(dataset) == begun_with:
-            return
-        found = _sizes(dataset)
+        listed = listing(dataset)
     except FileNotFoundError as error:
         raise DatasetError(f"Pictures of {dataset.name} were removed while they were read; try again.") from error
+    if fingerprint_of(listed) == begun_with:
+        return
     differences = ""
     with contextlib.suppress(OSError, ValueError):  # a run of an earlier version has no such file
-        differences = _differences(json.loads((run / PICTURES_FILE).read_text()), found)
+        differences = _differences(json.loads((run / PICTURES_FILE).read_text()), _sizes(listed))
     raise DatasetError(
         f"The pictures in {dataset.name} are not those that the run began with{differences}. So it cannot be resumed "
         "exactly; start a new run from its last checkpoint with init_from."
     )
 
 
-def _sizes(dataset: Path) -> dict[str, int]:
-    return {
-        path.relative_to(dataset).as_posix(): path.stat().st_size
-        for folders in (domain_folders(dataset), held_out_folders(dataset))
-        for folder in folders.values()
-        for path in list_pictures(folder)
-    }
+def _sizes(listed: Sequence[ListedPicture]) -> dict[str, int]:
+    return {picture.path: picture.nbytes for picture in listed}
 
 
 def _differences(then: dict[str, int], now: dict[str, int]) -> str:

@@ -15,10 +15,11 @@ from models.cyclegan import ResnetGenerator
 from models.errors import CheckpointError, DoppelError, Invalid
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import everywhere
-from models.store.additions import NAME, Addition
+from models.store.additions import Addition
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile
 from models.store.files import replace_text, sha256
 from models.store.model_archives import ModelArchive, is_model_archive
+from models.store.names import NAME
 from models.store.versions import Versions
 from models.weights import doctor
 from models.weights.architecture import STARGAN, Arguments

@@ -17,7 +17,8 @@ NATIVE = Geometry("native")
 
 
 def decode(data, geometry=NATIVE, **limits):
-    return images.decode(data, geometry, **({"max_pixels": 50_000_000, "max_output_pixels": 4_194_304} | limits))
+    limits = {"max_pixels": 50_000_000, "max_output_pixels": 4_194_304} | limits
+    return images.prepare(data, geometry, **limits).picture
 
 
 @pytest.mark.parametrize("name", corpus())

@@ -49,7 +49,7 @@ def odd(tmp_path_factory):
 @pytest.mark.parametrize("place", [0, 1], ids=["folder", "upload"])
 def test_training_sees_what_the_service_gives_the_network(odd, place):
     served = [
-        images.decode(data, Geometry(SIZE, "square"), max_pixels=1 << 24, max_output_pixels=1 << 24)
+        images.prepare(data, Geometry(SIZE, "square"), max_pixels=1 << 24, max_output_pixels=1 << 24).picture
         for _, data in sorted(odd_pictures().items())
     ]
     expected = pixels.to_tensor(served)
