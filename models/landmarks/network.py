@@ -28,7 +28,7 @@ class CoordConv(nn.Module):
         rows = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None].expand(height, width)
         columns = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype).expand(height, width)
         radius = (rows.square() + columns.square()).sqrt()
-        where = torch.stack([rows, columns, radius / radius.max()]).expand(len(x), 3, height, width)
+        where = torch.stack([rows, columns, radius / radius.max()]).expand(x.shape[0], 3, height, width)
         out: torch.Tensor = self.conv(torch.cat([x, where], dim=1))
         return out
 
@@ -134,6 +134,5 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
 
 
 def _at_side(x: torch.Tensor) -> torch.Tensor:
-    if x.shape[2:] == (SIDE, SIDE):
-        return x
+    # Also where it changes nothing: a tracer would keep the way that its example took.
     return functional.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)

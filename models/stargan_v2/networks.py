@@ -126,17 +126,17 @@ class Generator(nn.Module):
             masks: of where the high-pass path carries edges over, two of (N, 1, h, w) in [0, 1] at any size: for the
                 coarsest features, and for the finer ones. None: nowhere.
         """
-        side = x.shape[2]
+        depth = 0  # halvings; by the blocks' own flags, since a tracer would take one picture's shape for all
         carried: dict[int, torch.Tensor] = {}
         x = self.from_rgb(x)
         for block in self.encode:
-            depth = (side // x.shape[2]).bit_length() - 1
             if masks is not None and depth in self._masked_depths and depth not in carried:
                 carried[depth] = x
             x = block(x)
+            depth += bool(block.downsample)
         for block in self.decode:
             x = block(x, s)
-            depth = (side // x.shape[2]).bit_length() - 1
+            depth -= bool(block.upsample)
             if masks is not None and depth in carried:
                 mask = masks[0] if self._masked_depths[depth] == MASKED_SIDES[0] else masks[1]
                 x = x + self._high_pass(carried[depth], mask)
@@ -264,4 +264,4 @@ def _check_img_size(img_size: int) -> None:
 
 def _of_domains(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Of (N, num_domains, ...) each row's entry for its domain."""
-    return outputs[torch.arange(len(y), device=y.device), y]
+    return outputs[torch.arange(y.shape[0], device=y.device), y]
