@@ -171,6 +171,7 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
         weights_dir=settings.weights_dir,
         data_dir=settings.data_dir,
         device=settings.device,
+        threads=settings.worker_threads,
         max_batch=settings.max_batch,
         batch_wait_ms=settings.batch_wait_ms,
         result_ttl_s=settings.result_ttl_s,

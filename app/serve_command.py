@@ -46,6 +46,9 @@ def serve(settings: Settings) -> int:
         "DOPPEL_HOST": settings.host,
         "DOPPEL_PORT": str(port),
     }
+    if settings.workers > 1 and settings.worker_threads is None:
+        # Two workers that each compute on all cores wait for each other's threads most of the time.
+        env["DOPPEL_WORKER_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.workers))
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     ] = None
 
     workers: Annotated[int, Field(ge=0, description="worker processes that `doppel serve` starts")] = 1
+    worker_threads: Annotated[
+        int | None,
+        Field(
+            ge=1, description="CPU threads of a worker; unset: all cores, which `doppel serve` divides among workers"
+        ),
+    ] = None
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     max_batch: Annotated[
         int | None, Field(ge=1, description="most pictures in a batch; unset: 16 on a GPU, 1 on a CPU")

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from app import images
 from app.geometry import Geometry, delivered
 from app.settings import Settings
-from models.device import select_device
+from models.device import serving_device
 from models.errors import DoppelError
 from models.pictures import SUFFIXES, list_others, list_pictures, list_subfolders
 from models.serving.translator import Translator
@@ -53,7 +53,7 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
                 f"doppel: {runs.name} takes a style too; send it to a running service, see the README", file=sys.stderr
             )
             return 2
-        translator = Translator(runs, select_device(settings.device))
+        translator = Translator(runs, serving_device(settings.device))
     except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1

@@ -1,13 +1,55 @@
-"""Select a device by name.
+"""Select a device by name. Training needs torch; a worker on a CPU does not, so torch is loaded when it is needed.
 
 ``python -m models.device NAME`` prints the memory of each GPU that a run on this device may use, in MiB, one per line.
 """
 
-import sys
+from __future__ import annotations
 
-import torch
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+# Of NVIDIA's driver, AMD's, and Windows' for either. Where none is there, torch finds no accelerator on Linux.
+_ACCELERATORS = ("nvidia*", "kfd", "dxg")
+
+
+@dataclass(frozen=True)
+class ServingDevice:
+    """Where a model that is served computes."""
+
+    name: str  # as torch names it
+    threads: int | None = None  # of a CPU; None: one for each core
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.name == "cpu"
+
+
+def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
+    """:func:`select_device`, without torch where that is sure to end on the CPU.
+
+    Raises:
+        DeviceError: this machine does not have the device, or torch, which computes there, is not installed.
+    """
+    if name == "auto" and (not _may_have_accelerator() or importlib.util.find_spec("torch") is None):
+        name = "cpu"
+    if name != "cpu":
+        try:
+            name = str(select_device(name))
+        except ModuleNotFoundError as error:
+            raise DeviceError(f"the device {name!r} needs {error.name}: pip install 'doppel[worker]'") from error
+    return ServingDevice(name, threads)
+
+
+def _may_have_accelerator() -> bool:
+    return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS)
 
 
 def select_device(name: str) -> torch.device:
@@ -16,6 +58,8 @@ def select_device(name: str) -> torch.device:
     Raises:
         DeviceError: torch does not know the device, or this machine does not have it.
     """
+    import torch
+
     if name != "auto":
         try:
             device = torch.device(name)
@@ -31,6 +75,8 @@ def select_device(name: str) -> torch.device:
 
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device has bfloat16 instructions. Without them bfloat16 is slower than float32."""
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -41,6 +87,8 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 def gpu_memory_mb(name: str) -> list[int]:
     """Memory in MiB of each GPU that ``name`` allows: the one it names, or all that this process can see."""
+    import torch
+
     device = select_device(name)
     if device.type != "cuda":
         return []

@@ -181,4 +181,11 @@ class CannotWrite(TrainingError):
 
 
 class NotFinite(DoppelError):
-    """What a network made of a picture is NaN or infinite."""
+    """What a network made of a picture is NaN or infinite.
+
+    Args:
+        what: what that is, as the subject of a sentence.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not made of finite numbers (NaN or infinity), so there is no picture to show.")

@@ -5,35 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from models.errors import NotFinite
 from models.pictures import Picture
 
 
-def to_tensor(pictures: Sequence[Picture]) -> torch.Tensor:
+def to_tensor(pictures: Sequence[Picture] | Picture) -> torch.Tensor:
     """Stack pictures of one shape into a float32 batch.
 
     Args:
-        pictures: N arrays (H, W, 3), RGB, uint8 in [0, 255], all of one shape.
+        pictures: N arrays (H, W, 3), RGB, uint8 in [0, 255], all of one shape; or these stacked.
 
     Returns:
         (N, 3, H, W) float32 in [-1, 1].
     """
-    batch = torch.from_numpy(np.stack(pictures))
+    batch = torch.from_numpy(np.array(pictures))
     return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-
-
-def require_finite(x: torch.Tensor, what: str) -> torch.Tensor:
-    """Return ``x``, unless a network made something that no picture can be made of.
-
-    Args:
-        what: what ``x`` is, for the message.
-
-    Raises:
-        NotFinite: it holds NaN or infinity.
-    """
-    if not torch.isfinite(x).all():
-        raise NotFinite(f"{what} is not made of finite numbers (NaN or infinity), so there is no picture to show.")
-    return x
 
 
 def to_pictures(x: torch.Tensor) -> list[Picture]:

@@ -135,6 +135,16 @@ def add_stargan(root: Path, name: str, **card: object) -> Path:
     return folder
 
 
+def let_overflow(folder: Path) -> None:
+    """Give the generator of a model folder finite weights of which no finite picture can be made."""
+    weights, card = folder / "weights.safetensors", folder / "model.json"
+    state = doctor.load(weights).state
+    state["model.4.weight"].fill_(3e38)
+    before = hashlib.sha256(weights.read_bytes()).hexdigest()
+    doctor.save(state, weights)
+    card.write_text(card.read_text().replace(before, hashlib.sha256(weights.read_bytes()).hexdigest()))
+
+
 @pytest.fixture
 def weights_dir(tmp_path: Path) -> Path:
     """Models: ``tiny`` ready, ``borrower`` that falls back to it, ``missing`` without weights."""

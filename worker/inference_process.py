@@ -9,7 +9,7 @@ from typing import cast
 
 import redis
 
-from models.device import select_device
+from models.device import serving_device
 from models.errors import DoppelError
 from models.process import bound
 from models.store.catalog import Catalog
@@ -31,6 +31,7 @@ def run_worker(
     weights_dir: Path,
     data_dir: Path,
     device: str,
+    threads: int | None,
     max_batch: int | None,
     batch_wait_ms: float,
     result_ttl_s: int,
@@ -40,9 +41,9 @@ def run_worker(
     offline: bool,
 ) -> None:
     """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
-    chosen = select_device(device)
+    chosen = serving_device(device, threads=threads)
     catalog = Catalog(weights_dir, data_dir)
-    batch = max_batch or (1 if chosen.type == "cpu" else DEFAULT_MAX_BATCH)
+    batch = max_batch or (1 if chosen.is_cpu else DEFAULT_MAX_BATCH)
     residents = ResidentModels(catalog, chosen, budget_bytes=resident_mb << 20, step_size=batch)
     for name in preload:
         try:
@@ -56,7 +57,7 @@ def run_worker(
     InferenceWorker(
         connection,
         residents,
-        device=str(chosen),
+        device=chosen.name,
         on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,
         max_batch=batch,
         batch_wait_ms=batch_wait_ms,

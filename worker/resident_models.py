@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
+from models.device import ServingDevice
 from models.errors import UnknownModel
 from models.pictures import Picture
+from models.serving.style_codes import interpolated
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
-from models.stargan_v2.style import interpolated
 from models.store.catalog import Catalog
 from worker.errors import ModelRemoved
 from worker.tasks import LoadedTask, Result
@@ -39,7 +39,7 @@ class ResidentModels:
         step_size: pictures that a long task generates at a time.
     """
 
-    def __init__(self, catalog: Catalog, device: torch.device, *, budget_bytes: int, step_size: int = 1) -> None:
+    def __init__(self, catalog: Catalog, device: ServingDevice, *, budget_bytes: int, step_size: int = 1) -> None:
         self.catalog = catalog
         self.device = device
         self.budget_bytes = budget_bytes
@@ -147,7 +147,7 @@ def _float32_bytes(weights: Path) -> int:
     0 for a file that can't be read: loading it says why, and nothing is dropped for it.
     """
     try:
-        with safe_open(weights, framework="pt") as file:
+        with safe_open(weights, framework="numpy") as file:
             keys = file.keys()
             numbers: int = sum(math.prod(file.get_slice(key).get_shape()) for key in keys)
     except (OSError, SafetensorError):

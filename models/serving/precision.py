@@ -1,4 +1,4 @@
-"""Run a network in bfloat16 where that keeps its pictures."""
+"""Run a torch network in bfloat16 where that keeps its pictures."""
 
 import copy
 import logging
@@ -8,32 +8,25 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from models import pixels
 from models.device import computes_bfloat16
-
-MIN_PSNR_DB = 40.0  # of bfloat16's picture against float32's, for a peak of 255 levels
-PROBE_SIDE = 128  # px
+from models.serving.probe import MIN_PSNR_DB, probe, psnr_db
 
 log = logging.getLogger("doppel.models")
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def probe(device: torch.device) -> torch.Tensor:
-    """A smooth picture (1, 3, PROBE_SIDE, PROBE_SIDE), float32 in [-1, 1], the same on every machine."""
-    coarse = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return nn.functional.interpolate(coarse, size=(PROBE_SIDE, PROBE_SIDE), mode="bilinear").to(device)
-
-
 @torch.inference_mode()
 def lowest_precision(
-    network: Network, device: torch.device, run: Callable[[Network, torch.dtype], torch.Tensor]
+    network: Network, device: torch.device, run: Callable[[Network, torch.Tensor], torch.Tensor]
 ) -> tuple[Network, torch.dtype]:
     """Return the network in bfloat16 if the device computes in it and the pictures stay the same, else as it is.
 
     The choice does not depend on timing, so all workers on one kind of machine give the same pixels.
 
     Args:
-        run: runs the network on a :func:`probe` of the given dtype; its output is in [-1, 1].
+        run: runs the network on a probe (1, 3, H, W) in [-1, 1] of its dtype; so is its output.
 
     Returns:
         The network, and the dtype that its input must have.
@@ -41,7 +34,8 @@ def lowest_precision(
     if not computes_bfloat16(device):
         return network, torch.float32
     reduced = copy.deepcopy(network).to(torch.bfloat16)
-    mse = (run(network, torch.float32) - run(reduced, torch.bfloat16).float()).square().mean()
-    psnr_db = float(10 * torch.log10(4 / mse.clamp_min(1e-12)))  # 4: the square of the range [-1, 1]
-    log.info("bfloat16 keeps %.0f dB", psnr_db)
-    return (reduced, torch.bfloat16) if psnr_db >= MIN_PSNR_DB else (network, torch.float32)
+    x = pixels.to_tensor([probe()]).to(device)
+    expected, actual = (pixels.to_pictures(out)[0] for out in (run(network, x), run(reduced, x.to(torch.bfloat16))))
+    kept_db = psnr_db(actual, expected)
+    log.info("bfloat16 keeps %.0f dB", kept_db)
+    return (reduced, torch.bfloat16) if kept_db >= MIN_PSNR_DB else (network, torch.float32)

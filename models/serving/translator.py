@@ -2,17 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
-import torch
-from torch.nn import functional
+import numpy as np
 
-from models import pixels
-from models.cyclegan import ResnetGenerator
+from models.device import ServingDevice
+from models.errors import NotFinite
 from models.pictures import Picture
-from models.serving.precision import lowest_precision, probe
+from models.serving import engines
 from models.store.catalog import Model
-from models.weights.loading import load_weights
 
 log = logging.getLogger("doppel.models")
 
@@ -26,22 +23,16 @@ class Translator:
     Raises:
         ModelUnavailable: its weights are not on this machine.
         CheckpointError: its weights file does not match its card.
+        DeviceError: it takes torch, which is not installed.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
-        weights = load_weights(model)
-        arguments: dict[str, Any] = dict(weights.arguments)
-        network = ResnetGenerator(**arguments)
-        network.load_state_dict(weights.state)
-        network.requires_grad_(False).eval().to(device)
-        self.device = device
-        self._network, self.dtype = lowest_precision(network, device, lambda net, dtype: net(probe(device).to(dtype)))
+    def __init__(self, model: Model, device: ServingDevice) -> None:
+        self._network = engines.translator(model, device)
         self._name = model.name
-        self._margin = model.card.margin
-        self.nbytes = sum(tensor.nbytes for tensor in self._network.state_dict().values())
-        log.info("loaded %s on %s as %s, %.1f MB", model.name, device, self.dtype, self.nbytes / 1e6)
+        self.nbytes = self._network.nbytes
+        self.precision = self._network.precision
+        log.info("loaded %s on %s as %s, %.1f MB", model.name, device.name, self.precision, self.nbytes / 1e6)
 
-    @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Translate N pictures.
 
@@ -54,10 +45,7 @@ class Translator:
         Raises:
             NotFinite: what the network makes of a picture is NaN or infinite.
         """
-        x = pixels.to_tensor(pictures).to(device=self.device, dtype=self.dtype)
-        height, width = x.shape[2:]
-        # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
-        margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
-        x = functional.pad(x, (margin,) * 4, mode="reflect")
-        out = self._network(x)[:, :, margin : margin + height, margin : margin + width]
-        return pixels.to_pictures(pixels.require_finite(out, f"What {self._name!r} makes of this picture"))
+        translated, finite = self._network(np.stack(pictures))
+        if not finite:
+            raise NotFinite(f"What {self._name!r} makes of this picture")
+        return list(translated)

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.errors import CatalogError, ModelUnavailable, UnknownModel
+from models.errors import CatalogError, CheckpointError, ModelUnavailable, UnknownModel
+from models.store.files import sha256
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -136,6 +137,19 @@ class Model:
     @property
     def name(self) -> str:
         return self.card.name
+
+    def verified_weights(self) -> Path:
+        """The weights file, once its bytes are known to be those that the card or the lock file tells.
+
+        Raises:
+            ModelUnavailable: it is not here.
+            CheckpointError: it is another file.
+        """
+        if self.weights is None:
+            raise ModelUnavailable(self.name, self.failure or "not fetched yet")
+        if self.sha256 is not None and (digest := sha256(self.weights)) != self.sha256:
+            raise CheckpointError(f"{self.weights} has sha256 {digest}, but its card or lock file says {self.sha256}")
+        return self.weights
 
     @property
     def availability(self) -> Availability:

@@ -8,13 +8,14 @@ import torch
 
 from models import pixels
 from models.cyclegan import ResnetGenerator
+from models.device import ServingDevice
 from models.errors import CheckpointError, ModelUnavailable
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from models.weights import doctor
 from tests.pictures import landscape
 
-CPU = torch.device("cpu")
+CPU = ServingDevice("cpu")
 PICTURE = np.asarray(landscape())
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from models import pixels
 from models.cyclegan import ResnetGenerator
+from models.device import ServingDevice
 from models.errors import DatasetError, PublicationError, RunFolderError
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
@@ -136,7 +137,7 @@ def test_a_run_of_another_form_resumes_exactly_and_is_served_as_its_card_says(tm
     card = publish(whole, tmp_path / "models" / "formed", direction="AtoB", description="d", licence="l", source="s")
     assert card.network == {"ngf": 2, "n_blocks": 1} | form
     picture = np.asarray(landscape(64, 48))
-    translate = Translator(Catalog(tmp_path / "none", tmp_path).get("formed"), torch.device("cpu"))
+    translate = Translator(Catalog(tmp_path / "none", tmp_path).get("formed"), ServingDevice("cpu"))
     once, again = translate([picture])[0], translate([picture])[0]
     assert np.array_equal(once, again), "dropout is for training"
     network = ResnetGenerator(**card.network)
@@ -303,7 +304,7 @@ def test_training_teaches_the_generators_the_other_domains_colour(tmp_path, data
     model = Catalog(tmp_path / "none", tmp_path).get("red2blue")
     red = np.full((32, 32, 3), (200, 40, 40), np.uint8)
     red[::2] += 10
-    out = Translator(model, torch.device("cpu"))([red])[0].mean(axis=(0, 1))
+    out = Translator(model, ServingDevice("cpu"))([red])[0].mean(axis=(0, 1))
     assert out[2] > out[0], f"still red: {out}"
 
 

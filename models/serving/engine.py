@@ -1,0 +1,56 @@
+"""What computes a model's pictures: the two protocols that every engine has. Loads neither torch nor OpenVINO."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pictures = NDArray[np.uint8]  # (N, H, W, 3) RGB, 0 to 255
+Numbers = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Any network that an engine runs."""
+
+    @property
+    def precision(self) -> str:
+        """Of its features, for people."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of its weights in memory."""
+
+
+class PictureNetwork(Engine, Protocol):
+    """A network from pictures to pictures. Value ranges, margins and what computes are its own affair."""
+
+    def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
+        """As many pictures of the same shape, and whether all numbers that they were made of are finite."""
+
+
+class StyleNetworks(Engine, Protocol):
+    """The networks of one StarGAN v2. ``D`` is the number of its domains, ``S`` the length of a style code."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent code."""
+
+    def prepare(self, pictures: Pictures) -> Any:
+        """What depends on N sources alone, in the engine's own form. Sides are multiples of the model's."""
+
+    def generate(self, sources: Any, indices: Sequence[int], styles: Numbers) -> tuple[Pictures, bool]:
+        """One picture for each index into ``sources`` and style (N, S), and whether all their numbers are finite."""
+
+    def map_latents(self, latents: Numbers) -> Numbers:
+        """The styles (N, D, S) of latent codes (N, latent_dim), one for each domain."""
+
+    def encode(self, references: Pictures) -> Numbers:
+        """The styles (N, D, S) of pictures of the model's own size, as pictures of each domain."""
+
+    def align(self, faces: Pictures) -> Pictures:
+        """Turn, scale and crop cut-out faces (N, S, S, 3) as those of the training set were.
+
+        Raises:
+            ValueError: this model has no landmark network.
+        """

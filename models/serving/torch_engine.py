@@ -1,0 +1,144 @@
+"""torch as an engine: for accelerators, and for a CPU where OpenVINO can't be had."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from models import pixels
+from models.cyclegan import ResnetGenerator
+from models.device import ServingDevice
+from models.landmarks.placement import place
+from models.serving.engine import Numbers, Pictures
+from models.serving.precision import lowest_precision
+from models.stargan_v2.ensemble import Ensemble
+from models.stargan_v2.losses import Masks
+from models.stargan_v2.networks import Generator, everywhere
+from models.store.catalog import Model
+from models.weights.loading import load_weights
+
+
+def _device(device: ServingDevice) -> torch.device:
+    """The device in torch's terms; on a CPU, torch computes on as many threads from now on."""
+    if device.threads is not None and device.is_cpu:
+        torch.set_num_threads(device.threads)
+    return torch.device(device.name)
+
+
+class TorchTranslator:
+    """A CycleGAN generator, in bfloat16 where that keeps its pictures. Errors as for :func:`load_weights`."""
+
+    def __init__(self, model: Model, device: ServingDevice) -> None:
+        self._device = _device(device)
+        weights = load_weights(model)
+        arguments: dict[str, Any] = dict(weights.arguments)
+        network = ResnetGenerator(**arguments)
+        network.load_state_dict(weights.state)
+        network.requires_grad_(False).eval().to(self._device)
+        self._network, self._dtype = lowest_precision(network, self._device, lambda net, x: net(x))
+        self._margin = model.card.margin
+        self.precision = str(self._dtype)
+        self.nbytes = _nbytes(self._network)
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
+        x = pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
+        height, width = x.shape[2:]
+        # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
+        margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
+        x = functional.pad(x, (margin,) * 4, mode="reflect")
+        return _delivered(self._network(x)[:, :, margin : margin + height, margin : margin + width])
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Source pictures on the device, and the masks of the high-pass path for each."""
+
+    x: torch.Tensor  # (N, 3, H, W)
+    masks: Masks | None  # (N, 1, h, w) each
+
+
+class TorchStyleNetworks:
+    """A StarGAN v2, its generator in bfloat16 where that keeps its pictures. Errors as for :func:`load_weights`."""
+
+    def __init__(self, model: Model, device: ServingDevice) -> None:
+        self._device = _device(device)
+        weights = load_weights(model)
+        arguments: dict[str, Any] = dict(weights.arguments)
+        arguments["w_hpf"] = model.card.network["w_hpf"]  # the weights do not show the strength of the high-pass path
+        ensemble = Ensemble(**arguments)
+        ensemble.load_state_dict(weights.state)
+        ensemble.requires_grad_(False).eval().to(self._device)
+        self.latent_dim = arguments["latent_dim"]
+        self._ensemble = ensemble
+        self._mask_source = model.card.masks
+        self._generator, self._dtype = lowest_precision(ensemble.generator, self._device, self._run_probe)
+        ensemble.generator = self._generator  # frees the float32 copy
+        self.precision = str(self._dtype)
+        self.nbytes = _nbytes(ensemble)
+
+    def _run_probe(self, generator: Generator, x: torch.Tensor) -> torch.Tensor:
+        masks = everywhere(x) if self._mask_source else None
+        s = torch.from_numpy(self.map_latents(np.zeros((1, self.latent_dim), np.float32))[:, 0]).to(x)
+        out: torch.Tensor = generator(x, s, masks)
+        return out
+
+    @torch.inference_mode()
+    def prepare(self, pictures: Pictures) -> _Sources:
+        x = pixels.to_tensor(pictures).to(self._device)
+        return _Sources(x.to(self._dtype), self._masks(x))
+
+    @torch.inference_mode()
+    def generate(self, sources: _Sources, indices: Sequence[int], styles: Numbers) -> tuple[Pictures, bool]:
+        chosen = torch.tensor(indices, device=self._device)
+        masks = None
+        if sources.masks is not None:
+            first, second = sources.masks
+            masks = first[chosen], second[chosen]
+        x = sources.x[chosen]
+        return _delivered(self._generator(x, torch.from_numpy(styles).to(x), masks))
+
+    @torch.inference_mode()
+    def map_latents(self, latents: Numbers) -> Numbers:
+        mapping = self._ensemble.mapping_network
+        h = mapping.shared(torch.from_numpy(latents).to(self._device))
+        return _numbers(torch.stack([branch(h) for branch in mapping.unshared], dim=1))
+
+    @torch.inference_mode()
+    def encode(self, references: Pictures) -> Numbers:
+        encoder = self._ensemble.style_encoder
+        h = encoder.shared(pixels.to_tensor(references).to(self._device)).flatten(1)
+        return _numbers(torch.stack([branch(h) for branch in encoder.unshared], dim=1))
+
+    @torch.inference_mode()
+    def align(self, faces: Pictures) -> Pictures:
+        landmarks = self._ensemble.landmarks
+        if landmarks is None:
+            raise ValueError("this model has no landmark network to align faces by")
+        x = pixels.to_tensor(faces).to(self._device)
+        return np.stack(pixels.to_pictures(place(x, landmarks, self._ensemble.landmark_mean, self._ensemble.img_size)))
+
+    def _masks(self, x: torch.Tensor) -> Masks | None:
+        if self._mask_source is None:
+            return None
+        if self._mask_source == "ones":
+            return everywhere(x.to(self._dtype))
+        assert self._ensemble.landmarks is not None, "the card was checked"
+        first, second = self._ensemble.landmarks.masks(x)
+        return first.to(self._dtype), second.to(self._dtype)
+
+
+def _delivered(x: torch.Tensor) -> tuple[Pictures, bool]:
+    return np.stack(pixels.to_pictures(x)), bool(torch.isfinite(x).all())
+
+
+def _numbers(x: torch.Tensor) -> Numbers:
+    numbers: Numbers = x.float().cpu().numpy()
+    return numbers
+
+
+def _nbytes(network: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
