@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadPicture
 from app.geometry import MAX_SIDE, MIN_SIDE, Geometry, plan
 from models.errors import PictureRejected
 from models.pictures import Picture
 from models.pictures.decoding import Bounds, EncodedPicture
+from models.pictures.png import encode_png
 from worker.contract import Delivery
 
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
@@ -52,28 +52,26 @@ def prepare(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixe
 
 def encode(picture: Picture, media_type: str) -> bytes:
     """Encode (H, W, 3) uint8 RGB as ``media_type``. The only metadata is the IPTC mark of generated media."""
+    return _ENCODERS[media_type](picture)
+
+
+def _png(picture: Picture) -> bytes:
+    return encode_png(picture, xmp=GENERATED_XMP.decode())
+
+
+def _jpeg(picture: Picture) -> bytes:
+    return _saved(picture, "JPEG", quality=95)
+
+
+def _webp(picture: Picture) -> bytes:
+    return _saved(picture, "WEBP", quality=90, method=2)
+
+
+def _saved(picture: Picture, file_format: str, **options: int) -> bytes:
     file = io.BytesIO()
-    _WRITERS[media_type](Image.fromarray(picture), file)
+    Image.fromarray(picture).save(file, file_format, xmp=GENERATED_XMP, **options)
     return file.getvalue()
 
 
-def _write_png(image: Image.Image, file: io.BytesIO) -> None:
-    info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", GENERATED_XMP.decode())
-    image.save(file, "PNG", pnginfo=info, compress_level=1)  # level 6 takes three times as long and saves a tenth
-
-
-def _write_jpeg(image: Image.Image, file: io.BytesIO) -> None:
-    image.save(file, "JPEG", quality=95, xmp=GENERATED_XMP)
-
-
-def _write_webp(image: Image.Image, file: io.BytesIO) -> None:
-    image.save(file, "WEBP", quality=90, method=2, xmp=GENERATED_XMP)
-
-
-_WRITERS: dict[str, Callable[[Image.Image, io.BytesIO], None]] = {
-    "image/png": _write_png,
-    "image/jpeg": _write_jpeg,
-    "image/webp": _write_webp,
-}
-MEDIA_TYPES = tuple(_WRITERS)
+_ENCODERS: dict[str, Callable[[Picture], bytes]] = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp}
+MEDIA_TYPES = tuple(_ENCODERS)

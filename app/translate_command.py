@@ -1,6 +1,12 @@
 """``doppel translate``: translate pictures in this process, without a server."""
 
+import contextlib
+import os
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,12 +16,14 @@ from app.geometry import Geometry, delivered
 from app.settings import Settings
 from models.device import serving_device
 from models.errors import DoppelError
-from models.pictures import SUFFIXES, list_others, list_pictures, list_subfolders
+from models.pictures import SUFFIXES, Picture, list_others, list_pictures, list_subfolders
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
+from worker.contract import Delivery
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 MAX_NAMED = 5  # files that are named when they are left out
+MAX_THREADS = 8  # that decode and encode; each may hold a picture of max_pixels
 
 
 def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: int | None) -> int:
@@ -62,12 +70,13 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
     failed = 0
-    for path, target in tqdm(pairs, unit="picture", disable=len(pairs) == 1):
-        try:
-            _translate_file(settings, translator, path, target, resolution)
-        except (DoppelError, OSError) as error:
-            failed += 1
-            tqdm.write(f"doppel: {path}: {error}", file=sys.stderr)
+    with contextlib.closing(_Pipeline(settings, translator, resolution)) as pipeline:
+        for done in tqdm(pipeline.run(pairs), total=len(pairs), unit="picture", disable=len(pairs) == 1):
+            if done.note:
+                tqdm.write(f"doppel: {done.source}: {done.note}", file=sys.stderr)
+            if done.error:
+                failed += 1
+                tqdm.write(f"doppel: {done.source}: {done.error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -82,16 +91,78 @@ def _named(paths: list[Path]) -> str:
     return ", ".join(names)
 
 
-def _translate_file(
-    settings: Settings, translator: Translator, source: Path, target: Path, resolution: int | None
-) -> None:
-    upload = images.prepare(
-        source.read_bytes(),
-        Geometry(resolution),
-        max_pixels=settings.max_pixels,
-        max_output_pixels=settings.max_output_pixels,
-    )
-    if upload.note:
-        tqdm.write(f"doppel: {source}: {upload.note}", file=sys.stderr)
-    translated = delivered(translator([upload.picture])[0], upload.delivery)
-    target.write_bytes(images.encode(translated, MEDIA_TYPES[target.suffix.lower()]))
+@dataclass
+class _Translation:
+    """A picture on its way from file to file."""
+
+    source: Path
+    target: Path
+    picture: Picture | None = None  # as far as it has come; None before it is read and once it is written
+    delivery: Delivery | None = None
+    note: str | None = None
+    error: Exception | None = None
+
+
+class _Pipeline:
+    """Translates pictures in the caller's thread, and meanwhile decodes and encodes others in threads of its own.
+
+    Pillow, NumPy and ISA-L let other threads run while they work. However many pictures there are, only a few for each
+    thread are in memory.
+    """
+
+    def __init__(self, settings: Settings, translator: Translator, resolution: int | None) -> None:
+        self._limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
+        self._geometry = Geometry(resolution)
+        self._translator = translator
+        threads = min(MAX_THREADS, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads)
+        self._ahead = threads + 1  # pictures that wait to be translated, and as many to be written
+
+    def close(self) -> None:
+        """Finish the files that are being written, and no more of those that were to be written after them."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, pairs: Iterable[tuple[Path, Path]]) -> Iterator[_Translation]:
+        """Translate each source into its target; yield them in order, once they are written or have failed."""
+        begun: deque[Future[_Translation]] = deque()
+        for translation in self._read_ahead(pairs):
+            translated = _unless_failed(self._translate, translation)
+            begun.append(self._pool.submit(_unless_failed, self._write, translated))
+            while begun and (begun[0].done() or len(begun) > self._ahead):
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    def _read_ahead(self, pairs: Iterable[tuple[Path, Path]]) -> Iterator[_Translation]:
+        begun: deque[Future[_Translation]] = deque()
+        for source, target in pairs:
+            begun.append(self._pool.submit(_unless_failed, self._read, _Translation(source, target)))
+            if len(begun) > self._ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    def _read(self, translation: _Translation) -> None:
+        upload = images.prepare(translation.source.read_bytes(), self._geometry, **self._limits)
+        translation.picture, translation.delivery, translation.note = upload.picture, upload.delivery, upload.note
+
+    def _translate(self, translation: _Translation) -> None:
+        assert translation.picture is not None
+        (translation.picture,) = self._translator([translation.picture])
+
+    def _write(self, translation: _Translation) -> None:
+        assert translation.picture is not None
+        picture, translation.picture = delivered(translation.picture, translation.delivery), None
+        target = translation.target
+        target.write_bytes(images.encode(picture, MEDIA_TYPES[target.suffix.lower()]))
+
+
+def _unless_failed(stage: Callable[[_Translation], None], translation: _Translation) -> _Translation:
+    """Bring a picture through a stage, unless an earlier one failed; keep what goes wrong."""
+    if translation.error is None:
+        try:
+            stage(translation)
+        except (DoppelError, OSError) as error:
+            translation.error = error
+            translation.picture = None
+    return translation

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from models.errors import ArchiveError, DatasetError, DatasetExists, PictureRejected
 from models.pictures.decoding import FORMATS, Bounds, EncodedPicture
+from models.pictures.png import encode_png
 from models.store.archive_layout import ArchivedPicture
 from models.store.archives import Archive, Limits, in_order
 from models.store.datasets import (
@@ -168,9 +170,7 @@ def _checked(data: bytes, max_pixels: int) -> _CheckedPicture:
     if _digest_when_plainly_decoded(data) == digest:
         suffix = SUFFIX_OF_FORMAT.get(encoded.format, f".{encoded.format.lower()}")
         return _CheckedPicture(suffix, data, shown.size, digest, note)
-    file = io.BytesIO()
-    shown.save(file, "PNG")
-    return _CheckedPicture(".png", file.getvalue(), shown.size, digest, note)
+    return _CheckedPicture(".png", encode_png(np.asarray(shown)), shown.size, digest, note)
 
 
 def _digest(image: Image.Image) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel
 
 from models.pictures import Picture
+from models.pictures.png import encode_png
 from models.store.files import replace_text, replacing
 
 MAX_DOMAINS = 4  # of a StarGAN v2 that are shown: from each to each of more domains, a sheet would take gigabytes
@@ -109,7 +109,7 @@ def save_sheet(target: Path, rows: Sequence[SampleRow]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     replace_text(rows_path(target), SampleSheet(rows=placed).model_dump_json())
     with replacing(target) as part:
-        Image.fromarray(sheet).save(part, format="PNG")
+        part.write_bytes(encode_png(sheet))
 
 
 def read_rows(target: Path) -> list[PlacedRow]:
