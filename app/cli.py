@@ -134,7 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     added.set_defaults(addition=Arguments(added, Addition), complain=added.error)
     exported = command("export", _export, "write a model into one file, which `doppel add` takes on another machine")
     exported.add_argument("name", metavar="NAME")
-    exported.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.zip")
+    exported.add_argument(
+        "--format", choices=("zip", "onnx"), default="zip", help="zip: for `doppel add`; onnx: for other software"
+    )
+    exported.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="default: NAME.zip; onnx: NAME.onnx, and of a StarGAN v2 the folder NAME-onnx",
+    )
     return parser
 
 
@@ -293,9 +302,15 @@ def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.catalog import Catalog
     from models.store.model_archives import export
 
-    target = parsed.output or Path(f"{parsed.name}.zip")
     try:
-        export(Catalog(settings.weights_dir, settings.data_dir).get(parsed.name), target)
+        model = Catalog(settings.weights_dir, settings.data_dir).get(parsed.name)
+        if parsed.format == "onnx":
+            default = f"{parsed.name}.onnx" if model.card.family == "cyclegan" else f"{parsed.name}-onnx"
+            folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
+            options = _options({"output": parsed.output or default} | folders)
+            return _python("models.weights.onnx_export", parsed.name, *options)
+        target = parsed.output or Path(f"{parsed.name}.zip")
+        export(model, target)
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1

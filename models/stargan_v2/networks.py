@@ -224,7 +224,7 @@ class Discriminator(nn.Module):
 
 def everywhere(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks, (N, 1, 1, 1) each, that let the high-pass path act all over pictures ``x``."""
-    mask = x.new_ones(len(x), 1, 1, 1)
+    mask = x.new_ones(x.shape[0], 1, 1, 1)
     return mask, mask
 
 
