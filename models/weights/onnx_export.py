@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from models.cyclegan import ResnetGenerator
 from models.errors import DoppelError, Invalid, NotInstalled
-from models.landmarks import LandmarkNetwork
-from models.landmarks.network import SIDE
+from models.landmarks.network import SIDE, LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import Generator, everywhere
 from models.store.catalog import Catalog, Model
