@@ -1,4 +1,5 @@
-# Two images from one file: `api` has no torch, `worker` has it. See docs/containers.md.
+# Three images from one file: `api` serves HTTP, `worker-cpu` translates on a CPU, both without torch; `worker` has torch,
+# which trains, and translates on GPUs. See docs/containers.md.
 #
 # pip's configuration for the build (a mirror, a proxy, a certificate) is a secret, so none of it stays in an image:
 #   docker build --secret id=pip.conf,src=pip.conf --target api -t doppel-api .
@@ -19,13 +20,14 @@ ENV PATH=/opt/doppel/bin:$PATH \
     DOPPEL_WEIGHTS_DIR=/srv/doppel/weights
 WORKDIR /srv/doppel
 
-# What both images need from the checkout. Nothing of this stage but its results reaches an image.
+# What all images need from the checkout. Nothing of this stage but its results reaches an image.
 FROM base AS package
 COPY pyproject.toml README.md LICENSE ./
 # The requirements as files of their own: large layers depend on them alone, not on every change of pyproject.toml.
 RUN python -c "import pathlib, tomllib; \
         project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
         pathlib.Path('api.txt').write_text('\n'.join(project['dependencies'])); \
+        pathlib.Path('light.txt').write_text('\n'.join(project['optional-dependencies']['light'])); \
         pathlib.Path('worker.txt').write_text('\n'.join(project['optional-dependencies']['worker']))"
 COPY app app
 COPY worker worker
@@ -56,6 +58,17 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
         url = 'http://127.0.0.1:' + os.environ['DOPPEL_PORT'] + '/healthz'; \
         build_opener(ProxyHandler({})).open(url, timeout=4)"]
 CMD ["doppel", "api"]
+
+FROM dependencies AS worker-cpu
+COPY --from=package /srv/doppel/light.txt /opt/doppel/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip install --no-cache-dir --constraint /opt/doppel/constraints.txt --requirement /opt/doppel/light.txt
+RUN --mount=type=bind,from=package,source=/dist,target=/dist \
+    pip install --no-cache-dir --no-index --no-deps /dist/*.whl && pip check
+COPY --from=package /srv/doppel/weights weights
+USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python", "-m", "worker.health", "worker"]
+CMD ["doppel", "worker"]
 
 FROM dependencies AS worker
 # Where a training looks for the networks that measure quality, in hub/checkpoints; see docs/training.md.

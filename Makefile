@@ -1,6 +1,6 @@
 # Every command sets up what it needs first: a virtual environment in .venv/ with the versions in constraints.txt.
 #
-#   make serve      run the service on this machine
+#   make serve      run the service on this machine (LIGHT=1: on the CPU and without torch, which trains nothing)
 #   make test       run all tests
 #   make test-fast  run the tests that need no server and no Redis
 #   make check      format, lint, types, imports, all tests
@@ -17,7 +17,7 @@ FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py te
 
 .PHONY: serve test test-fast check lint bench lock install check-containers format
 
-serve: install
+serve: $(if $(LIGHT),.venv/installed-light,.venv/installed)
 	@$(BIN)/doppel serve
 
 # Three processes for two cores, because many tests wait for other processes.
@@ -61,4 +61,11 @@ install: .venv/installed
 	@$(PYTHON) bin/check-python.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[worker,dev]'
+	@touch $@ .venv/installed-light
+
+# What serving on a CPU needs. Neither set-up takes away what the other has installed.
+.venv/installed-light: pyproject.toml constraints.txt
+	@$(PYTHON) bin/check-python.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[light]'
 	@touch $@

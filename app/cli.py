@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.errors import DoppelError
+from models.installed import require_torch
 from models.store.additions import Addition
 
 PREPARER_JOBS = ("imports", "estimates")
@@ -134,7 +135,16 @@ def _parser() -> argparse.ArgumentParser:
     added.set_defaults(addition=Arguments(added, Addition), complain=added.error)
     exported = command("export", _export, "write a model into one file, which `doppel add` takes on another machine")
     exported.add_argument("name", metavar="NAME")
-    exported.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.zip")
+    exported.add_argument(
+        "--format", choices=("zip", "onnx"), default="zip", help="zip: for `doppel add`; onnx: for other software"
+    )
+    exported.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="default: NAME.zip; onnx: NAME.onnx, and of a StarGAN v2 the folder NAME-onnx",
+    )
     return parser
 
 
@@ -187,6 +197,7 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.files import require_writable
     from worker.training_process import run_trainer
 
+    require_torch("Training")
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     try:
         run_trainer(
@@ -270,15 +281,18 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
 def _train(settings: Settings, parsed: argparse.Namespace) -> int:
     from app.train_command import train
 
+    require_torch("Training")
     given = parsed.options.given(parsed)
     return train(parsed.family, parsed.dataset, parsed.output, given, resume=parsed.resume)
 
 
 def _check(settings: Settings, parsed: argparse.Namespace) -> int:
+    require_torch("Reading weights files")
     return _python("models.weights.check", str(parsed.file), *_options({"network": parsed.network}))
 
 
 def _add(settings: Settings, parsed: argparse.Namespace) -> int:
+    require_torch("Adding models")
     given = parsed.addition.given(parsed)
     try:
         Addition.model_validate(given)
@@ -293,9 +307,16 @@ def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.catalog import Catalog
     from models.store.model_archives import export
 
-    target = parsed.output or Path(f"{parsed.name}.zip")
     try:
-        export(Catalog(settings.weights_dir, settings.data_dir).get(parsed.name), target)
+        model = Catalog(settings.weights_dir, settings.data_dir).get(parsed.name)
+        if parsed.format == "onnx":
+            require_torch("Writing ONNX")
+            default = f"{parsed.name}.onnx" if model.card.family == "cyclegan" else f"{parsed.name}-onnx"
+            folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
+            options = _options({"output": parsed.output or default} | folders)
+            return _python("models.weights.onnx_export", parsed.name, *options)
+        target = parsed.output or Path(f"{parsed.name}.zip")
+        export(model, target)
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1

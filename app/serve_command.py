@@ -11,12 +11,17 @@ import httpx
 
 from app.server import bound_socket, origin
 from app.settings import Settings
+from models.installed import has_torch
 from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueUnreachable
 from worker.supervisor import Supervisor, role_command
 
+LIGHT_NOTE = (
+    "This installation has no torch: it translates on the CPU. To train, to add models or to fetch the paper's, run\n"
+    "make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
+)
 READY_TIMEOUT_S = 120.0
 SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sample-photo.jpg"  # in a checkout only
 
@@ -52,7 +57,8 @@ def serve(settings: Settings) -> int:
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")
-    commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
+    if has_torch():
+        commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
     supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
     supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
@@ -71,7 +77,7 @@ def _announce(settings: Settings, port: int) -> None:
     print(
         f"\nDoppel is at {published} (in a browser: {published}/docs); its data is in {settings.data_dir}.\nTry it:\n\n"
         f"  curl -f -F image=@{_sample()} -F model=style_monet {address}/translate -o out.png\n\n"
-        "Ctrl-C stops it.\n",
+        f"{'' if has_torch() else LIGHT_NOTE}Ctrl-C stops it.\n",
         flush=True,
     )
 

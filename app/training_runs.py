@@ -23,7 +23,7 @@ from models.store.run_lock import is_locked, wait_until_unlocked
 from models.store.run_pictures import check_pictures
 from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
-from worker.contract import Failure, FailureCode
+from worker.contract import ESTIMATE_QUEUE, Failure, FailureCode
 from worker.errors import QueueError
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
@@ -50,6 +50,7 @@ class Runs:
         self._checker = RunChecker(catalog, datasets, self.store, preparation)
         self._datasets = datasets
         self._queue = queue
+        self._preparation = preparation
 
     # changes
 
@@ -117,8 +118,11 @@ class Runs:
 
         Raises:
             Unavailable: no trainer has reported within ``TRAINER_SEEN_S``.
+            NotInstalled: nor has a preparer with torch, so this is an installation without it.
         """
         if not self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
+            if self._preparation.preparers(seen_within_s=TRAINER_SEEN_S):
+                self._preparation.require_preparer(ESTIMATE_QUEUE, torch_for="Training")
             raise Unavailable(
                 f"No trainer has been seen for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
             )

@@ -14,12 +14,18 @@ from worker.inference_queue import new_job_id
 
 
 async def take_in(
-    request: Request, services: Services, accept: Callable[[str], None], wait_s: float
+    request: Request,
+    services: Services,
+    accept: Callable[[str], None],
+    wait_s: float,
+    *,
+    torch_for: str | None = None,
 ) -> JobState | Response:
     """Store an upload, queue its job, and wait up to ``wait_s`` for the job to end.
 
     Args:
         accept: stores and queues it under the job id that it is called with.
+        torch_for: what of it needs torch, as the beginning of a sentence.
 
     Returns:
         The job once it has succeeded; before that the answer 202 with it.
@@ -30,7 +36,7 @@ async def take_in(
         NotReady: the job was canceled.
         Unavailable: it could not be taken in, through no fault of its own, or there is no preparer.
     """
-    await run_in_threadpool(services.uploads.require_preparer)
+    await run_in_threadpool(services.uploads.require_preparer, torch_for=torch_for)
     job_id = new_job_id()
     with services.dispatcher.watching(job_id) as events:
         await run_in_threadpool(accept, job_id)

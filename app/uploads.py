@@ -21,13 +21,17 @@ class Uploads:
         self._queue = queue
         self._incoming = IncomingStore(settings.data_dir)
 
-    def require_preparer(self) -> None:
-        """Refuse an upload that nobody would import.
+    def require_preparer(self, *, torch_for: str | None = None) -> None:
+        """Refuse an upload that nobody would take in.
+
+        Args:
+            torch_for: what of it needs torch, as the beginning of a sentence.
 
         Raises:
             Unavailable: no preparer was heard of for a while.
+            NotInstalled: the preparers have no torch.
         """
-        self._queue.require_preparer()
+        self._queue.require_preparer(torch_for=torch_for)
 
     def accept(self, job_id: str, name: str, upload: BinaryIO) -> None:
         """Store an archive and queue its import as the data set ``name``. From then on it survives this process.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bench.memory import resident_mb
-from models.landmarks import LandmarkNetwork
+from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
 from tests.pictures import encoded, photo

@@ -24,6 +24,7 @@ DoppelError
 │   ├── CatalogError       a model's card can't be read
 │   ├── ModelUnavailable   a model's weights are not here
 │   ├── PlaceError         a folder or an address that was configured can't be used
+│   ├── NotInstalled       a package that this needs is not installed
 │   └── FetchError         weights could not be downloaded
 ├── TrainingError          a run that had begun could not go on
 │   ├── Diverged
@@ -162,6 +163,12 @@ class ModelUnavailable(Unavailable):
 
 class PlaceError(Unavailable):
     """A folder or an address that was configured can't be used; the message names the setting to change."""
+
+
+class NotInstalled(Unavailable):
+    """A package that this needs is not installed; the message says what to install."""
+
+    retry_after_s = 3600
 
 
 class FetchError(Unavailable):

@@ -24,6 +24,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError, Invalid, NameTaken
+from models.installed import has_torch
 from models.process import die_with_parent
 from models.store.incoming import IncomingStore
 from worker import contract
@@ -64,6 +65,7 @@ class PreparationWorker(ReportingWorker, Worker):
             pid=os.getpid(),
             host=socket.gethostname(),
             queue=self.queue_name,
+            torch=has_torch(),
             seen_at=time.time(),
         )
         self.connection.hset(contract.PREPARERS, self.name, report.model_dump_json())
@@ -237,7 +239,7 @@ def run_estimate_worker(*, redis_url: str) -> None:
     """Size training runs until SIGTERM or SIGINT."""
     # Loading torch takes longer than an estimate, so the forks inherit it. Elsewhere than on Linux, a process that has
     # loaded torch can't safely be forked.
-    if sys.platform == "linux":
+    if sys.platform == "linux" and has_torch():
         importlib.import_module(contract.ESTIMATE.rpartition(".")[0])
     EstimateWorker(_connect(redis_url)).work(logging_level="WARNING")
 

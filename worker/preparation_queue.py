@@ -10,6 +10,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from models.errors import Invalid, Unavailable
+from models.installed import without_torch
 from models.store.additions import Addition
 from worker import contract
 from worker.connection import BLOCKED_S
@@ -45,6 +46,7 @@ class PreparerReport(BaseModel):
     pid: int
     host: str
     queue: str  # the one it takes jobs from
+    torch: bool = True  # whether it is installed there; uploaded data sets don't need it
     seen_at: float  # Unix time, seconds
 
 
@@ -101,8 +103,9 @@ class PreparationQueue:
         Raises:
             Invalid: networks with these options can't be built.
             Unavailable: no preparer is alive, or none answered within ``timeout_s``.
+            NotInstalled: the preparers have no torch.
         """
-        self.require_preparer(contract.ESTIMATE_QUEUE)
+        self.require_preparer(contract.ESTIMATE_QUEUE, torch_for="Training")
         deadline = time.monotonic() + timeout_s
         with translating_errors():
             job = self._estimates.enqueue(
@@ -126,16 +129,23 @@ class PreparationQueue:
         estimates: list[dict[str, Any]] = answer["estimates"]
         return estimates
 
-    def require_preparer(self, queue: str = contract.PREPARATION_QUEUE) -> None:
+    def require_preparer(self, queue: str = contract.PREPARATION_QUEUE, *, torch_for: str | None = None) -> None:
         """Refuse to queue what nobody would do.
+
+        Args:
+            torch_for: what needs a preparer with torch, as the beginning of a sentence.
 
         Raises:
             Unavailable: no preparer that serves ``queue`` reported itself for ``PREPARER_SEEN_S``.
+            NotInstalled: those that did have no torch.
         """
-        if not any(report.queue == queue for report in self.preparers(seen_within_s=PREPARER_SEEN_S)):
+        reports = [report for report in self.preparers(seen_within_s=PREPARER_SEEN_S) if report.queue == queue]
+        if not reports:
             raise Unavailable(
                 f"No preparer was heard of for {PREPARER_SEEN_S} s. The operator starts one with: doppel preparer"
             )
+        if torch_for is not None and not any(report.torch for report in reports):
+            raise without_torch(torch_for)
 
     def preparers(self, *, seen_within_s: float) -> list[PreparerReport]:
         """The preparers' processes that reported themselves within ``seen_within_s``."""

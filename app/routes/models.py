@@ -100,7 +100,11 @@ async def add_model(
     await run_in_threadpool(services.versions.require_free, name, new=True)
     label = (file.filename or "the file")[-SHOWN_LABEL:]
     ended = await take_in(
-        request, services, lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file), wait
+        request,
+        services,
+        lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file),
+        wait,
+        torch_for="Adding models",
     )
     if isinstance(ended, Response):
         return ended

@@ -1,7 +1,6 @@
-"""The similarity transform that aligns a face with the faces of a training set."""
+"""The similarity transform that aligns a face with the faces of a training set. Loads no torch."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 _LEFT_EYE = [*range(60, 68), 96]
@@ -9,23 +8,21 @@ _RIGHT_EYE = [*range(68, 76), 97]
 _MOUTH_ENDS = [76, 82]
 _ANCHORS = [96, 97, 76, 82]  # pupils and mouth ends
 
+FACE_SHARE = 0.7  # share of the cut-out's side that a face with hair and chin fills
+
 Points = NDArray[np.float32]  # (98, 2), x and y in px
+Matrix = NDArray[np.float32]
 
 
-def alignment_matrix(points: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """The 3 × 3 matrix that maps a face's points onto the mean face's by rotation, scale and translation.
+def alignment_matrix(points: Points, mean: Points) -> Matrix:
+    """The matrix that maps a face's points onto the mean face's by rotation, scale and translation.
 
-    Args:
-        points, mean: (98, 2), x and y in px.
+    Float32 throughout, as the training sets were aligned: rounding in another order moves a face by 0.0003 px.
 
     Returns:
-        (3, 3) float32 for column vectors (x, y, 1).
+        (3, 3) for column vectors (x, y, 1).
     """
-    # NumPy and float32, as the training sets were aligned: rounding in another order moves a face by 0.0003 px.
-    return torch.from_numpy(_matrix(np.asarray(points, np.float32), np.asarray(mean, np.float32)))
-
-
-def _matrix(points: Points, mean: Points) -> NDArray[np.float32]:
+    points, mean = np.asarray(points, np.float32), np.asarray(mean, np.float32)
     (x, y), (mean_x, mean_y) = _axis(points), _axis(mean)
     # Both are unit vectors, so their products are the cosine and sine of the angle between them.
     cosine, sine = x * mean_x + y * mean_y, x * mean_y - y * mean_x
@@ -38,7 +35,30 @@ def _matrix(points: Points, mean: Points) -> NDArray[np.float32]:
     return matrix.astype(np.float32, copy=False)
 
 
-def _translation(by: NDArray[np.float32]) -> NDArray[np.float32]:
+def sampling_matrix(matrix: Matrix, side: int) -> Matrix:
+    """From the aligned picture to the cut-out, both in -1..1: where each of its pixels is taken from.
+
+    Args:
+        matrix: as :func:`alignment_matrix` returns it, from px of the cut-out to px of a mean face of 256.
+        side: px of the cut-out.
+
+    Returns:
+        (2, 3) float32.
+
+    Raises:
+        ValueError: the face's points nearly coincide, so its orientation is unknown.
+    """
+    if not np.isfinite(matrix).all() or np.linalg.det(matrix[:2, :2]) < 1e-6:
+        raise ValueError("the landmarks of this face are degenerate")
+    # px of the 256 px mean face ← -1..1 of the output
+    to_mean = np.array([[128, 0, 128], [0, 128, 128], [0, 0, 1]], np.float32)
+    # -1..1 of the input ← px of the input
+    from_input = np.array([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1]], np.float32)
+    sampled: Matrix = (from_input @ np.linalg.inv(matrix) @ to_mean)[:2]
+    return sampled
+
+
+def _translation(by: NDArray[np.float32]) -> Matrix:
     matrix = np.eye(3, dtype=np.float32)
     matrix[:2, 2] = by
     return matrix

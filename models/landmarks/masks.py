@@ -6,22 +6,7 @@ covers all of them; the second leaves out jaw, brows and the outline of the mout
 
 import torch
 
-FLOOR = 0.1  # lower heat counts as none
-POINTS = 98
-
-# First and last point, rows to move up (negative: down), power. prepare_masks treats the other points one by one.
-_GROUPS = (
-    (8, 24, 0, 3),  # chin
-    (33, 50, -7, 2),  # brows
-    (55, 59, 8, 4),  # under the nose
-    (77, 81, -8, 4),  # upper lip
-    (83, 87, 8, 4),  # lower lip
-    (88, 95, -2, 3),  # mouth, inside
-)
-_UNUSED = (*range(8), *range(25, 34), 46, 76, 82)  # sides of the face, corners of brows and mouth
-_NOSE_BRIDGE = slice(52, 55)
-_EYES = slice(60, 76)
-_CHANGEABLE = (*range(8, 25), *range(33, 51), *range(76, 96))
+from models.landmarks.points import CHANGEABLE, EYES, FLOOR, GROUPS, NOSE_BRIDGE, POINTS, UNUSED
 
 
 def prepare_masks(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,15 +18,15 @@ def prepare_masks(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if heatmaps.shape[1] != POINTS:
         raise ValueError(f"{POINTS} heat maps are needed, not {heatmaps.shape[1]}")
     maps = _spread(torch.where(heatmaps < FLOOR, 0.0, heatmaps))
-    for first, last, rows_up, power in _GROUPS:
+    for first, last, rows_up, power in GROUPS:
         group = slice(first, last + 1)
         maps[:, group] = _moved_up(maps[:, group], rows_up).pow(power)
-    maps[:, _UNUSED] = 0.0
-    maps[:, _NOSE_BRIDGE] = _moved_up(maps[:, _NOSE_BRIDGE], 4)
-    eyes = maps[:, _EYES]
-    maps[:, _EYES] = _moved_up(eyes, -8).pow(3) + _moved_up(eyes, -24)
+    maps[:, UNUSED] = 0.0
+    maps[:, NOSE_BRIDGE] = _moved_up(maps[:, NOSE_BRIDGE], 4)
+    eyes = maps[:, EYES]
+    maps[:, EYES] = _moved_up(eyes, -8).pow(3) + _moved_up(eyes, -24)
     lasting = maps.clone()
-    lasting[:, _CHANGEABLE] = 0.0
+    lasting[:, CHANGEABLE] = 0.0
     return _united(maps), _united(lasting)
 
 

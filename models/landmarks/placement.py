@@ -1,11 +1,11 @@
 """Align a cut-out face with the faces of the training set."""
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from models.landmarks import LandmarkNetwork, alignment_matrix
-
-FACE_SHARE = 0.7  # share of the cut-out's side that a face with hair and chin fills
+from models.landmarks.alignment import FACE_SHARE, alignment_matrix, sampling_matrix
+from models.landmarks.network import LandmarkNetwork
 
 
 def place(x: torch.Tensor, landmarks: LandmarkNetwork, mean: torch.Tensor, img_size: int) -> torch.Tensor:
@@ -26,20 +26,9 @@ def place(x: torch.Tensor, landmarks: LandmarkNetwork, mean: torch.Tensor, img_s
     start = (side - inner) // 2
     middle = x[:, :, start : start + inner, start : start + inner]
     middle = functional.interpolate(middle, size=(256, 256), mode="bilinear", antialias=True)
-    points = landmarks.landmarks(middle).cpu() * (inner / 256) + start
-    theta = torch.stack([_theta(alignment_matrix(face, mean.cpu()), side) for face in points]).to(x)
+    points = (landmarks.landmarks(middle) * (inner / 256) + start).cpu().numpy()
+    thetas = [sampling_matrix(alignment_matrix(face, mean.cpu().numpy()), side) for face in points]
+    theta = torch.from_numpy(np.stack(thetas)).to(x)
     grid = functional.affine_grid(theta, [len(x), 3, img_size, img_size], align_corners=False)
     placed: torch.Tensor = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     return placed
-
-
-def _theta(matrix: torch.Tensor, side: int) -> torch.Tensor:
-    """The matrix that ``affine_grid`` needs to sample by ``matrix``: output to input coordinates, both in -1..1."""
-    # px of the 256 px mean face ← -1..1 of the output
-    to_mean = torch.tensor([[128.0, 0, 128], [0, 128, 128], [0, 0, 1]])
-    # -1..1 of the input ← px of the input
-    from_input = torch.tensor([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1.0]])
-    if not torch.isfinite(matrix).all() or matrix[:2, :2].det() < 1e-6:
-        raise ValueError("the landmarks of this face are degenerate")
-    theta: torch.Tensor = from_input @ torch.linalg.inv(matrix) @ to_mean
-    return theta[:2]

@@ -1,7 +1,9 @@
 """Which engine computes a model, by the device and by what is installed. The only place that decides it."""
 
+import contextlib
 import importlib.util
 import logging
+from collections.abc import Iterator
 
 from models.device import ServingDevice
 from models.errors import CheckpointError
@@ -19,15 +21,11 @@ def translator(model: Model, device: ServingDevice) -> PictureNetwork:
         CheckpointError: its weights file does not match its card.
         DeviceError: it takes torch, which is not installed.
     """
-    if device.is_cpu and _installed("openvino"):
+    if _openvino_computes(device):
         from models.serving.openvino_engine import OpenVINOTranslator
 
-        try:
+        with _torch_to_fall_back_on():
             return OpenVINOTranslator(model, device)
-        except CheckpointError:
-            if not _installed("torch"):
-                raise
-            # It reads files that only nearly have the network's tensors, or else says better what they are.
     from models.serving.torch_engine import TorchTranslator
 
     return TorchTranslator(model, device)
@@ -35,9 +33,32 @@ def translator(model: Model, device: ServingDevice) -> PictureNetwork:
 
 def style_networks(model: Model, device: ServingDevice) -> StyleNetworks:
     """The networks of a StarGAN v2. Errors as for :func:`translator`."""
+    if _openvino_computes(device):
+        from models.serving.openvino_engine import OpenVINOStyleNetworks
+
+        with _torch_to_fall_back_on():
+            return OpenVINOStyleNetworks(model, device)
     from models.serving.torch_engine import TorchStyleNetworks
 
     return TorchStyleNetworks(model, device)
+
+
+def _openvino_computes(device: ServingDevice) -> bool:
+    return device.is_cpu and _installed("openvino")
+
+
+@contextlib.contextmanager
+def _torch_to_fall_back_on() -> Iterator[None]:
+    """Leave a file with other tensors than the network's to torch, if it is here.
+
+    It reads the forms of weights files that are nearly so, and else says better what the file is.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if not _installed("torch"):
+            raise
+        log.info("torch is to load it: %s", error)
 
 
 def _installed(package: str) -> bool:

@@ -1,20 +1,30 @@
-"""OpenVINO as an engine, on a CPU: graphs made of the weights file, run one picture at a time. Loads no torch."""
+"""OpenVINO as an engine, on a CPU: graphs made of the weights file, run one picture at a time. Loads no torch.
+
+A CPU gains nothing from batches, and alone a picture comes out the same whatever it is queued with.
+"""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from models.device import ServingDevice
-from models.serving.engine import Pictures
+from models.landmarks.points import POINTS
+from models.pictures import Picture
+from models.serving.engine import Numbers, Pictures
+from models.serving.face_alignment import align
 from models.serving.graphs.cyclegan import translator_graph
+from models.serving.graphs.landmarks import landmark_graph
+from models.serving.graphs.stargan_v2 import encoder_graph, generator_graph, mapping_graph
 from models.serving.openvino_runtime import Precision, compiled, computes_bfloat16, openvino
 from models.serving.probe import MIN_PSNR_DB, probe, psnr_db
 from models.serving.tensors import Tensors
-from models.store.catalog import CycleGANNetwork, Model
+from models.store.catalog import CycleGANNetwork, Model, StarGANNetwork
 
 log = logging.getLogger("doppel.models")
 
-BYTES = {"bf16": 2, "f32": 4}
+BYTES: dict[Precision, int] = {"bf16": 2, "f32": 4}  # a number
 
 
 def read_network(model: Model) -> openvino.Model:
@@ -47,15 +57,89 @@ class OpenVINOTranslator:
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
         tensors = _tensors(model)
-        count = tensors.count
+        count = tensors.left
         self._network, self.precision = lowest_precision(_translator(model, tensors), device.threads)
         self.nbytes = count * BYTES[self.precision]
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
-        # A CPU gains nothing from batches, and alone a picture comes out the same whatever it is queued with.
-        results = [self._network([picture[np.newaxis]]) for picture in pictures]
-        translated = np.concatenate([result["pictures"] for result in results])
-        return translated, all(np.isfinite(result["finite"]) for result in results)
+        return _run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Source pictures, and for each the masks of the high-pass path, if they depend on it: two of (1, 1, 256, 256)."""
+
+    pictures: Pictures
+    masks: list[list[Numbers]]
+
+
+class OpenVINOStyleNetworks:
+    """A StarGAN v2, its generator in bfloat16 where the CPU computes in it and the picture stays the same.
+
+    Raises:
+        ModelUnavailable: its weights are not on this machine.
+        CheckpointError: its weights file does not match its card.
+    """
+
+    def __init__(self, model: Model, device: ServingDevice) -> None:
+        tensors = _tensors(model)
+        count = tensors.left
+        network = StarGANNetwork.model_validate(model.card.network)
+        generator = generator_graph(network, tensors, model.card.masks)
+        others = tensors.left
+        self.latent_dim = network.latent_dim
+        self._img_size = network.img_size
+        self._masked = model.card.masks == "landmarks"
+        self._mapping = compiled(mapping_graph(network, tensors), "f32", device.threads)
+        self._encoder = compiled(encoder_graph(network, tensors), "f32", device.threads)
+        self._landmarks = None
+        if network.landmarks:
+            self._mean = tensors.take("landmark_mean", POINTS, 2)
+            self._landmarks = compiled(landmark_graph(tensors), "f32", device.threads)
+        tensors.require_all_taken()
+        style = self.map_latents(np.zeros((1, self.latent_dim), np.float32))[:, 0]
+        everywhere = [np.ones((1, 1, 1, 1), np.float32)] * (2 * self._masked)
+        self._generator, self.precision = lowest_precision(generator, device.threads, style, *everywhere)
+        self.nbytes = (count - others) * BYTES[self.precision] + others * BYTES["f32"]
+
+    def prepare(self, pictures: Pictures) -> _Sources:
+        masks = [self._masks(picture) for picture in pictures] if self._masked else [[] for _ in pictures]
+        return _Sources(pictures, masks)
+
+    def generate(self, sources: _Sources, indices: Sequence[int], styles: Numbers) -> tuple[Pictures, bool]:
+        inputs = [
+            [sources.pictures[[index]], style[np.newaxis], *sources.masks[index]]
+            for index, style in zip(indices, styles, strict=True)
+        ]
+        return _run_each(self._generator, inputs)
+
+    def map_latents(self, latents: Numbers) -> Numbers:
+        styles: Numbers = self._mapping([latents])[0]
+        return styles
+
+    def encode(self, references: Pictures) -> Numbers:
+        return np.concatenate([self._encoder([picture[np.newaxis]])[0] for picture in references])
+
+    def align(self, faces: Pictures) -> Pictures:
+        if self._landmarks is None:
+            raise ValueError("this model has no landmark network to align faces by")
+        return np.stack([align(face, self._heatmaps, self._mean, self._img_size) for face in faces])
+
+    def _heatmaps(self, picture: Numbers) -> Numbers:
+        assert self._landmarks is not None
+        maps: Numbers = self._landmarks([picture])["heatmaps"]
+        return maps
+
+    def _masks(self, picture: Picture) -> list[Numbers]:
+        assert self._landmarks is not None, "the card was checked"
+        found = self._landmarks([picture[np.newaxis] / np.float32(255)])
+        return [found["first"], found["second"]]
+
+
+def _run_each(network: openvino.CompiledModel, inputs: Sequence[list[np.ndarray]]) -> tuple[Pictures, bool]:
+    results = [network(each) for each in inputs]
+    pictures: Pictures = np.concatenate([result["pictures"] for result in results])
+    return pictures, all(np.isfinite(result["finite"]) for result in results)
 
 
 def lowest_precision(

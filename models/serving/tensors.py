@@ -32,7 +32,11 @@ class Tensors:
                 f"{label} holds numbers that are not finite (NaN or infinity), for instance in {broken[0]}; pictures "
                 "can't be made with them"
             )
-        self.count = sum(tensor.size for tensor in self._tensors.values())  # of numbers
+
+    @property
+    def left(self) -> int:
+        """How many numbers were not taken yet."""
+        return sum(tensor.size for tensor in self._tensors.values())
 
     def take(self, key: str, *shape: int) -> NDArray[np.float32]:
         """The tensor of this name and shape.

@@ -1,5 +1,1 @@
 """StarGAN v2 (Choi et al., 2020, arXiv:1912.01865): one generator for many domains, steered by style codes."""
-
-from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
-
-__all__ = ["Discriminator", "Generator", "MappingNetwork", "StyleEncoder"]

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from models.landmarks import LandmarkNetwork
-from models.landmarks.masks import POINTS
+from models.landmarks.network import LandmarkNetwork
+from models.landmarks.points import POINTS
 from models.stargan_v2.networks import Generator, MappingNetwork, StyleEncoder
 
 

@@ -10,9 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-BOTTLENECK_BLOCKS = 2  # at the lowest resolution of the generator, in either half
-HIDDEN_DIM = 512  # of the mapping network
-MASKED_SIDES = (32, 64, 128)  # sides of the features, at the size trained at, that the high-pass path carries over
+from models.stargan_v2.shape import (
+    BOTTLENECK_BLOCKS,
+    HIDDEN_DIM,
+    MASKED_SIDES,
+    encoder_halvings,
+    halvings,
+    masked_depths,
+    widths,
+)
 
 
 def _leaky_relu(x: torch.Tensor) -> torch.Tensor:
@@ -98,9 +104,9 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         _check_img_size(img_size)
-        dims = _dims(img_size, max_conv_dim, base_dim, halvings=halvings(img_size, w_hpf))
+        dims = widths(img_size, max_conv_dim, base_dim, halvings=halvings(img_size, w_hpf))
         self.w_hpf = w_hpf
-        self._masked_depths = {int(math.log2(img_size // side)): side for side in MASKED_SIDES if side <= img_size}
+        self._masked_depths = masked_depths(img_size)
         self.from_rgb = nn.Conv2d(3, dims[0], 3, padding=1)
         self.encode = nn.ModuleList()
         self.decode = nn.ModuleList()
@@ -218,13 +224,8 @@ class Discriminator(nn.Module):
 
 def everywhere(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks, (N, 1, 1, 1) each, that let the high-pass path act all over pictures ``x``."""
-    mask = x.new_ones(len(x), 1, 1, 1)
+    mask = x.new_ones(x.shape[0], 1, 1, 1)
     return mask, mask
-
-
-def halvings(img_size: int, w_hpf: float) -> int:
-    """How often the generator halves a picture: down to 16 px, or to 8 with the high-pass path."""
-    return int(math.log2(img_size)) - (3 if w_hpf else 4)
 
 
 def init_he(network: nn.Module) -> None:
@@ -242,19 +243,12 @@ def init_he(network: nn.Module) -> None:
 def _trunk(img_size: int, max_conv_dim: int, base_dim: int | None) -> tuple[list[nn.Module], int]:
     """Layers from a picture to (N, dim, 1, 1), shared in shape by style encoder and discriminator; and ``dim``."""
     _check_img_size(img_size)
-    dims = _dims(img_size, max_conv_dim, base_dim, halvings=int(math.log2(img_size)) - 2)
+    dims = widths(img_size, max_conv_dim, base_dim, halvings=encoder_halvings(img_size))
     layers: list[nn.Module] = [nn.Conv2d(3, dims[0], 3, padding=1)]
     for narrow, wide in itertools.pairwise(dims):
         layers.append(ResidualBlock(narrow, wide, normalize=False, downsample=True))
     layers += [nn.LeakyReLU(0.2), nn.Conv2d(dims[-1], dims[-1], 4), nn.LeakyReLU(0.2)]
     return layers, dims[-1]
-
-
-def _dims(img_size: int, max_conv_dim: int, base_dim: int | None, *, halvings: int) -> list[int]:
-    """Channels at full resolution and after each halving."""
-    first = base_dim or 2**14 // img_size
-    # The first layer is as wide as it is told to be, whatever the bound.
-    return [first, *(min(first * 2**n, max_conv_dim) for n in range(1, halvings + 1))]
 
 
 def _check_img_size(img_size: int) -> None:

@@ -8,8 +8,8 @@ import torch
 
 from models.device import select_device
 from models.errors import CheckpointError
-from models.landmarks import LandmarkNetwork
-from models.landmarks.masks import POINTS
+from models.landmarks.network import LandmarkNetwork
+from models.landmarks.points import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.networks import everywhere
 from models.store.options import CycleGANOptions, Options, StarGANOptions

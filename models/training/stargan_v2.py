@@ -13,7 +13,7 @@ from torch import nn
 
 from models import pixels
 from models.errors import CheckpointError
-from models.landmarks.masks import POINTS
+from models.landmarks.points import POINTS
 from models.pictures import Picture
 from models.stargan_v2.losses import EncodeStyle, MaskPictures, Masks, Terms, discriminator_terms, generator_terms
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he

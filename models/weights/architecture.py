@@ -9,9 +9,9 @@ from torch import nn
 
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.cyclegan.networks import Norm
-from models.landmarks import LandmarkNetwork
+from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
-from models.stargan_v2.networks import BOTTLENECK_BLOCKS, halvings
+from models.stargan_v2.shape import BOTTLENECK_BLOCKS, halvings
 from models.store.catalog import PLAIN_GENERATOR
 
 StateDict = dict[str, torch.Tensor]

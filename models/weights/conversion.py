@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from models.errors import CheckpointError
-from models.landmarks.masks import POINTS
+from models.landmarks.points import POINTS
 from models.store.catalog import ModelCard
 from models.weights import doctor
 from models.weights.architecture import LANDMARKS, STARGAN, Arguments, StateDict

@@ -17,11 +17,10 @@ from pydantic import BaseModel, Field
 from tqdm import tqdm
 
 from models.command_line import Arguments, Positional
-from models.errors import CheckpointError, DoppelError, FetchError
+from models.errors import CheckpointError, DoppelError, FetchError, NotInstalled
+from models.installed import require_torch
 from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
 from models.store.files import replace_text, sha256
-from models.weights import doctor
-from models.weights.conversion import convert
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -42,6 +41,7 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
     Raises:
         FetchError: no network, no such file, another process is fetching it, or its hash differs from the pinned one.
         CheckpointError: the download is not this model's weights.
+        NotInstalled: torch, which reads upstream's files, is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -52,7 +52,7 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
                     _fetch_locked(card, folder, target, mirror)
             except OSError as error:
                 raise FetchError(f"{folder} cannot be written: {error}") from error
-            except (FetchError, CheckpointError) as error:
+            except (FetchError, CheckpointError, NotInstalled) as error:
                 record = {"failed_at": time.time(), "why": str(error)}
                 _write_json(folder / FAILURE_FILE, record)
                 raise
@@ -66,6 +66,10 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
     upstream = [file for file in card.files if file.url is not None]
     if not upstream:
         raise FetchError(f"{card.name} has no upstream file to fetch")
+    require_torch("Reading the files that upstream publishes")
+    from models.weights import doctor  # with torch, which a worker that starts this may not have
+    from models.weights.conversion import convert
+
     lock = read_lock(folder)
     digests = {}
     for file in upstream:

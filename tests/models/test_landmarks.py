@@ -1,10 +1,12 @@
 """Landmarks, masks and alignment against the reference implementation, number for number."""
 
+import numpy as np
 import pytest
 import torch
 
-from models.landmarks import LandmarkNetwork, alignment_matrix, prepare_masks
-from models.landmarks.network import peaks
+from models.landmarks.alignment import alignment_matrix
+from models.landmarks.masks import prepare_masks
+from models.landmarks.network import LandmarkNetwork, peaks
 from tests.models import reference
 from tests.models.test_stargan_v2 import TOLERANCE, assert_close, expected, network
 
@@ -41,9 +43,10 @@ def test_peaks_lie_between_pixels():
 
 
 def test_alignment_matrix():
-    assert_close(alignment_matrix(expected("landmark_points"), expected("landmark_mean")), "alignment_matrix")
+    matrix = alignment_matrix(expected("landmark_points").numpy(), expected("landmark_mean").numpy())
+    assert_close(torch.from_numpy(matrix), "alignment_matrix")
 
 
 def test_a_face_that_is_aligned_already_stays_where_it_is():
-    mean = expected("landmark_mean")
-    assert (alignment_matrix(mean, mean) - torch.eye(3)).abs().max() < TOLERANCE
+    mean = expected("landmark_mean").numpy()
+    assert np.abs(alignment_matrix(mean, mean) - np.eye(3)).max() < TOLERANCE

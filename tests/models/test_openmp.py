@@ -11,7 +11,7 @@ import torch
 DOPPEL = [sys.executable, "-m", "app.cli"]
 COMMANDS = {
     "worker": [*DOPPEL, "worker"],
-    "translate": [*DOPPEL, "translate", "missing.png", "--model", "none", "-o", "out.png"],
+    "translate": [*DOPPEL, "translate", "missing.png", "--model", "style_monet", "-o", "out.png"],
     "training": [sys.executable, "-m", "models.training", "missing"],
 }
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from models.landmarks import LandmarkNetwork
-from models.stargan_v2 import Discriminator, Generator, MappingNetwork, StyleEncoder
+from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.losses import discriminator_terms, generator_terms
-from models.stargan_v2.networks import halvings
+from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
+from models.stargan_v2.shape import halvings
 from tests.models import reference
 
 TOLERANCE = 1e-4

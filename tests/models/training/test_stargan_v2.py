@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from models.errors import DatasetError
-from models.landmarks import LandmarkNetwork
+from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.networks import Generator, everywhere
 from models.stargan_v2.style import latent_code, mean_styles, truncate
 from models.store.options import StarGANOptions, read_options

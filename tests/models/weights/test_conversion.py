@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.errors import CheckpointError
-from models.landmarks import LandmarkNetwork
+from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
 from models.store.catalog import ModelCard, ModelFile
