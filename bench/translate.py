@@ -5,6 +5,7 @@
 
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -28,22 +29,26 @@ LOOP_SHARE = 5  # the loop is given a part of the photos, and its start is not c
 
 
 def folder(count: int = 1000) -> None:
-    """Pictures per second of the command with its start, and of the loop without."""
+    """Pictures per second and CPU time of the command with its start, and of the loop without."""
     with tempfile.TemporaryDirectory() as place:
         photos = Path(place) / "photos"
         _write_photos(photos, count)
         command = [*role_command("translate"), str(photos), "-m", MODEL, "-o", f"{place}/painted"]
-        started = time.perf_counter()
+        started, cpu_before_s = time.perf_counter(), _children_cpu_s()
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL, env=os.environ | {"DOPPEL_DEVICE": "cpu"})
-        rate = count / (time.perf_counter() - started)
+        rate, cpu_s = count / (time.perf_counter() - started), (_children_cpu_s() - cpu_before_s) / count
         if len(list(Path(place, "painted").iterdir())) != count:
             raise SystemExit("some photos were not translated")
-        loop_rate = _loop_rate(sorted(photos.iterdir())[: max(VARIETY, count // LOOP_SHARE)], Path(place))
+        loop_rate, loop_cpu_s = _loop_figures(
+            sorted(photos.iterdir())[: max(VARIETY, count // LOOP_SHARE)], Path(place)
+        )
     width, height = SIZE
-    print(
-        f"{count} photos of {width} × {height} by {MODEL}, JPEG in, PNG out ({cpu()}): doppel translate {rate:.2f} "
-        f"pictures/s, a loop with torch {loop_rate:.2f}: {rate / loop_rate:.1f} ×"
-    )
+    print(f"{count} photos of {width} × {height} by {MODEL}, JPEG in, PNG out ({cpu()})\n")
+    print("| | pictures/s | CPU s a picture |")
+    print("| --- | ---: | ---: |")
+    print(f"| doppel translate | {rate:.2f} | {cpu_s:.2f} |")
+    print(f"| a loop with torch | {loop_rate:.2f} | {loop_cpu_s:.2f} |")
+    print(f"| ratio | {rate / loop_rate:.2f} × | {cpu_s / loop_cpu_s:.2f} × |")
 
 
 def _write_photos(photos: Path, count: int) -> None:
@@ -62,19 +67,24 @@ def _write_photos(photos: Path, count: int) -> None:
         os.link(photos / f"{n % VARIETY:04}.jpg", photos / f"{n:04}.jpg")
 
 
-def _loop_rate(photos: list[Path], place: Path) -> float:
-    """Pictures per second of the loop, in a process of its own."""
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _loop_figures(photos: list[Path], place: Path) -> tuple[float, float]:
+    """Pictures per second of the loop, in a process of its own, and CPU seconds a picture."""
     spawning = multiprocessing.get_context("spawn")
     receiver, sender = spawning.Pipe(duplex=False)
     process = spawning.Process(target=_loop, args=(photos, place, sender))
     process.start()
-    seconds: float = receiver.recv()
+    seconds, cpu_s = receiver.recv()
     process.join()
-    return len(photos) / seconds
+    return len(photos) / seconds, cpu_s / len(photos)
 
 
 def _loop(photos: list[Path], place: Path, sender: Connection) -> None:
-    """Open, resize, network, save; as plainly as can be. Sends the seconds that it took."""
+    """Open, resize, network, save; as plainly as can be. Sends the seconds that it took, on the clock and of CPU."""
     import torch
 
     from models.cyclegan import ResnetGenerator
@@ -86,7 +96,7 @@ def _loop(photos: list[Path], place: Path, sender: Connection) -> None:
     network.load_state_dict(load(model.weights).state)
     network.eval()
     (place / "looped").mkdir()
-    started = time.perf_counter()
+    started, cpu_before_s = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         for photo in photos:
             image = Image.open(photo).convert("RGB")
@@ -96,7 +106,7 @@ def _loop(photos: list[Path], place: Path, sender: Connection) -> None:
             made = network(pixels.permute(2, 0, 1)[None] / 127.5 - 1)[0]
             levels = ((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
             Image.fromarray(levels).save(place / "looped" / f"{photo.stem}.png")
-    sender.send(time.perf_counter() - started)
+    sender.send((time.perf_counter() - started, time.process_time() - cpu_before_s))
 
 
 if __name__ == "__main__":
