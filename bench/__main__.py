@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import inference, long_run, memory, official, recovery, service, training
+from bench import codecs, inference, long_run, memory, official, recovery, service, training, translate
 
 
 def _precision() -> None:
@@ -19,6 +19,8 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "latency": service.latency,
     "precision": _precision,
     "memory": memory.residency,
+    "codecs": codecs.encoding,
+    "translate": translate.folder,
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,

@@ -19,7 +19,10 @@ def output_key(job_id: str) -> str:
 
 def pack(*pictures: Picture) -> bytes:
     """Pack pictures (H, W, 3), uint8 RGB: for each its height and width, then its rows."""
-    return b"".join(part for picture in pictures for part in (_HEADER.pack(*picture.shape[:2]), picture.tobytes()))
+    parts: list[bytes | memoryview] = []
+    for picture in pictures:
+        parts += (_HEADER.pack(*picture.shape[:2]), np.ascontiguousarray(picture).data)
+    return b"".join(parts)  # the only copy of pixels that lie in one piece
 
 
 def unpack(data: bytes) -> list[Picture]:
