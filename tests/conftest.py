@@ -153,6 +153,8 @@ def add_stargan(root: Path, name: str, **card: object) -> Path:
 
 def let_overflow(folder: Path) -> None:
     """Give the generator of a model folder finite weights of which no finite picture can be made."""
+    from models.weights import doctor
+
     weights, card = folder / "weights.safetensors", folder / "model.json"
     state = doctor.load(weights).state
     state["model.4.weight"].fill_(3e38)

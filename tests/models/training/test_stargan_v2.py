@@ -136,7 +136,8 @@ def test_masks_of_landmarks_are_trained_with_and_published(tmp_path, dataset):
     few = tmp_path / "few"  # the landmark network costs much more than the rest
     for domain in ("dog", "wild"):
         (few / "train" / domain).mkdir(parents=True)
-        shutil.copy(dataset / "train" / domain / "0.png", few / "train" / domain)
+        for picture in ("0.png", "1.png"):
+            shutil.copy(dataset / "train" / domain / picture, few / "train" / domain)
     torch.manual_seed(0)
     landmarks = tmp_path / "landmarks.pth"
     torch.save(LandmarkNetwork().state_dict(), landmarks)
