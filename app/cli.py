@@ -20,6 +20,7 @@ from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.errors import DoppelError
 from models.installed import require_torch
+from models.process import quick_imports
 from models.store.additions import Addition
 
 PREPARER_JOBS = ("imports", "estimates")
@@ -174,7 +175,8 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
     redis_url = _checked_redis_url(settings)  # before torch is loaded, which takes a while
-    from worker.inference_process import run_worker
+    with quick_imports():
+        from worker.inference_process import run_worker
 
     run_worker(
         redis_url=redis_url,
@@ -273,7 +275,8 @@ def _models(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
-    from app.translate_command import translate_files
+    with quick_imports():
+        from app.translate_command import translate_files
 
     return translate_files(settings, parsed.source, parsed.output, model=parsed.model, resolution=parsed.resolution)
 

@@ -1,5 +1,6 @@
 """A real Redis for the whole run, emptied for each test, and a small catalog of models."""
 
+import gc
 import hashlib
 import os
 import sys
@@ -9,23 +10,20 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
-import torch
 from xdist.scheduler import LoadFileScheduling
 
 from app.settings import Settings
-from models.cyclegan import ResnetGenerator
-from models.stargan_v2.ensemble import Ensemble
-from models.stargan_v2.networks import init_he
 from models.store.catalog import ModelCard, ModelFile
-from models.weights import doctor
 from tests.processes import api, eventually, fake_worker, free_port, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference_queue import InferenceQueue
 
 # The networks in tests are so small that a second thread only waits for the first; children inherit this.
+# Torch is loaded where it is used: xdist's own process, which reads this file too, runs no test.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
+
+gc.disable()  # until all is loaded
 
 # A file's tests run in one process and share what its fixtures start. So do those of these folders.
 TOGETHER = ("tests/app/training",)
@@ -45,6 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
     )
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector away from all that was loaded, which stays."""
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(50_000, 20, 20)
 
 
 class Scheduling(LoadFileScheduling):
@@ -85,6 +90,11 @@ def queue(redis_url: str) -> InferenceQueue:
 
 def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
     """Write a model folder with a tiny generator; without its weights when it is not ``ready``."""
+    import torch
+
+    from models.cyclegan import ResnetGenerator
+    from models.weights import doctor
+
     folder = root / name
     folder.mkdir(parents=True)
     upstream = ModelFile(name=f"{name}.pth", url=f"http://127.0.0.1:9/{name}.pth", format="pytorch")
@@ -110,6 +120,12 @@ def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:
 
 def add_stargan(root: Path, name: str, **card: object) -> Path:
     """Write a folder with a tiny StarGAN v2 of two domains that carries edges over, ready to run."""
+    import torch
+
+    from models.stargan_v2.ensemble import Ensemble
+    from models.stargan_v2.networks import init_he
+    from models.weights import doctor
+
     torch.manual_seed(len(name))
     ensemble = Ensemble(**(card.get("network") or TINY_STARGAN))
     init_he(ensemble)
@@ -137,6 +153,8 @@ def add_stargan(root: Path, name: str, **card: object) -> Path:
 
 def let_overflow(folder: Path) -> None:
     """Give the generator of a model folder finite weights of which no finite picture can be made."""
+    from models.weights import doctor
+
     weights, card = folder / "weights.safetensors", folder / "model.json"
     state = doctor.load(weights).state
     state["model.4.weight"].fill_(3e38)

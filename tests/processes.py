@@ -26,12 +26,18 @@ from worker.preparation_queue import PreparationQueue
 ROOT = Path(__file__).parent.parent
 
 
-def eventually(true: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.02) -> None:
-    """Wait until ``true()`` is, or fail."""
-    deadline = time.monotonic() + within_s
+def eventually(true: Callable[[], object], *, within_s: float = 120.0, every_s: float | None = None) -> None:
+    """Wait until ``true()`` is, or fail.
+
+    Args:
+        every_s: pause between two looks; None: the longer the wait, the longer the pause, since a look costs time
+            that the processes waited for need.
+    """
+    begun = time.monotonic()
     while not true():
-        assert time.monotonic() < deadline, f"not true within {within_s} s"
-        time.sleep(every_s)
+        waited_s = time.monotonic() - begun
+        assert waited_s < within_s, f"not true within {within_s} s"
+        time.sleep(min(0.2, max(0.02, waited_s / 10)) if every_s is None else every_s)
 
 
 def free_port() -> int:
@@ -113,6 +119,11 @@ def preparer(settings: Settings, *jobs: str) -> Iterator[subprocess.Popen[bytes]
         yield child
 
 
+def _client(port: int | str) -> httpx.Client:
+    # Certificates, which plain HTTP does not need, take longer to load than many a test takes.
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False, verify=False)
+
+
 @contextmanager
 def api(settings: Settings) -> Iterator[httpx.Client]:
     """The application behind a real HTTP server on loopback, and a client of it."""
@@ -123,7 +134,7 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
     try:
         eventually(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+        with _client(port) as client:
             yield client
     finally:
         server.should_exit = True
@@ -136,7 +147,7 @@ def api_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], h
     port = str(free_port())
     with (
         process(sys.executable, "-m", "app.cli", "api", env=environment(settings) | {"DOPPEL_PORT": port}) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client,
+        _client(port) as client,
     ):
         eventually(lambda: ready(client))
         yield server, client

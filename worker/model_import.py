@@ -9,13 +9,16 @@ import sys
 from rq import get_current_job
 
 from models.errors import Unavailable, UnknownModel
+from models.process import quick_imports
 from models.store import files
 from models.store.catalog import Catalog
 from models.store.incoming import IncomingStore
 from models.store.versions import Versions
-from models.weights.adding import add
 from worker.import_progress import ImportProgress, data_dir, weights_dir
 from worker.preparation_queue import AddTask
+
+with quick_imports():
+    from models.weights.adding import add
 
 MEMORY_BYTES = 4 << 30  # of the process's data, besides the file three times: read, converted and on trial
 

@@ -25,7 +25,7 @@ from rq.serializers import JSONSerializer
 
 from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError, Invalid, NameTaken
 from models.installed import has_torch
-from models.process import die_with_parent
+from models.process import die_with_parent, quick_imports
 from models.store.incoming import IncomingStore
 from worker import contract
 from worker.connection import LOST, connect
@@ -240,7 +240,8 @@ def run_estimate_worker(*, redis_url: str) -> None:
     # Loading torch takes longer than an estimate, so the forks inherit it. Elsewhere than on Linux, a process that has
     # loaded torch can't safely be forked.
     if sys.platform == "linux" and has_torch():
-        importlib.import_module(contract.ESTIMATE.rpartition(".")[0])
+        with quick_imports():
+            importlib.import_module(contract.ESTIMATE.rpartition(".")[0])
     EstimateWorker(_connect(redis_url)).work(logging_level="WARNING")
 
 

@@ -11,17 +11,19 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
-from tqdm import tqdm
+from models.process import on_stop_signal, quick_imports
 
-from models.command_line import Arguments, Positional
-from models.errors import CannotWrite, Diverged, RunBusy, RunFolderError
-from models.process import on_stop_signal
-from models.store.run_folder import RunFolder
-from models.store.run_status import RunState
-from models.training import distributed
-from models.training.attempt import REASONS, attempt
-from models.training.loop import Losses
+with quick_imports():
+    from pydantic import BaseModel, Field
+    from tqdm import tqdm
+
+    from models.command_line import Arguments, Positional
+    from models.errors import CannotWrite, Diverged, RunBusy, RunFolderError
+    from models.store.run_folder import RunFolder
+    from models.store.run_status import RunState
+    from models.training import distributed
+    from models.training.attempt import REASONS, attempt
+    from models.training.loop import Losses
 
 LOG_EVERY_S = 10.0
 

@@ -38,14 +38,23 @@ def preparers(redis_server):
         yield {report.name: report.model_dump_json()}
 
 
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory):
+    """A folder with the data sets and the StarGAN v2 that every test has a copy of."""
+    root = tmp_path_factory.mktemp("stock")
+    add_dataset(root)
+    add_dataset(root, "three", ("red", "blue", "green"))
+    implied = {name: value for name, value in TINY_STARGAN.items() if name != "base_dim"}
+    add_stargan(root / "weights", "wide", network=implied)
+    return root
+
+
 @pytest.fixture
-def training(client, queue, settings, preparers):
+def training(client, queue, settings, preparers, stock):
     """A client of a service that has data sets and a preparer, and has heard of a trainer, which will never come."""
     queue.connection.hset(contract.PREPARERS, mapping=preparers)  # Redis was emptied since its last heartbeat
-    add_dataset(settings.data_dir)
-    add_dataset(settings.data_dir, "three", ("red", "blue", "green"))
-    implied = {name: value for name, value in TINY_STARGAN.items() if name != "base_dim"}
-    add_stargan(settings.weights_dir, "wide", network=implied)
+    shutil.copytree(stock / "datasets", settings.data_dir / "datasets", dirs_exist_ok=True)
+    shutil.copytree(stock / "weights", settings.weights_dir, dirs_exist_ok=True)
     report = TrainerReport(
         name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 60
     )

@@ -19,7 +19,7 @@ def test_a_role_is_healthy_while_it_runs(role, settings, queue):
     assert not healthy(role, settings)
     env = environment(settings) | {"DOPPEL_PRELOAD": "tiny"}
     with process(sys.executable, "-m", "app.cli", role, env=env) as running:
-        eventually(lambda: healthy(role, settings), every_s=0.5)
+        eventually(lambda: healthy(role, settings), every_s=2)
         assert not any(healthy(other, settings) for other in others)
         running.terminate()
         assert running.wait(timeout=60) == 0

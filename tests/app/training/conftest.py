@@ -57,6 +57,14 @@ def _nothing_goes_on(service):
 
 
 @pytest.fixture(scope="package")
+def finished_stargan(service):
+    """A StarGAN v2 run of two steps that has succeeded."""
+    run = start(service, "stargan", stargan(total_iters=2))
+    wait(service, run)
+    return run
+
+
+@pytest.fixture(scope="package")
 def finished(service):
     """A CycleGAN run that was watched to its end, and the events of it."""
     run = start(service, "cyclegan", cyclegan())

@@ -8,7 +8,7 @@ from tests.training import ENDLESS, cyclegan, stargan
 def test_a_comparison_has_a_table_a_picture_and_a_video(service):
     asked = {
         "family": "stargan_v2",
-        "base": stargan(total_iters=3),
+        "base": stargan(total_iters=1),
         "variants": [{"beta1": 0.0, "weight_decay": 1e-4}, {"beta1": 0.5, "weight_decay": 1e-3}],
     }
     answer = service.post("/training/compare", json=asked)

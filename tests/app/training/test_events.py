@@ -77,7 +77,7 @@ def server_log(caplog):
 
 
 def test_listeners_that_go_away_are_no_errors(service, server_log):
-    run = start(service, "cyclegan", cyclegan(**ENDLESS))
+    run = start(service, "cyclegan", cyclegan(**ENDLESS | {"sample_every": 1000, "save_every": 1000}))
     eventually(lambda: service.get(run).json()["step"] > 50)
     host, port = service.base_url.host, service.base_url.port
     for _ in range(10):

@@ -10,7 +10,7 @@ import pytest
 from tests.app.training.client import picture, start, wait
 from tests.pictures import encoded, landscape
 from tests.processes import child, eventually
-from tests.training import ENDLESS, cyclegan, stargan
+from tests.training import ENDLESS, cyclegan
 from worker.connection import connect
 from worker.inference_queue import rq_queue
 
@@ -79,10 +79,9 @@ def test_fine_tuning_starts_from_a_published_model(service):
     assert (run["options"]["init_from"], run["options"]["ngf"]) == ("tiny", 4)
 
 
-def test_a_stargan_run_is_published_and_answers(service):
-    run = start(service, "stargan", stargan())
-    found = wait(service, run)
-    assert found["lambda_ds"] is not None
+def test_a_stargan_run_is_published_and_answers(finished_stargan, service):
+    run = finished_stargan
+    assert service.get(run).json()["lambda_ds"] is not None
     assert picture(service.get(f"{run}/curves.png"))
     assert service.post(f"{run}/publish", json={"name": "s", "direction": "AtoB"}).status_code == 422
     assert service.post(f"{run}/publish", json={"name": "styles"}).status_code == 201
@@ -95,12 +94,10 @@ def test_a_stargan_run_is_published_and_answers(service):
     assert picture(service.post("/translate", files=source, data=styled)).size == (64, 64)
 
 
-def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished, service, place):
+def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished, finished_stargan, service, place):
     run = finished[0]
     assert service.post(f"{run}/publish", json={"name": "passing"}).status_code == 201
-    other = start(service, "stargan", stargan(total_iters=1))
-    wait(service, other)
-    answer = service.post(f"{other}/publish", json={"name": "passing"})
+    answer = service.post(f"{finished_stargan}/publish", json={"name": "passing"})
     assert (answer.status_code, "cyclegan" in answer.json()["detail"]) == (409, True)
     shape = {"files": {"image": encoded(landscape())}, "data": {"model": "passing"}}
     assert picture(service.post("/translate", **shape)).size == (96, 64)
@@ -116,7 +113,7 @@ def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished
     assert service.delete("/models/passing").status_code == 404
     assert service.delete("/models/tiny").status_code == 409
     assert not list((place.data_dir / "versions").glob("*passing*"))
-    assert service.post(f"{other}/publish", json={"name": "passing"}).json()["version"] == 1
+    assert service.post(f"{finished_stargan}/publish", json={"name": "passing"}).json()["version"] == 1
 
 
 def test_a_model_that_is_removed_while_a_picture_waits_for_it_is_said_to_be(finished, service, place):

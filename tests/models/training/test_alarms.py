@@ -28,6 +28,7 @@ def dataset(tmp_path_factory):
 def copier(tmp_path_factory, dataset):
     """A run whose generators leave pictures about as they are."""
     options = CYCLEGAN | {"ngf": 8, "identity_steps": 150, "epochs": 25, "lr": 2e-3, "sample_every": 200}
+    options |= {"save_every": 1000}
     run = write_run(tmp_path_factory.mktemp("runs") / "copier", CycleGANOptions(dataset=dataset, **options))
     assert train_here(run) is RunState.SUCCEEDED
     return run
@@ -77,7 +78,7 @@ def test_a_discriminator_that_wins(tmp_path, dataset):
         Image.fromarray(np.full((40, 40, 3), 40 * n, np.uint8)).save(root / "train" / "blue" / f"{n}.png")
         noise = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(root / "train" / "red" / f"{n}.png")
-    weak = {"ngf": 1, "ndf": 8, "epochs": 60, "load_size": 32, "sample_every": 1000}
+    weak = {"ngf": 1, "ndf": 8, "epochs": 60, "load_size": 32, "sample_every": 1000, "save_every": 1000}
     weak |= {"lambda_a": 1e4, "lambda_b": 1e4, "lambda_identity": 0}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
     assert train_here(run) is RunState.SUCCEEDED

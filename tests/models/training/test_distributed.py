@@ -15,7 +15,7 @@ from tests.models.training.runs import steps, write_run
 from tests.processes import ROOT, children, eventually, running
 from tests.training import CYCLEGAN, ENDLESS, STARGAN, add_dataset
 
-STEPS = 20
+STEPS = 5
 
 
 @pytest.fixture(scope="module")
