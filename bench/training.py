@@ -29,7 +29,7 @@ TRANSLATIONS = 30
 
 
 def steps() -> None:
-    """CycleGAN: one plain float32 step, and the trainer's in float32 and, where it is computed in, bfloat16, in turn."""
+    """CycleGAN: a plain float32 step, and the trainer's in float32 and, where it is computed in, bfloat16, in turn."""
     for name, sizes in SETTINGS.items():
         _steps(name, sizes)
 
