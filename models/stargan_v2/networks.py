@@ -53,10 +53,11 @@ class AdaIN(nn.Module):
     def __init__(self, style_dim: int, dim: int) -> None:
         super().__init__()
         self.fc = nn.Linear(style_dim, 2 * dim)
+        self.norm = nn.InstanceNorm2d(dim)
 
     def forward(self, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         gamma, beta = self.fc(s)[:, :, None, None].chunk(2, dim=1)
-        out: torch.Tensor = (1 + gamma) * functional.instance_norm(x) + beta
+        out: torch.Tensor = (1 + gamma) * self.norm(x) + beta
         return out
 
 

@@ -124,10 +124,13 @@ def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
     penalized = measured(trainer.discriminator, lambda: _penalty(trainer.discriminator, _pictures(side), y))
     # The discriminator judges real pictures, with a penalty on its gradient, and generated ones. The generator makes a
     # picture, a second one without a gradient, and the source again; all are judged or encoded. Each happens with a
-    # latent code and with a reference.
+    # latent code and with a reference. Networks that are not trained then need no gradients of their weights, and the
+    # style encoder is trained with latent codes alone.
     judging = 2 * (penalized.flop + discriminator.flop + generator.forward_flop)
-    making = 2 * (2 * generator.flop + generator.forward_flop + discriminator.flop + 2 * encoder.flop)
-    styles = mapping.flop + 2 * mapping.forward_flop + encoder.flop + 2 * encoder.forward_flop
+    judged = discriminator.forward_flop + discriminator.backward_flop / 2
+    encoding = 2 * encoder.flop + 2 * encoder.forward_flop + encoder.backward_flop / 2
+    making = 2 * (2 * generator.flop + generator.forward_flop + judged) + encoding
+    styles = mapping.flop + 2 * mapping.forward_flop + 3 * encoder.forward_flop
     flop = judging + making + styles
     kept = max(
         penalized.kept_bytes + discriminator.kept_bytes,

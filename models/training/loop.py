@@ -153,7 +153,8 @@ class Loop:
         started = time.perf_counter() - trained_s
         for batch in batches:
             terms = self._trainer.step(batch, progress=self.step)
-            losses = distributed.mean({name: term.item() for name, term in terms.items()})
+            values = torch.stack(list(terms.values())).tolist()  # one copy from the device, not one for each loss
+            losses = distributed.mean(dict(zip(terms, values, strict=True)))
             if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
                 raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
             self.step += 1

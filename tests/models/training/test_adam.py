@@ -23,7 +23,7 @@ def test_steps_and_states_are_those_of_torch():
     torch.manual_seed(0)
     ours = torch.nn.Linear(4, 3)
     theirs = copy.deepcopy(ours)
-    adam, torchs = Adam(ours.parameters(), **SETTINGS), torch.optim.Adam(theirs.parameters(), **SETTINGS)
+    adam, torchs = Adam(ours.parameters(), **SETTINGS), torch.optim.Adam(theirs.parameters(), fused=True, **SETTINGS)
     trained(ours, adam, 3)
     trained(theirs, torchs, 3)
     assert torch.equal(ours.weight, theirs.weight)
