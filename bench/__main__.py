@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from bench import codecs, inference, long_run, memory, official, recovery, service, training, translate
+from bench import codecs, inference, long_run, memory, official, recovery, service, start, training, translate
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "throughput": service.throughput,
@@ -13,6 +13,8 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "memory": memory.residency,
     "codecs": codecs.encoding,
     "translate": translate.folder,
+    "first-picture": start.first_picture,
+    "two-workers": start.two_workers,
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,

@@ -1,7 +1,5 @@
 """The engines on this CPU: time, likeness and memory of each model by OpenVINO and by torch, as a Markdown table."""
 
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from bench import machine
 from bench.resident import SIDE, generator, sample
 from models.cyclegan import ResnetGenerator
 from models.serving.openvino_runtime import computes_bfloat16
@@ -32,7 +31,7 @@ def engines() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _add_full_sizes(folder)
-        print(f"{_cpu_name()}, {os.cpu_count()} threads, {SIDE} × {SIDE}; × and dB against torch in float32\n")
+        print(f"{machine.cpu()}, {SIDE} × {SIDE}; × and dB against torch in float32\n")
         print("| model | engine | time | likeness | resident | ms |\n| --- | --- | --- | --- | --- | --- |")
         for weights_dir in (ROOT / "weights", folder):
             catalog = Catalog(weights_dir, folder / "none")
@@ -73,8 +72,3 @@ def _compare(catalog: Catalog, name: str) -> None:
 def _resident_mb(catalog: Catalog, name: str, kind: Kind) -> float:
     command = [sys.executable, "-m", "bench.resident", str(catalog.weights_dir), name, *kind]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def _cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())

@@ -11,7 +11,8 @@ from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice, serving_device
 from models.errors import CheckpointError, DeviceError
 from models.serving import openvino_engine
-from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
+from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator, read_network
+from models.serving.openvino_runtime import compiled
 from models.serving.random_numbers import normal, uniform
 from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
 from models.serving.translator import Translator
@@ -181,6 +182,11 @@ def test_tensors_of_another_network_are_refused(key, change, why, tmp_path):
     doctor.save(state, model.weights)
     with pytest.raises(CheckpointError, match=why):
         OpenVINOTranslator(model, CPU)
+
+
+def test_a_network_computes_on_the_threads_that_it_is_given_and_leaves_cores_to_others(tmp_path):
+    properties = compiled(read_network(cyclegan(tmp_path)), "f32", threads=1).get_property
+    assert (properties("INFERENCE_NUM_THREADS"), properties("ENABLE_CPU_PINNING")) == (1, False)
 
 
 def test_torch_computes_where_openvino_is_not_installed(tmp_path, monkeypatch):
