@@ -51,9 +51,8 @@ def serve(settings: Settings) -> int:
         "DOPPEL_HOST": settings.host,
         "DOPPEL_PORT": str(port),
     }
-    if settings.workers > 1 and settings.worker_threads is None:
-        # Two workers that each compute on all cores wait for each other's threads most of the time.
-        env["DOPPEL_WORKER_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.workers))
+    if (threads := threads_of_each_worker(settings)) is not None:
+        env["DOPPEL_WORKER_THREADS"] = str(threads)
     commands = {"api": role_command("api")}
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")
@@ -62,6 +61,13 @@ def serve(settings: Settings) -> int:
     supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
     supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
+
+
+def threads_of_each_worker(settings: Settings) -> int | None:
+    """The cores divided among several workers, which on all cores each would wait for one another's threads."""
+    if settings.worker_threads is not None or settings.workers < 2:
+        return settings.worker_threads
+    return max(1, (os.cpu_count() or 1) // settings.workers)
 
 
 def _announce(settings: Settings, port: int) -> None:

@@ -1,26 +1,20 @@
 """``make bench [ONLY=name]``: every measurement, or one of them."""
 
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-from bench import codecs, inference, long_run, memory, official, recovery, service, training, translate
-
-
-def _precision() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        inference.precision(Path(folder))
-
+from bench import codecs, inference, long_run, memory, official, recovery, service, start, training, translate
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "throughput": service.throughput,
     "mixed": service.mixed,
     "latency": service.latency,
-    "precision": _precision,
+    "engines": inference.engines,
     "memory": memory.residency,
     "codecs": codecs.encoding,
     "translate": translate.folder,
+    "first-picture": start.first_picture,
+    "two-workers": start.two_workers,
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,

@@ -1,67 +1,74 @@
-"""A generator's time on this machine: as the service runs it, against plain float32."""
+"""The engines on this CPU: time, likeness and memory of each model by OpenVINO and by torch, as a Markdown table."""
 
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from models import pixels
+from bench import machine
+from bench.resident import SIDE, generator, sample
 from models.cyclegan import ResnetGenerator
-from models.serving.translator import Translator
-from models.store.catalog import Catalog, Model
-from models.weights.doctor import load, save
-from tests.conftest import add_model
+from models.serving.openvino_runtime import computes_bfloat16
+from models.serving.probe import psnr_db
+from models.store.catalog import Catalog
+from models.weights.doctor import save
+from tests.conftest import add_model, add_stargan
+from tests.processes import ROOT
 
-SIDE = 256
 ROUNDS = 7
+TORCH_FLOAT32 = ("torch", "f32")
+STARGAN = {"img_size": 256, "style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
+
+Kind = tuple[str, str]  # an engine, and the precision that it is made to compute in
 
 
-def precision(folder: Path) -> None:
-    """The shipped models and one of the official size, in turn with plain float32."""
-    add_model(folder, "official-size", ready=True)
-    weights = folder / "official-size" / "weights.safetensors"
+def engines() -> None:
+    """The models that ship, and CycleGAN and StarGAN v2 in the sizes of their papers with random weights."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _add_full_sizes(folder)
+        print(f"{machine.cpu()}, {SIDE} × {SIDE}; × and dB against torch in float32\n")
+        print("| model | engine | time | likeness | resident | ms |\n| --- | --- | --- | --- | --- | --- |")
+        for weights_dir in (ROOT / "weights", folder):
+            catalog = Catalog(weights_dir, folder / "none")
+            for name in (model.name for model in catalog.all() if model.weights):
+                _compare(catalog, name)
+
+
+def _add_full_sizes(folder: Path) -> None:
+    weights = add_model(folder, "cyclegan-9-blocks", ready=False, network={"ngf": 64, "n_blocks": 9}, files=[])
     torch.manual_seed(0)
-    save(ResnetGenerator(64, 9).state_dict(), weights)
-    card = folder / "official-size" / "model.json"
-    card.write_text(card.read_text().replace('"ngf":4,"n_blocks":1', '"ngf":64,"n_blocks":9'))
-    models = Catalog(Path("weights"), folder / "none").all()
-    models = [model for model in models if model.weights and model.card.family == "cyclegan"]
-    models += [_unpinned(Catalog(folder, folder / "none"))]
-    for model in models:
-        _compare(model)
+    save(ResnetGenerator(64, 9).state_dict(), weights / "weights.safetensors")
+    for w_hpf, masks in ((0, None), (1, "ones")):
+        add_stargan(folder, f"stargan-w_hpf-{w_hpf}", network=STARGAN | {"w_hpf": w_hpf}, masks=masks, files=[])
 
 
-def _unpinned(catalog: Catalog) -> Model:
-    model = catalog.get("official-size")
-    return Model(card=model.card, weights=model.weights, sha256=None, failure=None)
-
-
-def _compare(model: Model) -> None:
-    assert model.weights is not None
-    plain = ResnetGenerator(**model.card.network)
-    plain.load_state_dict(load(model.weights).state)
-    plain.eval()
-    translate = Translator(model, torch.device("cpu"))
-    ramp = np.linspace(0, 255, SIDE)
-    picture = np.stack(np.broadcast_arrays(ramp, ramp[:, None], ramp[::-1]), axis=-1).astype(np.uint8)
-    ratios, plain_ms = [], []
-    with torch.inference_mode():
-        margin = model.card.margin
-        x = torch.nn.functional.pad(pixels.to_tensor([picture]), (margin,) * 4, mode="reflect")
-        inside = slice(margin, margin + SIDE)
-        expected = pixels.to_pictures(plain(x)[:, :, inside, inside])[0].astype(float)
-        mse = np.square(translate([picture])[0] - expected).mean()
-        for _ in range(ROUNDS):
+def _compare(catalog: Catalog, name: str) -> None:
+    precisions = ("f32", "bf16") if computes_bfloat16() else ("f32",)
+    kinds: list[Kind] = [(engine, precision) for engine in ("torch", "OpenVINO") for precision in precisions]
+    runs = {kind: generator(catalog.get(name), *kind) for kind in kinds}
+    shown = sample()
+    pictures = {kind: run(shown) for kind, run in runs.items()}
+    seconds: dict[Kind, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(ROUNDS):  # in turn, since the machine's speed changes
+        for kind, run in runs.items():
             started = time.perf_counter()
-            plain(x)
-            between = time.perf_counter()
-            translate([picture])
-            plain_ms.append((between - started) * 1000)
-            ratios.append((time.perf_counter() - between) / (between - started))
-    psnr = 10 * np.log10(255**2 / mse) if mse else float("inf")
-    print(
-        f"{model.name}, {SIDE} × {SIDE}: {statistics.median(ratios):.2f} × plain float32 "
-        f"({statistics.median(plain_ms):.0f} ms) as {translate.dtype}, {psnr:.0f} dB (target 0.5 at 40 dB)"
-    )
+            run(shown)
+            seconds[kind].append(time.perf_counter() - started)
+    for kind in kinds:
+        ratios = [own / torchs for own, torchs in zip(seconds[kind], seconds[TORCH_FLOAT32], strict=True)]
+        print(
+            f"| {name} | {' '.join(kind)} | {statistics.median(ratios):.2f} × "
+            f"| {psnr_db(pictures[kind], pictures[TORCH_FLOAT32]):.0f} dB | {_resident_mb(catalog, name, kind):.0f} MB "
+            f"| {statistics.median(seconds[kind]) * 1000:.0f} |",
+            flush=True,
+        )
+
+
+def _resident_mb(catalog: Catalog, name: str, kind: Kind) -> float:
+    command = [sys.executable, "-m", "bench.resident", str(catalog.weights_dir), name, *kind]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.resident import resident_mb
 from tests.processes import ROOT, eventually, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command
@@ -36,10 +37,3 @@ def residency() -> None:
             print(f"Resident: API {resident_mb(api.pid):.0f} MB (target 150), ", end="")
             print(f"worker with both shipped models {resident_mb(worker.pid):.0f} MB (target 1000)")
         redis_server.stop()
-
-
-def resident_mb(pid: int) -> float:
-    """The largest it ever was."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1000

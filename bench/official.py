@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import torch
 
-from bench.memory import resident_mb
+from bench.resident import resident_mb
 from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he

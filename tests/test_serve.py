@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from app.serve_command import threads_of_each_worker
+from app.settings import Settings
 from tests.pictures import decoded
 from tests.processes import ROOT, child, children, eventually, ready
 
@@ -64,3 +66,18 @@ def test_ctrl_c_stops_every_role(served):
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait(timeout=120) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads"),
+    [
+        ({}, None),
+        ({"workers": 2}, 4),
+        ({"workers": 3}, 2),
+        ({"workers": 20}, 1),
+        ({"workers": 2, "worker_threads": 7}, 7),
+    ],
+)
+def test_several_workers_divide_the_cores(settings, threads, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert threads_of_each_worker(Settings(**settings)) == threads

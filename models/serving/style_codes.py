@@ -7,8 +7,7 @@ import numpy as np
 
 from models.serving.engine import Numbers
 from models.serving.random_numbers import normal
-
-MEAN_OF = 10_000  # number of latent codes whose styles are averaged
+from models.stargan_v2.shape import MEAN_OF
 
 
 def latent_code(seed: int, latent_dim: int) -> Numbers:

@@ -12,8 +12,9 @@ from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving import engines
 from models.serving.engine import Numbers
-from models.serving.style_codes import MEAN_OF, between, latent_code, latent_codes_of_mean
+from models.serving.style_codes import between, latent_code, latent_codes_of_mean
 from models.serving.style_guide import StyleGuide
+from models.stargan_v2.shape import MEAN_OF
 from models.store.catalog import Model
 
 MAPPED_AT_ONCE = 1000  # latent codes

@@ -1,9 +1,10 @@
-"""Depth and width of the networks. Loads no torch."""
+"""Depth and width of the networks, and how many codes make a mean style. Loads no torch."""
 
 import math
 
 BOTTLENECK_BLOCKS = 2  # at the lowest resolution of the generator, in either half
 HIDDEN_DIM = 512  # of the mapping network
+MEAN_OF = 10_000  # number of latent codes whose styles are averaged to a domain's mean style
 MASKED_SIDES = (32, 64, 128)  # sides of the features, at the size trained at, that the high-pass path carries over
 
 

@@ -6,8 +6,7 @@ import math
 import torch
 
 from models.stargan_v2.networks import MappingNetwork
-
-MEAN_OF = 10_000  # number of latent codes whose styles are averaged
+from models.stargan_v2.shape import MEAN_OF
 
 
 def latent_code(seed: int, latent_dim: int) -> torch.Tensor:

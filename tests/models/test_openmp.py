@@ -19,7 +19,7 @@ COMMANDS = {
 def _spins(command: list[str], **env: str) -> str:
     """How often a waiting thread looks before it sleeps, as GNU OpenMP reports it when torch loads it."""
     inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    shown = {"OMP_DISPLAY_ENV": "VERBOSE", "DOPPEL_DEVICE": "cuda:99"}  # no such device: the worker ends at once
+    shown = {"OMP_DISPLAY_ENV": "VERBOSE", "DOPPEL_DEVICE": "cuda:99"}  # takes torch, and ends at once
     answer = subprocess.run(command, env=inherited | shown | env, capture_output=True, text=True, check=False)
     found = [line.split("'")[1] for line in answer.stderr.splitlines() if "GOMP_SPINCOUNT" in line]
     if not found and not list((Path(torch.__file__).parent / "lib").glob("libgomp*")):

@@ -10,11 +10,16 @@ import torch
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice, serving_device
 from models.errors import CheckpointError, DeviceError
-from models.serving import openvino_engine
-from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
+from models.serving import openvino_engine, style_codes
+from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator, read_network
+from models.serving.openvino_runtime import compiled
 from models.serving.random_numbers import normal, uniform
+from models.serving.style_guide import StyleGuide
+from models.serving.stylist import Stylist
 from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
 from models.serving.translator import Translator
+from models.stargan_v2.ensemble import Ensemble
+from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
 from models.store.catalog import Catalog
 from models.weights import doctor
 from tests.conftest import TINY, TINY_STARGAN, add_model, add_stargan
@@ -152,6 +157,23 @@ def test_seeds_give_torchs_numbers(seed):
         assert (uniform(seed, count) == torch.rand(count, generator=torchs).numpy()).all()
 
 
+def test_styles_of_seeds_are_truncated_and_interpolated_as_torch_does(tmp_path, monkeypatch):
+    for module in ("stargan_v2.style", "serving.style_codes", "serving.stylist"):
+        monkeypatch.setattr(f"models.{module}.MEAN_OF", 1000)
+    add_stargan(tmp_path, "styles", files=[{"name": "none"}])
+    model = Catalog(tmp_path, tmp_path / "none").get("styles")
+    ensemble = Ensemble(**model.card.network)
+    ensemble.load_state_dict(doctor.load(model.weights).state)
+    z, y, psi = torch.cat([latent_code(5, 16), latent_code(6, 16)]), [1, 0], torch.tensor([[0.3], [0.8]])
+    with torch.inference_mode():
+        means = mean_styles(ensemble.mapping_network, 16)[y]
+        expected = truncate(ensemble.mapping_network(z, torch.tensor(y)), means, psi)
+    guides = [StyleGuide(domain=1, seed=5, psi=0.3), StyleGuide(domain=0, seed=6, psi=0.8)]
+    styles = Stylist(model, CPU).styles(guides, [])
+    assert np.allclose(styles, expected, rtol=1e-4, atol=1e-4)
+    assert np.allclose(style_codes.interpolated(styles, 4), interpolated(expected, 4), rtol=1e-4, atol=1e-4)
+
+
 def test_bfloat16_is_for_networks_that_keep_their_pictures(tmp_path, monkeypatch):
     model = cyclegan(tmp_path)
     monkeypatch.setattr(openvino_engine, "computes_bfloat16", lambda: True)
@@ -181,6 +203,11 @@ def test_tensors_of_another_network_are_refused(key, change, why, tmp_path):
     doctor.save(state, model.weights)
     with pytest.raises(CheckpointError, match=why):
         OpenVINOTranslator(model, CPU)
+
+
+def test_a_network_computes_on_the_threads_that_it_is_given_and_leaves_cores_to_others(tmp_path):
+    properties = compiled(read_network(cyclegan(tmp_path)), "f32", threads=1).get_property
+    assert (properties("INFERENCE_NUM_THREADS"), properties("ENABLE_CPU_PINNING")) == (1, False)
 
 
 def test_torch_computes_where_openvino_is_not_installed(tmp_path, monkeypatch):
