@@ -222,7 +222,13 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     redis_url = _checked_redis_url(settings)
     match parsed.jobs:
         case "imports":
-            run_import_worker(redis_url=redis_url, weights_dir=settings.weights_dir, data_dir=settings.data_dir)
+            run_import_worker(
+                redis_url=redis_url,
+                weights_dir=settings.weights_dir,
+                data_dir=settings.data_dir,
+                weights_url=settings.weights_url,
+                offline=settings.offline,
+            )
         case "estimates":
             run_estimate_worker(redis_url=redis_url)
         case _:

@@ -24,6 +24,7 @@ TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 PREPARERS = "doppel:preparers"  # hash of preparer name → PreparerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 WANTED = "doppel:wanted"  # set of names of models whose weights are to be fetched
+WANTED_OF_PREPARERS = "doppel:wanted-of-preparers"  # those that workers without torch leave to preparers that have it
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 

@@ -2,19 +2,13 @@
 
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import cast
-
-import redis
 
 from models.device import serving_device
 from models.errors import DoppelError
-from models.process import bound
 from models.store.catalog import Catalog
-from worker import contract
 from worker.connection import connect
+from worker.fetching import Fetcher
 from worker.inference_worker import InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.resident_models import ResidentModels
@@ -63,36 +57,3 @@ def run_worker(
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,
     ).run()
-
-
-class Fetcher:
-    """Starts a process for each model whose weights somebody wanted, so that nobody waits on the network."""
-
-    def __init__(self, connection: redis.Redis, catalog: Catalog, weights_url: str | None) -> None:
-        self._connection = connection
-        self._catalog = catalog
-        self._mirror = ["--mirror", weights_url] if weights_url else []
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def fetch_wanted(self) -> None:
-        """Start what is wanted and not under way, nor has failed a short while ago."""
-        wanted = cast(list[bytes], self._connection.spop(contract.WANTED, 100))
-        for name in (encoded.decode() for encoded in wanted):
-            running = self._processes.get(name)
-            if running is not None and running.poll() is None:
-                continue
-            try:
-                if self._catalog.get(name).availability != "not fetched":
-                    continue
-            except DoppelError as error:
-                log.warning("%s", error)
-                continue
-            log.info("fetching the weights of %s", name)
-            folders = [
-                "--weights-dir",
-                str(self._catalog.weights_dir),
-                "--data-dir",
-                str(self._catalog.models_dir.parent),
-            ]
-            command = [sys.executable, "-m", "models.weights.fetch", *folders, *self._mirror, name]
-            self._processes[name] = subprocess.Popen(bound(command))

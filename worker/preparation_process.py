@@ -26,11 +26,13 @@ from rq.serializers import JSONSerializer
 from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError, Invalid, NameTaken
 from models.installed import has_torch
 from models.process import die_with_parent, quick_imports
+from models.store.catalog import Catalog
 from models.store.incoming import IncomingStore
 from worker import contract
 from worker.connection import LOST, connect
 from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
 from worker.errors import JobCanceled, QueueError
+from worker.fetching import Fetcher
 from worker.heartbeat import ReportingWorker
 from worker.import_progress import data_dir, weights_dir
 from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
@@ -149,8 +151,9 @@ class ImportWorker(PreparationWorker):
     functions = (contract.IMPORT, contract.ADD_MODEL)
     queue_name = contract.PREPARATION_QUEUE
 
-    def __init__(self, connection: redis.Redis, weights_dir: Path, data_dir: Path) -> None:
+    def __init__(self, connection: redis.Redis, weights_dir: Path, data_dir: Path, fetcher: Fetcher | None) -> None:
         super().__init__(connection)
+        self._fetcher = fetcher
         self._weights_dir = weights_dir
         self._data_dir = data_dir
         self._incoming = IncomingStore(data_dir)
@@ -158,6 +161,8 @@ class ImportWorker(PreparationWorker):
     def _beat(self) -> None:
         super()._beat()
         self._sweep()
+        if self._fetcher is not None:
+            self._fetcher.fetch_wanted()
 
     def _sweep(self) -> None:
         """Remove uploads whose job has ended, or that no job will ever ask for."""
@@ -230,9 +235,18 @@ def _failure(job: Job, error: Exception) -> Failure:
     return Failure(code=FailureCode.IMPORT_FAILED, detail=detail)
 
 
-def run_import_worker(*, redis_url: str, weights_dir: Path, data_dir: Path) -> None:
-    """Take uploads in until SIGTERM or SIGINT. The parameters are the settings of the same names."""
-    ImportWorker(_connect(redis_url), weights_dir.resolve(), data_dir.resolve()).work(logging_level="WARNING")
+def run_import_worker(
+    *, redis_url: str, weights_dir: Path, data_dir: Path, weights_url: str | None, offline: bool
+) -> None:
+    """Take uploads in, and fetch what workers without torch leave to it, until SIGTERM or SIGINT.
+
+    The parameters are the settings of the same names.
+    """
+    connection = _connect(redis_url)
+    catalog = Catalog(weights_dir.resolve(), data_dir.resolve())
+    fetches = has_torch() and not offline
+    fetcher = Fetcher(connection, catalog, weights_url, wanted=contract.WANTED_OF_PREPARERS) if fetches else None
+    ImportWorker(connection, weights_dir.resolve(), data_dir.resolve(), fetcher).work(logging_level="WARNING")
 
 
 def run_estimate_worker(*, redis_url: str) -> None:

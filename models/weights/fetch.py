@@ -53,7 +53,7 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
             except OSError as error:
                 raise FetchError(f"{folder} cannot be written: {error}") from error
             except (FetchError, CheckpointError, NotInstalled) as error:
-                record = {"failed_at": time.time(), "why": str(error)}
+                record = {"failed_at": time.time(), "why": str(error).rstrip(".")}
                 _write_json(folder / FAILURE_FILE, record)
                 raise
             (folder / FAILURE_FILE).unlink(missing_ok=True)

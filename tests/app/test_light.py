@@ -1,0 +1,101 @@
+"""An installation without torch: what it can't do it says, with what to install."""
+
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from app import cli
+from models.errors import NotInstalled
+from models.store.catalog import Catalog
+from models.weights.fetch import fetch
+from worker import contract
+from worker.fetching import Fetcher
+from worker.preparation_queue import PreparerReport
+
+ROOT = Path(__file__).parents[2]
+REMEDY = "pip install 'doppel[worker]'"
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+@pytest.fixture
+def light_preparer(queue):
+    """Reports of a preparer without torch, which stay new."""
+    for name in (contract.PREPARATION_QUEUE, contract.ESTIMATE_QUEUE):
+        report = PreparerReport(name=name, pid=1, host="here", queue=name, torch=False, seen_at=time.time() + 3600)
+        queue.connection.hset(contract.PREPARERS, name, report.model_dump_json())
+
+
+def test_training_is_refused_with_what_to_install(client, settings, light_preparer):
+    pictures = settings.data_dir / "datasets" / "pictures"
+    for folder in ("trainA", "trainB"):
+        (pictures / folder).mkdir(parents=True)
+        for name in ("one.jpg", "two.jpg"):
+            (pictures / folder / name).write_bytes((ROOT / "docs/images/sample-photo.jpg").read_bytes())
+    for dry_run in (True, False):
+        answer = client.post(
+            "/training/cyclegan", params={"dry_run": dry_run}, json={"dataset": "pictures", "epochs": 1}
+        )
+        assert (answer.status_code, REMEDY in answer.json()["detail"]) == (503, True), answer.text
+    assert client.get("/training").json() == []
+
+
+def test_a_model_is_refused_before_it_is_stored(client, settings, light_preparer):
+    answer = client.post("/models", files={"file": ("model.pth", b"weights")}, data={"name": "mine"})
+    assert (answer.status_code, REMEDY in answer.json()["detail"]) == (503, True), answer.text
+    assert not list((settings.data_dir / "datasets" / ".incoming").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "cyclegan", ".", "-o", "run"],
+        ["trainer"],
+        ["check", "model.pth"],
+        ["add", "model.pth", "--name", "mine"],
+        ["export", "style_monet-lite", "--format", "onnx"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_that_needs_torch_says_so_in_one_line(arguments, no_torch, capsys):
+    assert cli.main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert REMEDY in said[0]
+
+
+def test_a_worker_without_torch_leaves_what_is_to_be_fetched_to_a_preparer_that_has_it(
+    queue, light_preparer, weights_dir, tmp_path, no_torch
+):
+    redis = queue.connection
+    fetcher = Fetcher(redis, Catalog(weights_dir, tmp_path), None)
+    redis.sadd(contract.WANTED, "unknown")
+    fetcher.fetch_wanted()
+    assert not redis.exists(contract.WANTED, contract.WANTED_OF_PREPARERS)  # nobody else can do it
+    report = PreparerReport(name="full", pid=2, host="there", queue=contract.PREPARATION_QUEUE, seen_at=time.time())
+    redis.hset(contract.PREPARERS, "full", report.model_dump_json())
+    redis.sadd(contract.WANTED, "missing")
+    fetcher.fetch_wanted()
+    assert redis.smembers(contract.WANTED_OF_PREPARERS) == {b"missing"}
+
+
+def test_weights_that_torch_would_read_are_not_fetched_and_the_model_says_why(weights_dir, tmp_path, no_torch):
+    catalog = Catalog(weights_dir, tmp_path / "var")
+    with pytest.raises(NotInstalled):
+        fetch(catalog.get("missing").card, catalog.models_dir / "missing")
+    model = catalog.get("missing")
+    assert (model.availability, REMEDY in (model.failure or "")) == ("unavailable", True)
+
+
+def test_what_serves_without_torch_is_part_of_what_serves_with_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    light, worker = ({Requirement(line).name for line in extras[name]} for name in ("light", "worker"))
+    assert light < worker
+    assert not any(name.startswith("torch") for name in light)
