@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import codecs, inference, long_run, memory, official, recovery, service, training, translate
+from bench import codecs, inference, long_run, memory, official, peers, recovery, service, training, translate
 
 
 def _precision() -> None:
@@ -14,6 +14,7 @@ def _precision() -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
+    "peers": peers.table,
     "throughput": service.throughput,
     "mixed": service.mixed,
     "latency": service.latency,
