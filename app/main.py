@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
-        codecs=Turns(at_once=os.cpu_count() or 1),
+        codecs=Turns(at_once=max(1, (os.cpu_count() or 1) // settings.api_process_count)),
         starts=Turns(at_once=STARTS_AT_ONCE),
     )
 

@@ -4,12 +4,13 @@ import contextlib
 import logging
 import os
 import shlex
+import socket
 import time
 from pathlib import Path
 
 import httpx
 
-from app.server import bound_socket, origin
+from app.server import api_commands, bound_socket, origin
 from app.settings import Settings
 from models.installed import has_torch
 from models.store.files import require_writable
@@ -35,8 +36,12 @@ def serve(settings: Settings) -> int:
         PlaceError: the address or the data folder can't be used.
         RedisMissing, RedisNotStarted, RedisUnusable: there is no Redis to work with.
     """
-    with bound_socket(settings) as probe:  # which the API, a process of its own, binds again
-        port: int = probe.getsockname()[1]
+    with bound_socket(settings) as listener:
+        return _serve_at(settings, listener)
+
+
+def _serve_at(settings: Settings, listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     if settings.redis_url:
         try:
@@ -54,12 +59,12 @@ def serve(settings: Settings) -> int:
     if settings.workers > 1 and settings.worker_threads is None:
         # Two workers that each compute on all cores wait for each other's threads most of the time.
         env["DOPPEL_WORKER_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.workers))
-    commands = {"api": role_command("api")}
+    commands = api_commands(listener, settings.api_process_count)
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")
     if has_torch():
         commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
-    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
+    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded, listener=listener)
     supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
 

@@ -59,9 +59,9 @@ WORKER_DIED = Failure(
 )
 
 
-def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE) -> Queue:
+def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE, *, kind: type[Queue] = Queue) -> Queue:
     """The RQ queue of inference jobs, or another one whose jobs clients can look up."""
-    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
+    return kind(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
 
 
 def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
