@@ -9,7 +9,9 @@ import io
 import os
 import platform
 import subprocess
+import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -90,7 +92,7 @@ def _measured(case: Case, pythons: dict[str, str], folder: Path) -> dict[str, tu
         best: dict[str, tuple[float, float]] = {}
         better: Callable[..., tuple[float, float]] = min if case.clients == 1 else max
         for target in targets.values():
-            asyncio.run(measure(target.port, target.request, case.clients, max(case.clients, case.requests // 6)))
+            _warm_up(case, target)
         for _ in range(ROUNDS):
             for name, target in targets.items():
                 figure = _figure(case, target)
@@ -109,6 +111,25 @@ def _started(services: ExitStack, starting: AbstractContextManager[int], request
     before = set(psutil.Process().children(recursive=True))
     port = services.enter_context(starting)
     return _Target(port, request, list(set(psutil.Process().children(recursive=True)) - before))
+
+
+def _warm_up(case: Case, target: _Target) -> None:
+    """Send requests until all succeed: some servers accept connections before they can answer.
+
+    Raises:
+        SystemExit: none do within a minute.
+    """
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            requests = max(case.clients, case.requests // 6)
+            answers, _ = asyncio.run(measure(target.port, target.request, case.clients, requests))
+        except (OSError, EOFError):
+            answers = []
+        if answers and all(answer.status == 200 for answer in answers):
+            return
+        time.sleep(0.5)
+    raise SystemExit(f"a service does not answer: {[answer.status for answer in answers][:3]}")
 
 
 def _figure(case: Case, target: _Target) -> tuple[float, float]:
@@ -136,9 +157,10 @@ def _cpu_s(processes: Sequence[psutil.Process]) -> float:
 @contextmanager
 def _environment(folder: Path, kind: str) -> Iterator[str]:
     """A virtual environment with the peer's packages; its Python."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES[kind]], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-compile", *PACKAGES[kind]], check=True)
     own = next(folder.glob("lib/python*/site-packages"))
     # Last on the path, for what this environment has and the peer's lacks: torch.
     (own / "zz-doppel.pth").write_text("\n".join([str(Path(torch.__file__).parent.parent), str(ROOT)]) + "\n")

@@ -163,10 +163,16 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             writes.add(pipe)
             batch.append(running)
         started = [
-            running for running, status in zip(batch, writes.execute(), strict=True) if status == JobStatus.QUEUED.value
+            running
+            for running, status in zip(batch, writes.execute(), strict=True)
+            if status == JobStatus.QUEUED.value or (status == JobStatus.STARTED.value and self._has_started(running))
         ]
         self.executions.update({running.execution.id: running.execution for running in started})
         return started
+
+    def _has_started(self, running: RunningJob) -> bool:
+        """Whether this worker has marked the job as running, and did so again because the first reply was lost."""
+        return bool(self.connection.sismember(self.executions_key, running.execution.composite_key))
 
     def _run_batch(self, batch: list[RunningJob]) -> None:
         """Set the result of each job, or the exception that it raised."""

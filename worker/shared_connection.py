@@ -14,8 +14,6 @@ from typing import Any, cast
 import hiredis
 import redis.asyncio
 from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
     BusyLoadingError,
     ConnectionError,
     OutOfMemoryError,
@@ -29,7 +27,7 @@ from worker.connection import LOST, RETRY_PAUSE_S, SILENCE_S
 Command = Sequence[str | bytes | int | float]
 Reply = Any  # bytes, int, None, a list of replies, or the error that Redis answers
 
-_ERRORS = {"OOM": OutOfMemoryError, "LOADING": BusyLoadingError, "NOAUTH": AuthenticationError}
+_ERRORS = {"OOM": OutOfMemoryError, "LOADING": BusyLoadingError}
 
 
 class SharedConnection:
@@ -59,8 +57,6 @@ class SharedConnection:
                     if isinstance(reply, RedisError):
                         raise reply
                 return replies
-            except (AuthenticationError, AuthorizationError):  # which time does not mend
-                raise
             except LOST:
                 if time.monotonic() >= give_up_at:
                     raise
