@@ -114,7 +114,7 @@ def rq_service(port: int, name: str, side: int, media_type: str) -> None:
 
     @app.post("/translate")
     async def translate(image: Annotated[UploadFile, File()]) -> Response:
-        job = queue.enqueue(translated_by_rq, await image.read(), name, side, media_type)
+        job = queue.enqueue("bench.peer_servers.translated_by_rq", await image.read(), name, side, media_type)
         while (result := job.return_value(refresh=True)) is None:
             await asyncio.sleep(POLL_S)
         return Response(result, media_type=media_type)
