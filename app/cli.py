@@ -15,7 +15,7 @@ from typing import Any
 import pydantic
 import redis
 
-from app.settings import Settings
+from app.settings import LISTENER, Settings
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.errors import DoppelError
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         served.add_argument("--host", metavar="ADDRESS", help="address to listen on, instead of DOPPEL_HOST")
         served.add_argument("--port", metavar="PORT", help="port to listen on, instead of DOPPEL_PORT; 0: any free one")
+        served.add_argument(LISTENER, type=int, help=argparse.SUPPRESS)  # of a process that another one starts
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
     preparer = command("preparer", _preparer, "run the preparer alone: it takes uploads in and sizes training runs")
@@ -168,9 +169,11 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _api(settings: Settings, parsed: argparse.Namespace) -> int:
-    from app.server import run
+    from app.server import run, run_several
 
-    return run(settings)
+    if parsed.listener is None and settings.api_process_count > 1:
+        return run_several(settings)
+    return run(settings, parsed.listener)
 
 
 def _worker(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from models.errors import NotFound
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions
+from worker.async_inference_queue import AsyncInferenceQueue
 from worker.contract import JobState
 from worker.inference_queue import InferenceQueue
 from worker.preparation_queue import PreparationQueue
@@ -31,7 +32,8 @@ class Services:
     settings: Settings
     catalog: Catalog
     selection: ModelSelection
-    queue: InferenceQueue
+    queue: InferenceQueue  # for what is asked in threads
+    jobs: AsyncInferenceQueue  # the same queue, for the event loop
     dispatcher: Dispatcher
     datasets: DatasetStore
     uploads: Uploads
@@ -53,8 +55,8 @@ async def _services(request: Request) -> Services:  # async, because FastAPI run
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _job(services: ServicesDep, job_id: Annotated[str, Path(alias="id", max_length=64)]) -> JobState:
-    state = services.queue.state(job_id)
+async def _job(services: ServicesDep, job_id: Annotated[str, Path(alias="id", max_length=64)]) -> JobState:
+    state = await services.jobs.state(job_id)
     if state is None:
         raise NotFound(f"There is no job {job_id!r}, or it ended so long ago that its record was deleted.")
     return state

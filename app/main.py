@@ -33,11 +33,13 @@ from models.store import files
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions
+from worker.async_inference_queue import AsyncInferenceQueue
 from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
 from worker.preparation_queue import PreparationQueue
+from worker.shared_connection import SharedConnection
 from worker.training_queue import TrainingQueue
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
@@ -53,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
+    async_queue = AsyncInferenceQueue(SharedConnection(redis_url, patience_s=PATIENCE_S), queue)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)
@@ -62,7 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         catalog=catalog,
         selection=ModelSelection(catalog, queue, offline=settings.offline),
         queue=queue,
-        dispatcher=Dispatcher(queue, redis_url),
+        jobs=async_queue,
+        dispatcher=Dispatcher(queue, async_queue, redis_url),
         datasets=datasets,
         uploads=Uploads(settings, preparation),
         preparation=preparation,
@@ -71,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
-        codecs=Turns(at_once=os.cpu_count() or 1),
+        codecs=Turns(at_once=max(1, (os.cpu_count() or 1) // settings.api_process_count)),
         starts=Turns(at_once=STARTS_AT_ONCE),
     )
 
@@ -87,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         sweeper.start()
         async with services.dispatcher:
             yield
+        await async_queue.aclose()
         stop.set()
         sweeper.join(timeout=5)
 

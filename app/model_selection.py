@@ -3,6 +3,8 @@
 import contextlib
 import logging
 
+from anyio import to_thread
+
 from models.errors import Invalid, ModelUnavailable, UnknownModel
 from models.store.catalog import Catalog, Model
 from worker.inference_queue import InferenceQueue
@@ -43,6 +45,11 @@ class ModelSelection:
             self._announced.add(name)
             log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
         return runs
+
+    async def running_soon(self, name: str) -> Model:
+        """As :meth:`running`, in a thread if the model's files must be looked at."""
+        known = self._catalog.known(name)
+        return known if known is not None else await to_thread.run_sync(self.running, name)
 
     def stargan(self, name: str) -> Model:
         """Return the StarGAN v2 that runs for ``name``; an empty name means the default.

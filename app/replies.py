@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 
 from fastapi import Response
-from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services
 from app.errors import NotReady
@@ -26,10 +25,10 @@ async def reply(services: Services, submission: Submission, media_type: str) -> 
     end = submission.end
     if end is not None and end.status is Status.SUCCEEDED and media_type != JSON:
         return await _file_reply(services, submission, end, media_type)
-    return await run_in_threadpool(job_reply, services, submission)
+    return await job_reply(services, submission)
 
 
-def job_reply(services: Services, submission: Submission) -> Response:
+async def job_reply(services: Services, submission: Submission) -> Response:
     """Reply with the job: 200 or 500 if it ended within the wait, else 202.
 
     Raises:
@@ -38,7 +37,7 @@ def job_reply(services: Services, submission: Submission) -> Response:
         Conflict: its model was taken out of service.
     """
     waited = submission.end is not None
-    state = services.queue.state(submission.job_id)
+    state = await services.jobs.state(submission.job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send it again.")
     if waited and state.status is Status.CANCELED:
@@ -63,7 +62,7 @@ def job_headers(job_id: str, model: str, *, notes: Sequence[str], seeds: list[in
 
 async def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
     order = submission.order
-    result = await run_in_threadpool(services.queue.result, end.id)
+    result = await services.jobs.result(end.id)
     if result is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)

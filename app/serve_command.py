@@ -4,12 +4,13 @@ import contextlib
 import logging
 import os
 import shlex
+import socket
 import time
 from pathlib import Path
 
 import httpx
 
-from app.server import bound_socket, origin
+from app.server import api_commands, bound_socket, origin
 from app.settings import Settings
 from models.installed import has_torch
 from models.store.files import require_writable
@@ -35,8 +36,12 @@ def serve(settings: Settings) -> int:
         PlaceError: the address or the data folder can't be used.
         RedisMissing, RedisNotStarted, RedisUnusable: there is no Redis to work with.
     """
-    with bound_socket(settings) as probe:  # which the API, a process of its own, binds again
-        port: int = probe.getsockname()[1]
+    with bound_socket(settings) as listener:
+        return _serve_at(settings, listener)
+
+
+def _serve_at(settings: Settings, listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     if settings.redis_url:
         try:
@@ -53,12 +58,12 @@ def serve(settings: Settings) -> int:
     }
     if (threads := threads_of_each_worker(settings)) is not None:
         env["DOPPEL_WORKER_THREADS"] = str(threads)
-    commands = {"api": role_command("api")}
+    commands = api_commands(listener, settings.api_process_count)
     commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
     commands["preparer"] = role_command("preparer")
     if has_torch():
         commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
-    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded)
+    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded, listener=listener)
     supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
 

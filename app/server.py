@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import socket
 import tempfile
 from types import FrameType
@@ -11,13 +12,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import LISTENER, Settings
 from models.errors import PlaceError
 from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import socket_url
 from worker.errors import QueueUnreachable
+from worker.supervisor import Supervisor, role_command
 
+SPOOL = "tmp"  # in DATA_DIR
 GRACE_S = 20  # for requests under way when the API is told to stop
 
 
@@ -68,26 +71,62 @@ class Server(uvicorn.Server):
             self._app.state.services.ending.set()
 
 
-def run(settings: Settings) -> int:
+def api_commands(listener: socket.socket, count: int) -> dict[str, list[str]]:
+    """Role names and command lines of ``count`` processes that answer what comes in at a socket that they inherit."""
+    command = [*role_command("api"), LISTENER, str(listener.fileno())]
+    return {f"api-{number}": command for number in range(1, count + 1)}
+
+
+def run_several(settings: Settings) -> int:
+    """Serve the API by several processes until SIGTERM or SIGINT, and start again those that die; the exit status.
+
+    They listen on one socket, which this process keeps open: while one of them is away, the others answer.
+
+    Raises:
+        PlaceError, RedisUnusable: as :func:`run`.
+    """
+    redis_url = settings.redis_url or socket_url(settings.data_dir)
+    with bound_socket(settings) as listener:
+        _require_places(settings)
+        log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
+        commands = api_commands(listener, settings.api_process_count)
+        env = os.environ | {"DOPPEL_HOST": settings.host}
+        Supervisor(commands, env=env, redis_url=redis_url, embedded=None, listener=listener).run()
+    return 0
+
+
+def _require_places(settings: Settings) -> None:
+    """Check the data folder and Redis.
+
+    Raises:
+        PlaceError, RedisUnusable: as :func:`run`.
+    """
+    # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
+    require_writable(settings.data_dir / SPOOL, "DOPPEL_DATA_DIR")
+    try:
+        require_redis(settings.redis_url or socket_url(settings.data_dir))
+    except QueueUnreachable as error:  # it may start after this; until then requests get 503
+        log.warning("%s", error)
+
+
+def run(settings: Settings, inherited: int | None = None) -> int:
     """Serve the API until SIGTERM or SIGINT; the exit status.
+
+    Args:
+        inherited: the file descriptor of a socket to listen on, which several processes share; None: one of its own.
 
     Raises:
         PlaceError: the address can't be had, or the data folder can't be written to.
         RedisUnusable: what answers as Redis is none that jobs are safe in.
     """
-    with bound_socket(settings) as listener:
-        # Uploads are spooled to the disk that data sets will be on: elsewhere may be little room, or memory.
-        spool = settings.data_dir / "tmp"
-        require_writable(spool, "DOPPEL_DATA_DIR")
-        try:
-            require_redis(settings.redis_url or socket_url(settings.data_dir))
-        except QueueUnreachable as error:  # it may start after this; until then requests get 503
-            log.warning("%s", error)
+    with bound_socket(settings) if inherited is None else socket.socket(fileno=inherited) as listener:
+        _require_places(settings)
         app = create_app(settings)
-        tempfile.tempdir = str(spool)
+        tempfile.tempdir = str(settings.data_dir / SPOOL)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
         server = Server(app, config)
-        log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
+        if inherited is None:
+            log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
         with contextlib.suppress(KeyboardInterrupt):  # raised once more when all has ended
             server.run(sockets=[listener])
         return 0 if server.started else 1

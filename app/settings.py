@@ -1,5 +1,6 @@
 """Deployment settings, read from environment variables once at the entry point and passed on."""
 
+import os
 import re
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
+LISTENER = "--listener"  # the option of `doppel api` that names a socket which it inherits
+MOST_API_PROCESSES = 8  # by default; the workers of a larger machine can't keep more of them busy
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
@@ -39,6 +43,10 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 8000
+    api_processes: Annotated[
+        int | None,
+        Field(ge=1, description="processes that answer HTTP requests; unset: half as many as cores, at most 8"),
+    ] = None
     root_path: Annotated[
         str, Field(description="prefix under which a reverse proxy publishes the API, such as /doppel")
     ] = ""
@@ -99,6 +107,11 @@ class Settings(BaseSettings):
     preload: Annotated[
         list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
     ] = ["style_monet"]
+
+    @property
+    def api_process_count(self) -> int:
+        """How many processes answer HTTP requests."""
+        return self.api_processes or min(MOST_API_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
 
     @field_validator("*", mode="before")
     @classmethod

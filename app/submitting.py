@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from app import images
 from app.deps import Services
@@ -70,8 +69,7 @@ async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delive
     if order.align and order.geometry.resolution in ("native", "source"):
         side = order.model.card.image_size
         notes.append(f"the answer is the aligned face, {side} x {side} px: it has no other size in the upload")
-    await run_in_threadpool(
-        services.queue.submit,
+    await services.jobs.submit(
         _task(order, sources[0]),
         *(upload.picture for upload in prepared),
         decode_ms=decode_ms,

@@ -41,7 +41,7 @@ async def take_in(
     with services.dispatcher.watching(job_id) as events:
         await run_in_threadpool(accept, job_id)
         event = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
-    state = await run_in_threadpool(services.queue.state, job_id)
+    state = await services.jobs.state(job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send the file again.")
     if event is not None and state.status is Status.CANCELED:

@@ -10,12 +10,14 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import Unavailable
+from worker.async_inference_queue import AsyncInferenceQueue
 from worker.contract import HEARTBEAT_S, JobEvent
 from worker.errors import QueueUnreachable
-from worker.events import job_events
+from worker.events import follow_events
 from worker.inference_queue import InferenceQueue
 
 POLL_S = 2.0  # finds ends without an event: it was lost while Redis was away, or RQ itself ended the job
+PROMPT_S = 0.05  # a job that ends so soon is not canceled by a client that disconnects
 DELIVERED_TTL_S = 30  # how long a result is kept once its client has it
 ALIVE_S = 3 * HEARTBEAT_S  # a worker whose last heartbeat is at most this old is alive
 NO_WORKER_S = 30  # without a live worker, before jobs are refused; a restart takes less
@@ -28,8 +30,9 @@ Events = asyncio.Queue[JobEvent]
 class Dispatcher:
     """Passes job events from one subscription on to the requests that wait, and notices when no worker is alive."""
 
-    def __init__(self, queue: InferenceQueue, redis_url: str) -> None:
+    def __init__(self, queue: InferenceQueue, jobs: AsyncInferenceQueue, redis_url: str) -> None:
         self._queue = queue
+        self._jobs = jobs
         self._redis_url = redis_url
         self._watchers: dict[str, set[Events]] = {}
         self._delivered: list[str] = []
@@ -79,10 +82,14 @@ class Dispatcher:
         Args:
             events: of :meth:`watching` this job.
         """
+        with contextlib.suppress(TimeoutError):  # most jobs end before it is worth looking for a disconnect
+            async with asyncio.timeout(min(timeout_s, PROMPT_S)):
+                return await _end(events)
         end = asyncio.ensure_future(_end(events))
         disconnect = asyncio.ensure_future(_disconnect(request))
         try:
-            await asyncio.wait({end, disconnect}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            left_s = max(0.0, timeout_s - PROMPT_S)
+            await asyncio.wait({end, disconnect}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if end.done():
                 return end.result()
             if disconnect.done():
@@ -97,8 +104,7 @@ class Dispatcher:
         self._delivered.append(job_id)
 
     async def _listen(self) -> None:
-        async for event in job_events(self._redis_url):
-            self._pass_on(event)
+        await follow_events(self._redis_url, self._pass_on)
 
     async def _poll(self) -> None:
         while True:
@@ -111,7 +117,7 @@ class Dispatcher:
             await asyncio.sleep(POLL_S)
 
     async def _look_for_workers(self) -> bool:
-        if not await run_in_threadpool(self._queue.workers, seen_within_s=ALIVE_S):
+        if not await self._jobs.workers(seen_within_s=ALIVE_S):
             return False
         self._worker_seen_at = time.monotonic()
         return True
@@ -120,11 +126,11 @@ class Dispatcher:
         await self._look_for_workers()
         delivered, self._delivered = self._delivered, []
         if delivered:
-            await run_in_threadpool(self._queue.keep, delivered, for_s=DELIVERED_TTL_S)
+            await self._jobs.keep(delivered, for_s=DELIVERED_TTL_S)
         watched = list(self._watchers)
         if not watched:
             return
-        for state in await run_in_threadpool(self._queue.states, watched):
+        for state in await self._jobs.states(watched):
             if state is not None and state.status.ended:
                 event = JobEvent(id=state.id, status=state.status, timings=state.timings, error=state.error)
                 self._pass_on(event)

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable
 
-from bench import codecs, inference, long_run, memory, official, recovery, service, start, training, translate
+from bench import codecs, inference, long_run, memory, official, peers, recovery, service, start, training, translate
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
+    "peers": peers.table,
     "throughput": service.throughput,
     "mixed": service.mixed,
     "latency": service.latency,

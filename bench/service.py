@@ -3,18 +3,25 @@
 import asyncio
 import io
 import os
+import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
+import torch
 from PIL import Image
 
 from bench.load import Answer, measure, percentile, translate_request
+from models.cyclegan import ResnetGenerator
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE
+from models.weights.doctor import save
 from tests.conftest import add_model, add_stargan
-from tests.processes import fake_worker, free_port, process
+from tests.processes import eventually, fake_worker, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command
 
@@ -32,26 +39,57 @@ def picture(side: int = SIDE) -> bytes:
 @contextmanager
 def service(*worker_options: str) -> Iterator[int]:
     """Redis, the API and one worker with a fake model, all as processes; the API's port."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         add_model(Path(folder) / "weights", "fake", ready=True)
         add_stargan(Path(folder) / "weights", "styled")
-        redis_server = EmbeddedRedis(Path(folder))
-        redis_server.start()
-        settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": folder}
-        settings |= {"WEIGHTS_DIR": f"{folder}/weights"}
-        env = os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()}
-        with process(sys.executable, *role_command("api"), env=env), fake_worker(redis_server.url, *worker_options):
-            asyncio.run(_until_up(port))
+        with _api(Path(folder)) as (port, env), fake_worker(env["DOPPEL_REDIS_URL"], *worker_options):
             yield port
-        redis_server.stop()
 
 
-async def _until_up(port: int) -> None:
+@contextmanager
+def full_service(name: str, **network: int) -> Iterator[int]:
+    """Redis, the API and ``doppel worker`` with a CycleGAN of random weights, all as processes; the API's port."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = add_model(Path(folder) / "weights", name, ready=True, network=network) / WEIGHTS_FILE
+        torch.manual_seed(0)
+        save(ResnetGenerator(**network).state_dict(), weights)
+        card = weights.parent / CARD_FILE
+        card.write_text(re.sub(r'"sha256":"\w+"', '"sha256":null', card.read_text()))
+        with _api(Path(folder)) as (port, env):
+            worker = process(sys.executable, *role_command("worker"), env=env | {"DOPPEL_PRELOAD": name})
+            with worker, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                eventually(lambda: ready(client))
+                yield port
+
+
+@contextmanager
+def _api(folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Redis and the API as processes, with the models in ``folder``; the API's port, and its environment."""
+    port = free_port()
+    redis_server = EmbeddedRedis(folder)
+    redis_server.start()
+    settings = {"PORT": str(port), "REDIS_URL": redis_server.url, "OFFLINE": "1", "DATA_DIR": str(folder)}
+    settings |= {"WEIGHTS_DIR": f"{folder}/weights"}
+    env = os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()}
+    with process(sys.executable, *role_command("api"), env=env):
+        asyncio.run(until_up(port))
+        yield port, env
+    redis_server.stop()
+
+
+async def until_up(port: int) -> None:
+    """Wait until something listens on the port.
+
+    Raises:
+        OSError: nothing does within a minute.
+    """
+    deadline = time.monotonic() + 60
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
+            if time.monotonic() > deadline:
+                raise
             await asyncio.sleep(0.05)
         else:
             writer.close()
@@ -124,7 +162,7 @@ def plain() -> Iterator[int]:
     port = free_port()
     command = (sys.executable, "-m", "uvicorn", "bench.plain:app", "--port", str(port), "--log-level", "warning")
     with process(*command):
-        asyncio.run(_until_up(port))
+        asyncio.run(until_up(port))
         yield port
 
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import redis
-import redis.asyncio
 from redis.backoff import ConstantBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -70,11 +69,6 @@ class _Patience(Retry):
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(RETRY_PAUSE_S)
-
-
-def connect_async(url: str) -> redis.asyncio.Redis:
-    """An asynchronous client for subscriptions; its user reconnects in its own loop."""
-    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=SILENCE_S)
 
 
 def require_redis(url: str, *, patience_s: float = 0.0) -> None:

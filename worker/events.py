@@ -1,38 +1,37 @@
-"""Subscribe to job events."""
+"""Follow the events of all jobs."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from worker import contract
-from worker.connection import RETRY_PAUSE_S, connect_async
+from worker.connection import RETRY_PAUSE_S
 from worker.contract import JobEvent
+from worker.shared_connection import subscribe
 
 log = logging.getLogger("doppel.worker")
 
 
-async def job_events(url: str) -> AsyncIterator[JobEvent]:
-    """Yield every job event from now on.
+async def follow_events(url: str, on_event: Callable[[JobEvent], None]) -> None:
+    """Call ``on_event`` with every job event from now on, until this is canceled.
 
     Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
     """
-    while True:
-        client = connect_async(url)
+
+    def read(message: bytes) -> None:
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.subscribe(contract.EVENTS)
-                async for message in subscription.listen():
-                    try:
-                        event = JobEvent.model_validate_json(message["data"])
-                    except ValidationError as error:
-                        log.warning("ignored an event that cannot be read: %s", error)
-                    else:
-                        yield event
-        except RedisError as error:
+            event = JobEvent.model_validate_json(message)
+        except ValidationError as error:
+            log.warning("ignored an event that cannot be read: %s", error)
+        else:
+            on_event(event)
+
+    while True:
+        try:
+            await subscribe(url, contract.EVENTS, read)
+        except (RedisError, OSError) as error:
             log.warning("lost the connection to the job events: %s", error)
             await asyncio.sleep(RETRY_PAUSE_S)
-        finally:
-            await client.aclose()

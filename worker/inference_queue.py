@@ -18,6 +18,7 @@ from rq.utils import now, utcformat
 
 from models.pictures import Picture
 from worker import contract
+from worker.capacity import Capacity
 from worker.connection import LOST
 from worker.contract import (
     Arrangement,
@@ -43,8 +44,6 @@ BATCH_KEY_FIELD = "batch_key"
 LONG_FIELD = "long"  # set only for long jobs
 CANCELABLE_FIELD = "cancelable"  # set while a job runs and is not about to end
 STARTING_S = 2.0  # far longer than a worker that lives takes to mark a job as running
-CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
-MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
 
 _STATUSES = {
     JobStatus.STARTED: Status.RUNNING,
@@ -60,9 +59,9 @@ WORKER_DIED = Failure(
 )
 
 
-def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE) -> Queue:
+def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE, *, kind: type[Queue] = Queue) -> Queue:
     """The RQ queue of inference jobs, or another one whose jobs clients can look up."""
-    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
+    return kind(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
 
 
 def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
@@ -71,13 +70,15 @@ def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | No
         for job_id in job_ids:
             pipe.hgetall(Job.key_for(job_id))
         records = pipe.execute()
-    jobs: list[Job | None] = []
-    for job_id, record in zip(job_ids, records, strict=True):
-        job = Job(job_id, connection, serializer=JSONSerializer) if record else None
-        if job is not None:
-            job.restore(record)
-        jobs.append(job)
-    return jobs
+    pairs = zip(job_ids, records, strict=True)
+    return [restored(connection, job_id, record) if record else None for job_id, record in pairs]
+
+
+def restored(connection: redis.Redis, job_id: str, record: dict[bytes, bytes]) -> Job:
+    """The RQ job of this record."""
+    job = Job(job_id, connection, serializer=JSONSerializer)
+    job.restore(record)
+    return job
 
 
 def forbid_cancel(connection: redis.Redis, keys: Sequence[str]) -> list[bytes | None]:
@@ -101,13 +102,16 @@ class _Starting(Exception):
 
 
 class InferenceQueue:
-    """A blocking client. Every method raises :class:`QueueUnreachable` when Redis cannot be reached."""
+    """A blocking client. Every method raises :class:`QueueUnreachable` when Redis cannot be reached.
+
+    Calls that translate pictures use ``async_inference_queue.py`` instead.
+    """
 
     def __init__(self, connection: redis.Redis, *, limit: int) -> None:
         self.connection = connection
         self._queue = rq_queue(connection)
         self._queues = {name: rq_queue(connection, name) for name in contract.JOB_QUEUES}
-        self._capacity = _Capacity(connection, self._queue.key, limit)
+        self.capacity = Capacity(limit)
 
     def submit(
         self,
@@ -134,74 +138,62 @@ class InferenceQueue:
         """
         job_id = job_id or new_job_id()
         data = pack(*pictures)
-        meta = JobMeta(
-            kind=task.kind,
-            model=task.model,
-            timings=Timings(decode_ms=decode_ms),
-            notes=list(notes),
-            arrangement=arrangement,
-            delivery=delivery,
-            seeds=[guide.seed for guide in task.guides if guide.seed is not None],
-        )
         with translating_errors():
             # There must be room for the output too.
-            self._capacity.reserve(len(data) + task.result_bytes)
-            job = self._queue.create_job(
-                contract.RUN_TASK,
-                kwargs=task.model_dump(exclude_none=True),
-                job_id=job_id,
-                meta=meta.model_dump(exclude_none=True),
-                result_ttl=RECORD_TTL_S,
-                failure_ttl=RECORD_TTL_S,
-                retry=Retry(max=contract.MAX_TRIES - 1),
-                description=task.batch_key,
-            )
+            self.capacity.reserve(len(data) + task.result_bytes, self._look)
             with self.connection.pipeline() as pipe:
-                self._queue.enqueue_job(job, pipeline=pipe)  # first, because RQ begins the transaction
-                pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
-                if task.kind in contract.LONG_KINDS:
-                    pipe.hset(job.key, LONG_FIELD, "1")
-                    pipe.hset(contract.CLAIMS, job_id, str(task.result_bytes))
-                pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
+                self.write(pipe, job_id, task, data, new_meta(task, decode_ms, notes, arrangement, delivery))
                 pipe.execute()
         return job_id
+
+    def write(self, pipe: Pipeline, job_id: str, task: Task, data: bytes, meta: JobMeta) -> None:
+        """Write the commands that queue a task, which belong in one transaction.
+
+        Args:
+            data: its pictures, packed.
+        """
+        job = self._queue.create_job(
+            contract.RUN_TASK,
+            kwargs=task.model_dump(exclude_none=True),
+            job_id=job_id,
+            meta=meta.model_dump(exclude_none=True),
+            result_ttl=RECORD_TTL_S,
+            failure_ttl=RECORD_TTL_S,
+            retry=Retry(max=contract.MAX_TRIES - 1),
+            description=task.batch_key,
+        )
+        self._queue.enqueue_job(job, pipeline=pipe)  # first, because RQ begins the transaction
+        pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
+        if task.kind in contract.LONG_KINDS:
+            pipe.hset(job.key, LONG_FIELD, "1")
+            pipe.hset(contract.CLAIMS, job_id, str(task.result_bytes))
+        pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
+
+    def learn_version(self) -> None:
+        """Have RQ ask Redis for its version, which it would else do when the first job is written."""
+        with translating_errors():
+            self._queue.get_redis_server_version()
+
+    def _look(self) -> None:
+        with self.connection.pipeline(transaction=False) as pipe:
+            pipe.llen(self._queue.key)
+            pipe.info("memory")
+            pipe.hvals(contract.CLAIMS)
+            waiting, report, claims = pipe.execute()
+        self.capacity.seen(waiting, report["used_memory"], report["maxmemory"], claims)
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Look up jobs; None for each that does not exist, or no longer. One round trip, plus one per queued job."""
         with translating_errors():
-            jobs = fetch_jobs(self.connection, job_ids)
-            # Attempts at training runs are RQ jobs too, but are looked up by their run.
-            return [self._state(job) if job and job.origin in self._queues else None for job in jobs]
+            return [self._state(job) if job else None for job in fetch_jobs(self.connection, job_ids)]
 
     def state(self, job_id: str) -> JobState | None:
         return self.states([job_id])[0]
 
-    def _state(self, job: Job) -> JobState:
-        status = _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
-        meta = job_meta(job)
-        error = meta.error
-        if status is Status.FAILED and error is None:
-            error = WORKER_DIED  # a live worker writes the error; without one, RQ failed the job by its lease
-        finished_at = job.ended_at if status.ended else None
-        return JobState(
-            id=job.id,
-            kind=meta.kind,
-            model=meta.model,
-            status=status,
-            position=self._queues[job.origin].get_job_position(job.id) if status is Status.QUEUED else None,
-            progress=1.0 if status is Status.SUCCEEDED else meta.done,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=finished_at,
-            timings=meta.timings,
-            style=meta.style,
-            arrangement=meta.arrangement,
-            delivery=meta.delivery,
-            seeds=meta.seeds,
-            notes=meta.notes,
-            dataset=meta.dataset,
-            error=error,
-        )
+    def _state(self, job: Job) -> JobState | None:
+        queue = self._queues.get(job.origin)
+        waits = job_status(job) is Status.QUEUED
+        return job_state(job, queue.get_job_position(job.id) if queue is not None and waits else None)
 
     def result(self, job_id: str) -> list[Picture] | None:
         """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired."""
@@ -242,7 +234,7 @@ class InferenceQueue:
             _Starting: a worker is about to mark it as running, and ``wait_for_start`` is set.
         """
         found = fetch_jobs(self.connection, [job_id])[0]
-        state = self._state(found) if found is not None and found.origin in self._queues else None
+        state = self._state(found) if found is not None else None
         cancelable = pipe.hexists(Job.key_for(job_id), CANCELABLE_FIELD)
         pipe.multi()
         if found is None or state is None or state.status.ended:
@@ -265,9 +257,7 @@ class InferenceQueue:
         """List the workers whose last heartbeat is at most ``seen_within_s`` old, by name."""
         with translating_errors():
             reports = self.connection.hvals(contract.WORKERS)
-        oldest = time.time() - seen_within_s
-        workers = [report for report in map(_report, reports) if report is not None]
-        return sorted((worker for worker in workers if worker.seen_at >= oldest), key=lambda worker: worker.name)
+        return live_workers(reports, seen_within_s)
 
     def want(self, model: str) -> None:
         """Ask the workers to fetch a model's weights in the background."""
@@ -275,48 +265,57 @@ class InferenceQueue:
             self.connection.sadd(contract.WANTED, model)
 
 
-class _Capacity:
-    """What the queue still has room for. While there is room, asks Redis at most every ``CAPACITY_AGE_S``."""
+def job_status(job: Job) -> Status:
+    """Where an RQ job is, as its client is told."""
+    return _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
 
-    def __init__(self, connection: redis.Redis, queue_key: str, limit: int) -> None:
-        self._connection = connection
-        self._queue_key = queue_key
-        self._limit = limit
-        self._asked_at = 0.0
-        self._waiting = 0  # jobs
-        self._used = 0  # bytes
-        self._memory = 0  # bytes; 0: Redis sets no limit
 
-    def reserve(self, nbytes: int) -> None:
-        """Count one more job of ``nbytes``.
+def job_state(job: Job, position: int | None) -> JobState | None:
+    """What a client may see of an RQ job; None for an attempt at a training run, which is looked up by its run.
 
-        Raises:
-            QueueFull: there is no room for it.
-        """
-        # Jobs may have ended since the last look, so ask again before refusing.
-        if time.monotonic() - self._asked_at > CAPACITY_AGE_S or self._why_full(nbytes):
-            self._ask()
-            if why := self._why_full(nbytes):
-                raise QueueFull(why)
-        self._waiting += 1
-        self._used += nbytes
-
-    def _ask(self) -> None:
-        with self._connection.pipeline(transaction=False) as pipe:
-            pipe.llen(self._queue_key)
-            pipe.info("memory")
-            pipe.hvals(contract.CLAIMS)  # results of long jobs, which are not in memory yet
-            self._waiting, report, claims = pipe.execute()
-        self._used = report["used_memory"] + sum(map(int, claims))
-        self._memory = report["maxmemory"]
-        self._asked_at = time.monotonic()
-
-    def _why_full(self, nbytes: int) -> str | None:
-        if self._waiting >= self._limit:
-            return f"{self._waiting} pictures are waiting already; no more than {self._limit} are accepted."
-        if self._memory and self._used + nbytes > MEMORY_SHARE * self._memory:
-            return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside for them."
+    Args:
+        position: in its queue, if it waits there.
+    """
+    if job.origin not in contract.JOB_QUEUES:
         return None
+    status, meta = job_status(job), job_meta(job)
+    error = meta.error
+    if status is Status.FAILED and error is None:
+        error = WORKER_DIED  # a live worker writes the error; without one, RQ failed the job by its lease
+    return JobState(
+        id=job.id,
+        kind=meta.kind,
+        model=meta.model,
+        status=status,
+        position=position,
+        progress=1.0 if status is Status.SUCCEEDED else meta.done,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.ended_at if status.ended else None,
+        timings=meta.timings,
+        style=meta.style,
+        arrangement=meta.arrangement,
+        delivery=meta.delivery,
+        seeds=meta.seeds,
+        notes=meta.notes,
+        dataset=meta.dataset,
+        error=error,
+    )
+
+
+def new_meta(
+    task: Task, decode_ms: float, notes: Sequence[str], arrangement: Arrangement | None, delivery: Delivery | None
+) -> JobMeta:
+    """What is stored with a job that is about to be queued."""
+    return JobMeta(
+        kind=task.kind,
+        model=task.model,
+        timings=Timings(decode_ms=decode_ms),
+        notes=list(notes),
+        arrangement=arrangement,
+        delivery=delivery,
+        seeds=[guide.seed for guide in task.guides if guide.seed is not None],
+    )
 
 
 def job_meta(job: Job) -> JobMeta:
@@ -325,6 +324,13 @@ def job_meta(job: Job) -> JobMeta:
         return JobMeta.model_validate(job.meta)
     except ValidationError:
         return JobMeta(model="")  # written by another version
+
+
+def live_workers(reports: Sequence[bytes | str], seen_within_s: float) -> list[WorkerReport]:
+    """Those of the reports that are at most ``seen_within_s`` old, by name."""
+    oldest = time.time() - seen_within_s
+    workers = [report for report in map(_report, reports) if report is not None]
+    return sorted((worker for worker in workers if worker.seen_at >= oldest), key=lambda worker: worker.name)
 
 
 def _report(data: bytes | str) -> WorkerReport | None:

@@ -24,17 +24,31 @@ from rq.worker import WorkerStatus
 
 from models.pictures import Picture
 from worker import contract
-from worker.batching import JobPicker
+from worker.batching import JobPicker, TakenJob
 from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
 from worker.errors import TaskError
+from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, forbid_cancel, rq_queue
 from worker.picture_bytes import input_key, output_key, pack
-from worker.tasks import LoadedTask, Result, RunningJob, TaskRunner, failure_of, read_task
+from worker.tasks import LoadedTask, Result, RunningJob, TaskRunner, failure_of
 
+SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
+NO_JOB = ""  # the status of a job that is no longer there
 FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees the buffers of large replies with some delay
 
 log = logging.getLogger("doppel.worker")
+
+
+class UnreadQueue(Queue):
+    """Hands out jobs by their ids alone: the worker reads them together with those that fit their batch."""
+
+    @classmethod
+    def _fetch_dequeued_job(
+        cls, connection: redis.Redis, queue_key: str, job_id: str, *others: Any, **options: Any
+    ) -> tuple[Job, Queue]:
+        queue = cls.from_queue_key(queue_key, connection=connection, serializer=options.get("serializer"))
+        return Job(job_id, connection=connection, serializer=options.get("serializer")), queue
 
 
 class InferenceWorker(ReportingWorker, SimpleWorker):
@@ -50,6 +64,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     """
 
     reports = contract.WORKERS
+    queue_class = UnreadQueue
 
     def __init__(
         self,
@@ -62,7 +77,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         batch_wait_ms: float,
         result_ttl_s: int,
     ) -> None:
-        queue = rq_queue(connection)
+        queue = rq_queue(connection, kind=UnreadQueue)
         name = worker_name(os.getpid())
         super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
         self.log_job_description = False
@@ -76,6 +91,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._picker = JobPicker(queue)
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
+        self._suspension_asked_at = 0.0
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
@@ -84,64 +100,79 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Do nothing: RQ calls this around each job, which costs writes, and the heartbeat thread does the same."""
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        self._run_with_compatible(job)
+    def check_for_suspension(self, burst: bool) -> None:
+        """Heed ``rq suspend`` within ``SUSPENSION_AGE_S``; RQ would ask Redis before each job."""
+        if time.monotonic() - self._suspension_asked_at > SUSPENSION_AGE_S:
+            super().check_for_suspension(burst)
+            self._suspension_asked_at = time.monotonic()
 
-    def _run_with_compatible(self, job: Job) -> None:
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Write the state if it is another one. That a batch has ended is written with its end."""
+        if pipeline is not None or state != self.get_state():
+            super().set_state(state, pipeline)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self._run_with_compatible(job.id)
+
+    def _run_with_compatible(self, job_id: str) -> None:
         """Run a job and those that fit its batch. A long job calls this between two steps, for short jobs."""
-        batch = self._start(self._collect_batch(job))
+        batch = self._start(self._collect_batch(job_id))
         if not batch:
             return
         interrupted = self._running
         self._running = [*interrupted, *batch]
         try:
             self._run_batch(batch)
-            self._end([running for running in batch if not running.requeued])
+            self._end([running for running in batch if not running.requeued], idle=not interrupted)
         finally:
             self._running = interrupted
 
-    def _collect_batch(self, job: Job) -> list[Job]:
+    def _collect_batch(self, job_id: str) -> list[TakenJob]:
         """Return the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
-        task = read_task(job)
-        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.kind in LONG_KINDS:
-            return [job]
-        jobs = [job]
+        taken = self._picker.take(job_id, self._max_batch)
         deadline = time.monotonic() + self._batch_wait_s
-        while len(jobs) < self._max_batch:
-            more = self._picker.pick_compatible(task.batch_key, self._max_batch - len(jobs))
-            jobs += more
-            if len(jobs) == 1 or time.monotonic() >= deadline:
-                break
-            if not more:
-                time.sleep(0.001)
-        return jobs
+        while 1 < len(taken) < self._max_batch and time.monotonic() < deadline:
+            batch_key = taken[0].batch_key
+            assert batch_key is not None, "a job that must run alone is in a batch"
+            time.sleep(0.001)
+            taken += self._picker.take_compatible(batch_key, self._max_batch - len(taken))
+        return taken
 
-    def _start(self, jobs: list[Job]) -> list[RunningJob]:
-        """Mark the jobs as running, all in one transaction. Those that were canceled meanwhile are left out."""
+    def _start(self, taken: list[TakenJob]) -> list[RunningJob]:
+        """Mark the jobs as running, all in one go. Those that were canceled meanwhile are left out."""
+        if not taken:
+            return []
         queue = self.queues[0]
-        with self.connection.pipeline(transaction=False) as pipe:
-            for job in jobs:
-                pipe.hget(job.key, "status")
-                pipe.get(input_key(job.id))
-            replies = pipe.execute()
-        batch = []
-        with self.connection.pipeline() as pipe:
-            for job, status, packed in zip(jobs, replies[::2], replies[1::2], strict=True):
-                pipe.lrem(queue.intermediate_queue_key, 1, job.id)
-                if status != b"queued":
-                    continue
-                execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
-                self.executions[execution.id] = execution
-                job.heartbeat(now(), LEASE_S, pipeline=pipe)
-                job.prepare_for_execution(self.name, pipeline=pipe)
-                pipe.hset(job.key, CANCELABLE_FIELD, 1)
-                pipe.persist(job.key)
-                running = RunningJob.load(job, execution, packed)
-                pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
-                batch.append(running)
-            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
-            pipe.execute()
-        return batch
+        batch: list[RunningJob] = []
+        writes = GuardedWrites(self.connection)
+        pipe = self.connection.pipeline()
+        for one in taken:
+            job = one.job
+            writes.add_job(job.key)
+            execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
+            job.heartbeat(now(), LEASE_S, pipeline=pipe)
+            job.prepare_for_execution(self.name, pipeline=pipe)
+            pipe.hset(job.key, CANCELABLE_FIELD, 1)
+            pipe.persist(job.key)
+            running = RunningJob.load(job, execution, one.packed)
+            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
+            writes.add(pipe, if_status=[JobStatus.QUEUED.value])
+            if not batch:
+                self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+            pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+            writes.add(pipe)
+            batch.append(running)
+        started = [
+            running
+            for running, status in zip(batch, writes.execute(), strict=True)
+            if status == JobStatus.QUEUED.value or (status == JobStatus.STARTED.value and self._has_started(running))
+        ]
+        self.executions.update({running.execution.id: running.execution for running in started})
+        return started
+
+    def _has_started(self, running: RunningJob) -> bool:
+        """Whether this worker has marked the job as running, and did so again because the first reply was lost."""
+        return bool(self.connection.sismember(self.executions_key, running.execution.composite_key))
 
     def _run_batch(self, batch: list[RunningJob]) -> None:
         """Set the result of each job, or the exception that it raised."""
@@ -196,7 +227,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 self._run_with_compatible(short)
             self._batch_started = time.monotonic()
 
-    def _pick_short(self) -> Job | None:
+    def _pick_short(self) -> str | None:
         with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be moved
             return self._picker.pick_short()
         return None
@@ -227,43 +258,65 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
             pipe.execute()
 
-    def _end(self, batch: list[RunningJob]) -> None:
-        """End every job of the batch in one transaction: result, event, and RQ's registries as RQ would leave them.
+    def _end(self, batch: list[RunningJob], *, idle: bool) -> None:
+        """End every job of the batch in one go: result, event, and RQ's registries as RQ would leave them.
 
         RQ's own way takes five round trips a job, each of which waits for the disk, and a worker that dies in the
         middle would leave jobs half ended.
+
+        Args:
+            idle: whether this worker then has nothing to do.
         """
-        for running, status in zip(batch, forbid_cancel(self.connection, [one.job.key for one in batch]), strict=True):
-            running.owned = status == b"started" and running.result is not None
-            running.requeued = status == b"queued"  # by the janitor: this worker's lease had run out
         try:
-            self._write_ends(batch)
+            self._write_ends(batch, idle=idle)
         except OutOfMemoryError:
             # Without its input a job takes less memory, and a failure next to none.
-            self.connection.delete(*(input_key(running.job.id) for running in batch if not running.requeued))
+            jobs = [running.job for running in batch]
+            owned = forbid_cancel(self.connection, [job.key for job in jobs])
+            self.connection.delete(
+                *(input_key(job.id) for job, status in zip(jobs, owned, strict=True) if status != b"queued")
+            )
             for running in batch:
-                self._write_end_in_full_memory(running)
+                self._write_end_in_full_memory(running, idle=idle)
 
-    def _write_end_in_full_memory(self, running: RunningJob) -> None:
+    def _write_end_in_full_memory(self, running: RunningJob, *, idle: bool) -> None:
         """End one job although there may be no room for its result, or for a moment for anything at all."""
         for wait_s in FULL_MEMORY_WAITS_S:
             try:
-                return self._write_ends([running])
+                return self._write_ends([running], idle=idle)
             except OutOfMemoryError:
                 running.result = TaskError("The memory for pictures is full: there was no room for the result.")
                 time.sleep(wait_s)
-        return self._write_ends([running])
+        return self._write_ends([running], idle=idle)
 
-    def _write_ends(self, batch: list[RunningJob]) -> None:
-        with self.connection.pipeline() as pipe:
-            for running in batch:
-                if not running.requeued:
-                    pipe.delete(input_key(running.job.id))
-                    pipe.hdel(contract.CLAIMS, running.job.id)
-                if running.owned:
-                    self._write_end(running, pipe)
-                self.cleanup_execution(running.job, pipeline=pipe, execution=running.execution)
-            pipe.execute()
+    def _write_ends(self, batch: list[RunningJob], *, idle: bool) -> None:
+        """A job that was canceled keeps that status. One that the janitor queued again is left to its next worker."""
+        if not batch:
+            return
+        writes = GuardedWrites(self.connection)
+        pipe = self.connection.pipeline()
+        for running in batch:
+            job = running.job
+            writes.add_job(job.key)
+            if isinstance(running.result, Result) and running.result.pictures:
+                pipe.set(output_key(job.id), pack(*running.result.pictures), ex=self._result_ttl_s)
+                writes.add_first(pipe)
+                pipe.delete(output_key(job.id))
+                writes.add(pipe, if_status=[JobStatus.CANCELED.value, JobStatus.QUEUED.value, NO_JOB])
+            if running.result is not None:
+                self._write_end(running, pipe)
+                writes.add(pipe, if_status=[JobStatus.STARTED.value])
+            pipe.delete(input_key(job.id))
+            pipe.hdel(contract.CLAIMS, job.id)
+            writes.add(
+                pipe, if_status=[*(status.value for status in JobStatus if status is not JobStatus.QUEUED), NO_JOB]
+            )
+            self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
+            if idle:
+                self.set_state(WorkerStatus.IDLE, pipeline=pipe)
+                idle = False
+            writes.add(pipe)
+        writes.execute()
 
     def _write_end(self, running: RunningJob, pipe: Pipeline) -> None:
         job, result = running.job, running.result
@@ -285,7 +338,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             self.increment_failed_job_count(pipe)
             status = Status.FAILED
         else:
-            self._store_result(running, result, pipe)
+            running.meta.style = result.style
             job._handle_success(self._record_ttl_s, pipe, **execution)
             self.increment_successful_job_count(pipe)
             status = Status.SUCCEEDED
@@ -293,13 +346,9 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self.increment_total_working_time(job.ended_at - job.started_at, pipe)
         job.meta = running.meta.model_dump(exclude_none=True)
         pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+        pipe.hdel(job.key, CANCELABLE_FIELD)
         job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
         pipe.publish(contract.EVENTS, running.event(status))
-
-    def _store_result(self, running: RunningJob, result: Result, pipe: Pipeline) -> None:
-        running.meta.style = result.style
-        if result.pictures:
-            pipe.set(output_key(running.job.id), pack(*result.pictures), ex=self._result_ttl_s)
 
     def _beat(self) -> None:
         """Report this worker alive and renew the leases of its running jobs, which RQ's SimpleWorker does not do."""

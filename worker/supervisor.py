@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -56,22 +57,31 @@ class Supervisor:
     Args:
         env: the environment of every role.
         redis_url: where the roles' Redis is, to give back at once what a dead worker held.
+        listener: a socket that the processes of the API inherit, under its number here.
     """
 
     def __init__(
-        self, commands: dict[str, list[str]], *, env: dict[str, str], redis_url: str, embedded: EmbeddedRedis | None
+        self,
+        commands: dict[str, list[str]],
+        *,
+        env: dict[str, str],
+        redis_url: str,
+        embedded: EmbeddedRedis | None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._env = env
+        self._listener = listener
         self._embedded = embedded
         self._janitor = Janitor(connect(redis_url, patience_s=1))
-        self._roles = [_Role(name, self._starter(command)) for name, command in commands.items()]
+        self._roles = [_Role(name, self._starter(name, command)) for name, command in commands.items()]
         if embedded is not None:
             self._roles.insert(0, _Role("redis", embedded.start))
         self._stop = threading.Event()
 
-    def _starter(self, command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
+    def _starter(self, name: str, command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
         # A session of its own keeps Ctrl-C from reaching a role before its turn to stop.
-        return lambda: subprocess.Popen(bound(command), env=self._env, start_new_session=True)
+        inherited = [self._listener.fileno()] if self._listener is not None and name.startswith("api") else []
+        return lambda: subprocess.Popen(bound(command), env=self._env, start_new_session=True, pass_fds=inherited)
 
     def run(self, on_started: Callable[[], None] = lambda: None) -> None:
         """Keep the roles running until SIGINT, SIGTERM or SIGHUP, then stop them: workers finish their batch.
@@ -129,8 +139,10 @@ class Supervisor:
     def _shut_down(self) -> None:
         """Stop the API, which still needs workers for what it has accepted, then the workers, then Redis."""
         running = [role for role in self._roles if role.process is not None and role.name != "redis"]
-        self._end([role for role in running if role.name == "api"])
-        self._end([role for role in running if role.name != "api"])
+        if self._listener is not None:  # or clients would wait for an answer until this process ends
+            self._listener.close()
+        self._end([role for role in running if role.name.startswith("api")])
+        self._end([role for role in running if not role.name.startswith("api")])
         if self._embedded is not None:
             self._embedded.stop()
 

@@ -58,7 +58,6 @@ class RunningJob:
     loaded: LoadedTask | None  # None: it cannot be run, and ``result`` says why
     meta: JobMeta
     result: Result | Exception | None = None
-    owned: bool = True  # False: it was canceled, or its lease ran out
     requeued: bool = False  # it is back in the queue, unfinished
 
     @classmethod

@@ -1,6 +1,7 @@
 """GET /healthz and /readyz."""
 
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 
 from app.deps import ServicesDep
 from app.routes import answers
@@ -18,11 +19,11 @@ async def check_alive() -> Health:
 
 
 @router.get("/readyz", summary="Check that a picture can be translated now", responses=answers.problems(503))
-def check_ready(services: ServicesDep) -> Health:
+async def check_ready(services: ServicesDep) -> Health:
     """OK if Redis answers, at least one worker is alive, and there is a model whose weights are here."""
-    if not services.queue.workers(seen_within_s=ALIVE_S):
+    if not await services.jobs.workers(seen_within_s=ALIVE_S):
         raise Unavailable("No worker is alive.", retry_after_s=1)
-    if not services.catalog.can_run_any():
+    if not await run_in_threadpool(services.catalog.can_run_any):
         settings = services.settings
         raise Unavailable(
             f"No model can run: there are no weights in {settings.weights_dir} and {settings.data_dir / 'models'}. "

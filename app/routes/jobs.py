@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
 from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotReady
@@ -25,7 +24,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 @router.get("/{id}", summary="Read a job's status", responses=answers.problems(404, 503))
-def read_job(job: JobDep) -> Job:
+async def read_job(job: JobDep) -> Job:
     """The job's present state. A job can still be read for some hours after it has ended."""
     return Job.of(job)
 
@@ -58,7 +57,7 @@ async def read_job_image(
         raise NotReady(f"The job is {job.status}{reason or '.'} Its picture is available once it has succeeded.")
     body = services.recent_videos.get(job.id, media_type)
     if body is None:
-        result = await run_in_threadpool(services.queue.result, job.id)
+        result = await services.jobs.result(job.id)
         if result is None:
             raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
         body = await services.codecs.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
@@ -80,7 +79,7 @@ async def read_job_events(services: ServicesDep, job: JobDep) -> AsyncIterator[S
         shown = None
         while True:
             try:
-                state = await run_in_threadpool(services.queue.state, job.id)
+                state = await services.jobs.state(job.id)
             except QueueUnreachable:  # wait until Redis is back; clients reconnect if the server stops
                 if services.ending.is_set():
                     return

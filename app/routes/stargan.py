@@ -157,10 +157,10 @@ async def read_style(
     order = style_code_order(runs, await image.read(), domain, align=align == "auto")
     submission = await submit(request, services, order, wait)
     if submission.end is not None and submission.end.status is Status.SUCCEEDED:
-        state = await run_in_threadpool(services.queue.state, submission.job_id)
+        state = await services.jobs.state(submission.job_id)
         if state is not None and state.style is not None:
             return StyleCode(style=state.style, domain=runs.card.domains[order.guides[0].domain], model=runs.name)
-    return await run_in_threadpool(job_reply, services, submission)
+    return await job_reply(services, submission)
 
 
 Sources = Annotated[list[UploadFile], File(description="the pictures to translate")]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from starlette.concurrency import run_in_threadpool
 
 from app.deps import ServicesDep
 from app.geometry import Geometry
@@ -55,6 +54,6 @@ async def translate(
     await services.dispatcher.require_worker()
     reference_bytes = await reference.read() if reference else None
     style_fields = StyleFields(domain, reference_bytes, seed, latent, style, psi)
-    runs = await run_in_threadpool(services.selection.running, model)
+    runs = await services.selection.running_soon(model)
     order = translation_order(runs, await image.read(), geometry, style_fields)
     return await reply(services, await submit(request, services, order, wait), media_type)

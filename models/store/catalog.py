@@ -7,6 +7,7 @@ Each has one folder per model. Where both describe a model, the files in DATA_DI
 import contextlib
 import json
 import logging
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ CARD_FILE = "model.json"
 LOCK_FILE = "lock.json"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
+SETTLED_NS = 2_000_000_000  # how long nothing must have changed before a model's files are not looked at again
 
 log = logging.getLogger("doppel.models")
 
@@ -158,6 +160,9 @@ class Model:
         return "unavailable" if self.failure else "not fetched"
 
 
+_Signature = tuple[tuple[int, int] | None, ...]
+
+
 class Catalog:
     """The models of both folders. Looks at the disk each time, so a new folder is served without a restart."""
 
@@ -165,6 +170,7 @@ class Catalog:
         self.weights_dir = weights_dir
         self.models_dir = data_dir / "models"
         self._read: dict[Path, tuple[int, ModelCard]] = {}
+        self._ready: dict[str, tuple[_Signature, Model]] = {}  # models whose weights are here, as they were read last
 
     def names(self) -> list[str]:
         """The names of all models, in alphabetical order."""
@@ -183,6 +189,18 @@ class Catalog:
                 log.error("%s", error)
         return models
 
+    def known(self, name: str) -> Model | None:
+        """The model of this name at the price of four calls of ``stat``; None if :meth:`get` must look at its files.
+
+        That is so when something has changed on disk, and while its weights are not here.
+        """
+        ready = self._ready.get(name)
+        return ready[1] if ready is not None and ready[0] == self._signature(name) else None
+
+    def _signature(self, name: str) -> _Signature:
+        """What changes when a model's files do: files come and go in its folders, and cards may be edited in place."""
+        return tuple(_changed(root / name / file) for root in self._roots() for file in ("", CARD_FILE))
+
     def get(self, name: str) -> Model:
         """The model of this name.
 
@@ -190,6 +208,18 @@ class Catalog:
             UnknownModel: there is none.
             CatalogError: its model.json cannot be read; the message says why.
         """
+        if (known := self.known(name)) is not None:
+            return known
+        self._ready.pop(name, None)
+        signature = self._signature(name) if _NAME.fullmatch(name) else ()
+        model = self._get(name)
+        newest = max((found[1] for found in signature if found is not None), default=0)
+        # A file system's clock is coarse: a second change in one tick of it would not show.
+        if model.weights is not None and time.time_ns() - newest > SETTLED_NS:
+            self._ready[name] = signature, model
+        return model
+
+    def _get(self, name: str) -> Model:
         folders = [_resolved(root / name) for root in self._roots()] if _NAME.fullmatch(name) else []
         cards = [folder / CARD_FILE for folder in folders if (folder / CARD_FILE).is_file()]
         if not cards:
@@ -256,6 +286,15 @@ class Catalog:
             return None
         fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
         return str(record["why"]) if fresh else None
+
+
+def _changed(path: Path) -> tuple[int, int] | None:
+    """The inode and the time of the last change of a file or, through links, a folder; None if it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, max(found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _resolved(folder: Path) -> Path:

@@ -3,8 +3,9 @@
 import inspect
 
 import pytest
+import redis.asyncio
 import rq
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 
@@ -31,6 +32,14 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert parameters(SimpleWorker.maintain_heartbeats) == ["self", "job", "execution"]
     assert parameters(Execution.create)[:4] == ["job", "ttl", "pipeline", "worker_name"]
     assert isinstance(SimpleWorker.dequeue_timeout, property)
+    assert parameters(Queue._fetch_dequeued_job)[:3] == ["connection", "queue_key", "job_id"]
+    assert parameters(SimpleWorker.check_for_suspension) == ["self", "burst"]
+    assert parameters(SimpleWorker.set_state) == ["self", "state", "pipeline"]
+
+
+def test_the_parts_of_redis_py_that_the_shared_connection_takes_over_are_there():
+    connection = redis.asyncio.Connection()
+    assert (connection._reader, connection._writer) == (None, None)
 
 
 def test_methods_that_the_trainer_calls_or_overrides_are_there():

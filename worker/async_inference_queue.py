@@ -1,0 +1,118 @@
+"""The client's end of the inference queue for an event loop: what every picture needs, without threads."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from rq.job import Job
+
+from models.pictures import Picture
+from worker import contract
+from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
+from worker.inference_queue import (
+    InferenceQueue,
+    job_state,
+    job_status,
+    live_workers,
+    new_meta,
+    restored,
+    rq_queue,
+    translating_errors,
+)
+from worker.picture_bytes import output_key, pack, unpack
+from worker.shared_connection import SharedConnection
+
+
+class AsyncInferenceQueue:
+    """Does as the methods of :class:`InferenceQueue` of the same names, over one connection for all requests.
+
+    Every method raises :class:`QueueUnreachable` when Redis cannot be reached.
+
+    Args:
+        shared: the connection.
+        blocking: the queue. RQ writes a job's record by way of it, into commands that this class sends.
+    """
+
+    def __init__(self, shared: SharedConnection, blocking: InferenceQueue) -> None:
+        self._shared = shared
+        self._blocking = blocking
+        self._queue = rq_queue(blocking.connection)
+        self._keys = {name: rq_queue(blocking.connection, name).key for name in contract.JOB_QUEUES}
+        self._knows_version = False
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._shared.aclose()
+
+    async def submit(
+        self,
+        task: Task,
+        *pictures: Picture,
+        decode_ms: float,
+        job_id: str,
+        notes: Sequence[str] = (),
+        arrangement: Arrangement | None = None,
+        delivery: Delivery | None = None,
+    ) -> None:
+        """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
+
+        Raises:
+            QueueFull: too many jobs or too many bytes are waiting.
+        """
+        data = pack(*pictures)
+        capacity = self._blocking.capacity
+        nbytes = len(data) + task.result_bytes  # there must be room for the output too
+        with translating_errors():
+            if not self._knows_version:  # RQ asks once, and blocks for that
+                await asyncio.to_thread(self._blocking.learn_version)
+                self._knows_version = True
+            if capacity.needs_look(nbytes):
+                await self._look()
+            capacity.count(nbytes)
+            meta = new_meta(task, decode_ms, notes, arrangement, delivery)
+            with self._blocking.connection.pipeline() as pipe:
+                self._blocking.write(pipe, job_id, task, data, meta)
+                commands = [command for command, _ in pipe.command_stack]
+            await self._shared.transaction(commands)
+
+    async def _look(self) -> None:
+        waiting, report, claims = await self._shared.execute(
+            ("LLEN", self._queue.key), ("INFO", "memory"), ("HVALS", contract.CLAIMS)
+        )
+        memory = dict(line.split(b":", 1) for line in report.splitlines() if b":" in line)
+        self._blocking.capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
+
+    async def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        """Look up jobs; None for each that does not exist, or no longer. Two round trips at most."""
+        with translating_errors():
+            records = await self._shared.execute(*(("HGETALL", Job.key_for(job_id)) for job_id in job_ids))
+            connection = self._blocking.connection
+            jobs = [
+                restored(connection, job_id, dict(zip(record[::2], record[1::2], strict=True))) if record else None
+                for job_id, record in zip(job_ids, records, strict=True)
+            ]
+            queued = [job for job in jobs if job and job_status(job) is Status.QUEUED and job.origin in self._keys]
+            commands = [("LPOS", self._keys[job.origin], job.id) for job in queued]
+            positions = await self._shared.execute(*commands) if commands else []
+        ahead = {job.id: position for job, position in zip(queued, positions, strict=True)}
+        return [job_state(job, ahead.get(job.id)) if job else None for job in jobs]
+
+    async def state(self, job_id: str) -> JobState | None:
+        return (await self.states([job_id]))[0]
+
+    async def result(self, job_id: str) -> list[Picture] | None:
+        """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired."""
+        with translating_errors():
+            [data] = await self._shared.execute(("GET", output_key(job_id)))
+        return None if data is None else unpack(cast(bytes, data))
+
+    async def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
+        """Keep the results of these jobs for this long from now, instead of what the worker set."""
+        with translating_errors():
+            await self._shared.execute(*(("EXPIRE", output_key(job_id), for_s) for job_id in job_ids))
+
+    async def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
+        """List the workers whose last heartbeat is at most ``seen_within_s`` old, by name."""
+        with translating_errors():
+            [reports] = await self._shared.execute(("HVALS", contract.WORKERS))
+        return live_workers(reports, seen_within_s)
