@@ -25,7 +25,7 @@ from rq.worker import WorkerStatus
 from models.pictures import Picture
 from worker import contract
 from worker.batching import JobPicker
-from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.contract import LEASE_S, MAX_TRIES, Status, WorkerReport
 from worker.errors import TaskError
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, forbid_cancel, rq_queue
@@ -103,7 +103,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     def _collect_batch(self, job: Job) -> list[Job]:
         """Return the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
         task = read_task(job)
-        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.kind in LONG_KINDS:
+        if isinstance(task, Exception) or job.retries_left != MAX_TRIES - 1 or task.long:
             return [job]
         jobs = [job]
         deadline = time.monotonic() + self._batch_wait_s
@@ -150,7 +150,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         if runnable:
             tasks = [loaded for _, loaded in runnable]
             started = time.perf_counter()
-            long = tasks[0].task.kind in LONG_KINDS
+            long = tasks[0].task.long
             results = [self._run_long(runnable[0][0], tasks[0])] if long else self._run_short(tasks)
             inference_ms = round((time.perf_counter() - started) * 1000, 1)
             for (running, _), result in zip(runnable, results, strict=True):
@@ -184,9 +184,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 return error
             if step is None:
                 return Result(pictures)
-            pictures += step
-            generated = len(pictures) - (len(loaded.pictures) if loaded.task.kind == "grid" else 0)
-            running.meta.done = round(generated / loaded.task.generated, 3)
+            pictures += step.pictures
+            running.meta.done = round(step.done, 3)
             if not self._save_progress(running):
                 return None
             if self._stop_requested:

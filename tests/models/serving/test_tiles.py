@@ -69,4 +69,3 @@ def test_a_sample_that_is_the_whole_picture_has_its_statistics(model, engine):
     tiling = replace(Tiling.of(CycleGANNetwork(**TINY), margin=0, number_bytes=4), step_pixels=WHOLE)
     made, _ = tiled(network, PICTURE, tiling)
     assert np.abs(made.astype(int) - network(PICTURE[np.newaxis])[0][0]).max() <= 1
-
