@@ -34,7 +34,7 @@ class PictureNetwork(Engine, Protocol):
         """As many pictures of the same shape, and whether all numbers that they were made of are finite."""
 
     def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        """Measure what each instance normalisation gets, in an order of the engine's own, over each whole batch.
+        """Measure what each instance normalisation gets, in the order of the layers, over each whole batch.
 
         The layers before it are normalised by the same moments. There is no margin.
         """

@@ -47,8 +47,8 @@ class Fixed(nn.Module):
 def with_normalisations(network: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
     """A copy of the network, in which each instance normalisation in turn is replaced by a module of its own."""
     changed = copy.deepcopy(network)
-    for module in list(changed.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.InstanceNorm2d):
-                setattr(module, name, make())
+    for name, module in list(changed.named_modules()):
+        if isinstance(module, nn.InstanceNorm2d):
+            parent, _, child = name.rpartition(".")
+            setattr(changed.get_submodule(parent), child, make())
     return changed
