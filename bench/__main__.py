@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import codecs, inference, long_run, memory, official, recovery, service, training, translate
+from bench import codecs, inference, long_run, memory, official, recovery, service, tiles, training, translate
 
 
 def _precision() -> None:
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "memory": memory.residency,
     "codecs": codecs.encoding,
     "translate": translate.folder,
+    "large-pictures": tiles.large_pictures,
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,

@@ -22,7 +22,7 @@ ALIGNMENT = 4  # px; generators halve a picture twice, so tiles begin at multipl
 STEP_BYTES = 512 << 20  # most memory for the features of one step
 LAYERS_AT_ONCE = 3  # layers of the picture's own size whose features are in memory at the same time
 SAMPLE_PIXELS = 4_000_000  # on which the statistics are measured
-CROP_REACHES = 3  # side of a sample's crop; the border of a smaller one would weigh too much
+CROP_SIDE = 192  # px, of the sample: many small crops tell more of a picture than few large ones
 # Of the plastic number: any run of the points n × step modulo 1 covers a square evenly.
 _SPREAD_STEP = np.array([0.7548776662466927, 0.5698402909980532])
 
@@ -34,7 +34,7 @@ class Tiling:
     reach: int  # from a pixel to the farthest one that it depends on, but for the statistics
     margin: int  # reflected around the whole picture
     step_pixels: int  # most pixels that the network gets at once
-    crop_side: int  # of the sample's crops
+    crop_side: int = CROP_SIDE
     sample_pixels: int = SAMPLE_PIXELS
     measures: bool = True  # whether the normalisations depend on the picture
 
@@ -52,7 +52,6 @@ class Tiling:
             reach=reach,
             margin=margin,
             step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * network.ngf * number_bytes),
-            crop_side=_up(CROP_REACHES * reach, 32),
             measures=network.norm == "instance",
         )
 
@@ -72,7 +71,7 @@ def translate_in_tiles(
     """
     framed = _Framed(picture, tiling.margin)
     batches = _sample(framed, tiling) if tiling.measures else []
-    tiles = _tiles(framed, tiling)
+    tiles = tiles_of(framed.height, framed.width, tiling)
     work = sum(_pixels(batch) for batch in batches) + _pixels(tiles)
     done = 0
     measured: list[list[Moments]] = []
@@ -91,7 +90,7 @@ def translate_in_tiles(
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """A part of a picture with its margin, px; ``kept`` of it are delivered."""
 
     rows: range
@@ -117,11 +116,11 @@ class _Framed:
         self._margin = margin
         self.height, self.width = (side + 2 * margin for side in picture.shape[:2])
 
-    def cut_all(self, windows: Sequence[_Window]) -> Pictures:
+    def cut_all(self, windows: Sequence[Window]) -> Pictures:
         """The windows, all of one shape, (N, h, w, 3)."""
         return np.stack([self._cut(window) for window in windows])
 
-    def _cut(self, window: _Window) -> Picture:
+    def _cut(self, window: Window) -> Picture:
         height, width = self._picture.shape[:2]
         rows, columns = self._reflected(window.rows, height), self._reflected(window.columns, width)
         part: Picture = self._picture[rows[:, np.newaxis], columns]
@@ -132,25 +131,21 @@ class _Framed:
         return np.minimum(positions, 2 * (side - 1) - positions)
 
 
-def _pixels(windows: Sequence[_Window]) -> int:
+def _pixels(windows: Sequence[Window]) -> int:
     return sum(len(window.rows) * len(window.columns) for window in windows)
 
 
-def _tiles(framed: _Framed, tiling: Tiling) -> list[_Window]:
-    """Windows of one shape, of which what is kept covers the picture."""
+def tiles_of(height: int, width: int, tiling: Tiling) -> list[Window]:
+    """Windows of one shape, of which what is kept covers a picture of these sides with its margin."""
     side = int(tiling.step_pixels**0.5)
     # A picture narrower than a square tile gets longer tiles.
-    rows = _spans(framed.height, max(side, tiling.step_pixels // min(framed.width, side)), tiling)
-    columns = _spans(framed.width, max(side, tiling.step_pixels // min(framed.height, side)), tiling)
-    return [_Window(*whole, *kept) for whole, kept in _crossed(rows, columns)]
-
-
-def _crossed(
-    rows: list[tuple[range, range]], columns: list[tuple[range, range]]
-) -> Iterator[tuple[tuple[range, range], tuple[range, range]]]:
-    for whole_rows, kept_rows in rows:
-        for whole_columns, kept_columns in columns:
-            yield (whole_rows, whole_columns), (kept_rows, kept_columns)
+    rows = _spans(height, max(side, tiling.step_pixels // min(width, side)), tiling)
+    columns = _spans(width, max(side, tiling.step_pixels // min(height, side)), tiling)
+    return [
+        Window(in_rows, in_columns, kept_rows, kept_columns)
+        for in_rows, kept_rows in rows
+        for in_columns, kept_columns in columns
+    ]
 
 
 def _spans(length: int, most: int, tiling: Tiling) -> list[tuple[range, range]]:
@@ -170,17 +165,17 @@ def _spans(length: int, most: int, tiling: Tiling) -> list[tuple[range, range]]:
     return spans
 
 
-def _sample(framed: _Framed, tiling: Tiling) -> list[list[_Window]]:
+def _sample(framed: _Framed, tiling: Tiling) -> list[list[Window]]:
     """The crops that are measured, in batches, each of which is spread over the whole picture."""
     if framed.height * framed.width <= tiling.step_pixels:
-        return [[_Window(range(framed.height), range(framed.width))]]
+        return [[Window(range(framed.height), range(framed.width))]]
     height, width = (min(tiling.crop_side, side) for side in (framed.height, framed.width))
     rows, columns = _starts(framed.height, height), _starts(framed.width, width)
     total = len(rows) * len(columns)
     points = (_SPREAD_STEP * np.arange(1, 8 * total + 1)[:, np.newaxis] % 1 * (len(rows), len(columns))).astype(int)
     cells = list(dict.fromkeys(map(tuple, points.tolist())))[: tiling.sample_pixels // (height * width)]
     windows = [
-        _Window(range(rows[row], rows[row] + height), range(columns[column], columns[column] + width))
+        Window(range(rows[row], rows[row] + height), range(columns[column], columns[column] + width))
         for row, column in cells
     ]
     each = max(1, tiling.step_pixels // (height * width))
