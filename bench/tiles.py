@@ -1,6 +1,7 @@
 """Large pictures: seams of tiles, how close they come to the untiled picture, time and memory of 24 megapixels."""
 
 import io
+import itertools
 import os
 import tempfile
 import time
@@ -25,7 +26,8 @@ from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command
 
 MODELS = ("style_monet-lite", "monet2photo-lite")
-STEP_PIXELS = 480**2  # of the small tiles, so that there are borders enough to measure
+# Width and height, and most pixels of a tile; None: as in service. Small tiles have borders enough to measure.
+CASES: tuple[tuple[int, int, int | None], ...] = ((1536, 1024, 480**2), (2560, 1920, None))
 POLL_S = 0.5
 
 
@@ -50,28 +52,28 @@ def photo(width: int, height: int) -> Picture:
 
 
 def seams() -> None:
-    """A picture that fits memory, whole and in small tiles: what is different, and whether borders show."""
-    picture = photo(1536, 1024)
-    print(f"\n1536 × 1024 in tiles of at most {STEP_PIXELS:,} px, {cpu()}\n")
-    print("| model | tiles | seam measure whole | in tiles | ratio | to the whole picture | most levels |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name in MODELS:
+    """Pictures that fit memory, whole and in tiles: what is different, and whether borders show."""
+    print(f"\nTiles against the whole picture, {cpu()}\n")
+    print("| picture | model | tiles | seam measure whole | in tiles | ratio | to the whole picture | most levels |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (width, height, tile_pixels), name in itertools.product(CASES, MODELS):
+        picture = photo(width, height)
         model = Catalog(Settings().weights_dir, Path("var")).get(name)
         network = translator(model, ServingDevice("cpu"))
         card = CycleGANNetwork.model_validate(model.card.network)
         tiling = Tiling.of(card, margin=model.card.margin, number_bytes=network.number_bytes)
-        tiling = replace(tiling, step_pixels=STEP_PIXELS)
+        tiling = replace(tiling, step_pixels=tile_pixels or tiling.step_pixels)
         whole, _ = network(picture[np.newaxis])
         made = np.zeros_like(picture)
         for _ in translate_in_tiles(network, picture, made, tiling, name=name):
             pass
-        windows = tiles_of(1024 + 2 * tiling.margin, 1536 + 2 * tiling.margin, tiling)
+        windows = tiles_of(height + 2 * tiling.margin, width + 2 * tiling.margin, tiling)
         rows = {window.kept_rows.start - tiling.margin for window in windows} - {0}
         columns = {window.kept_columns.start - tiling.margin for window in windows} - {0}
         expected, actual = (seam_measure(each, rows, columns) for each in (whole[0], made))
         most = int(np.abs(made.astype(int) - whole[0]).max())
         print(
-            f"| {name} | {len(windows)} | {expected:.3f} | {actual:.3f} | {actual / expected:.3f} "
+            f"| {width} × {height} | {name} | {len(windows)} | {expected:.3f} | {actual:.3f} | {actual / expected:.3f} "
             f"| {psnr_db(made, whole[0]):.1f} dB | {most} |"
         )
 

@@ -75,7 +75,7 @@ def translate_in_tiles(
     work = sum(_pixels(batch) for batch in batches) + _pixels(tiles)
     done = 0
     measured: list[list[Moments]] = []
-    for batch, moments in zip(batches, network.measured(map(framed.cut_all, batches)), strict=True):
+    for batch, moments in zip(batches, network.measured(map(framed.cut_all, batches)), strict=False):
         measured.append(moments)
         done += _pixels(batch)
         yield done / work
@@ -154,7 +154,7 @@ def _spans(length: int, most: int, tiling: Tiling) -> list[tuple[range, range]]:
     first, last = margin, length - margin
     if length <= most:
         return [(range(length), range(first, last))]
-    kept = max(ALIGNMENT, (most - 2 * reach) // ALIGNMENT * ALIGNMENT)
+    kept = max(reach, (most - 2 * reach) // ALIGNMENT * ALIGNMENT)  # however deep the network is
     count = -(-(last - first) // kept)
     kept = _up(-(-(last - first) // count), ALIGNMENT)
     window = min(length, kept + 2 * reach)

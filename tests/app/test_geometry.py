@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import redis
 from PIL import Image
+from rq.job import Job
 
 from app.geometry import Geometry, delivered, plan
 from models.errors import Invalid
@@ -10,6 +12,7 @@ from tests.app.test_translate import upload
 from tests.conftest import add_stargan
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import api, eventually, fake_worker
+from worker.inference_queue import LONG_FIELD
 
 LIMIT = 4_194_304
 ODD_SHAPES = [
@@ -117,6 +120,7 @@ def test_a_large_picture_of_a_cyclegan_is_a_long_job_and_others_are_refused(sett
         assert (decoded(answer.content) == 255 - np.asarray(source)).all()
         job = client.get(f"/jobs/{answer.headers['X-Job-Id']}").json()
         assert (job["kind"], job["progress"]) == ("translation", 1)
+        assert redis.Redis.from_url(settings.redis_url).hget(Job.key_for(job["id"]), LONG_FIELD) == b"1"
         for refused, most in ((translate(landscape(401, 211)), "80,000"), (translate(source, "styles"), "40,000")):
             assert refused.status_code == 422
             assert f"at most {most} pixels" in refused.json()["detail"]

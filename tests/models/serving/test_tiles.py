@@ -1,16 +1,19 @@
 """A picture that is translated in tiles is the picture that is translated whole."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
 from models.serving.openvino_engine import OpenVINOTranslator
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.serving.torch_engine import TorchTranslator
 from models.store.catalog import Catalog, CycleGANNetwork
-from tests.conftest import TINY
+from models.weights import doctor
+from tests.conftest import TINY, add_model
 from tests.pictures import landscape
 
 CPU = ServingDevice("cpu")
@@ -61,6 +64,19 @@ def test_with_the_statistics_of_the_whole_picture_tiles_are_its_parts(model, eng
     assert len(shares) > 12
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("engine", [OpenVINOTranslator, TorchTranslator])
+def test_batch_normalisation_needs_no_statistics(weights_dir, tmp_path, engine):
+    network = TINY | {"norm": "batch"}
+    folder = add_model(weights_dir, "batch", ready=False, network=network, files=[])
+    doctor.save(ResnetGenerator(**network).state_dict(), folder / "weights.safetensors")
+    card = json.loads((folder / "model.json").read_text()) | {"files": [{"name": "weights.safetensors"}]}
+    (folder / "model.json").write_text(json.dumps(card))
+    network = engine(Catalog(weights_dir, tmp_path / "data").get("batch"), CPU)
+    tiling = replace(Tiling.of(CycleGANNetwork(**TINY, norm="batch"), margin=0, number_bytes=4), step_pixels=80 * 80)
+    made, _ = tiled(network, PICTURE, tiling)
+    assert np.abs(made.astype(int) - network(PICTURE[np.newaxis])[0][0]).max() <= 1
 
 
 @pytest.mark.parametrize("engine", [OpenVINOTranslator, TorchTranslator])
