@@ -10,7 +10,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import redis
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("-m", "--model", default="style_monet", metavar="NAME")
     translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
     translate.add_argument(
-        "--resolution", type=_resolution, metavar="PX", help="short side; default: as it is, at most 512"
+        "--resolution", type=_resolution, metavar="PX", help="short side, or native; default: native, at most 512"
     )
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
     families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
@@ -156,9 +156,11 @@ def _folder(value: str) -> Path:
     return Path(value)
 
 
-def _resolution(value: str) -> int:
+def _resolution(value: str) -> int | Literal["native"]:
+    if value == "native":
+        return "native"
     if not value.isdigit() or not 32 <= int(value[:5]) <= 2048:
-        raise argparse.ArgumentTypeError(f"{value} is not a number of pixels from 32 to 2048")
+        raise argparse.ArgumentTypeError(f"{value} is neither a number of pixels from 32 to 2048 nor native")
     return int(value)
 
 

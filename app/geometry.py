@@ -53,6 +53,7 @@ class Plan:
     padded: Size  # the model's picture
     asked: Size  # the answer
     fit: Fit
+    tiled: bool = False  # too large to be given to the model at once
 
     @property
     def delivery(self) -> Delivery | None:
@@ -75,11 +76,15 @@ class Plan:
         return picture
 
 
-def plan(size: Size, geometry: Geometry, max_output_pixels: int) -> Plan:
+def plan(size: Size, geometry: Geometry, max_output_pixels: int, max_tiled_pixels: int = 0) -> Plan:
     """Plan how an upload of ``size`` is translated.
 
+    Args:
+        max_output_pixels: most pixels that the model is given at once.
+        max_tiled_pixels: most pixels of a picture that is translated in tiles; 0: it is refused.
+
     Raises:
-        Invalid: the geometry asks for more than ``max_output_pixels`` or for a side over ``MAX_SIDE``.
+        Invalid: the geometry asks for more than is accepted, or for a side over ``MAX_SIDE``.
     """
     short = min(size)
     standard = geometry.standard if geometry.enlarge else min(short, geometry.standard)
@@ -100,12 +105,14 @@ def plan(size: Size, geometry: Geometry, max_output_pixels: int) -> Plan:
     else:
         worked = _scaled(size, work_side, geometry.fit)
         padded = _padded(worked, geometry.multiple)
-    if padded[0] * padded[1] > max_output_pixels or max(*padded, *asked) > MAX_SIDE:
+    tiled = padded[0] * padded[1] > max_output_pixels
+    if (tiled and worked[0] * worked[1] > max_tiled_pixels) or max(*padded, *asked) > MAX_SIDE:
+        most = max(max_output_pixels, max_tiled_pixels)
         raise Invalid(
-            f"The picture would be translated at {padded[0]} × {padded[1]} pixels; at most {max_output_pixels:,} pixels"
+            f"The picture would be translated at {padded[0]} × {padded[1]} pixels; at most {most:,} pixels"
             f" are accepted, and sides of at most {MAX_SIDE}. Ask for a smaller resolution."
         )
-    return Plan(worked, padded, asked, geometry.fit)
+    return Plan(worked, padded, asked, geometry.fit, tiled)
 
 
 def delivered(picture: Picture, delivery: Delivery | None) -> Picture:

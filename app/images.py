@@ -32,22 +32,25 @@ class Prepared:
     picture: Picture  # both sides multiples of what the geometry asks for
     delivery: Delivery | None  # how the result becomes the answer
     note: str | None  # what the client should know about how the upload was read
+    tiled: bool = False  # it is too large to be given to the model at once
 
 
-def prepare(data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int) -> Prepared:
+def prepare(
+    data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int, max_tiled_pixels: int = 0
+) -> Prepared:
     """Decode an upload to RGB as a viewer shows it, in the shape in which the model gets it.
 
     Raises:
         BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
-        Invalid: the geometry asks for more than ``max_output_pixels``.
+        Invalid: the geometry asks for more pixels than :func:`plan` accepts.
     """
     try:
         upload = EncodedPicture(data, Bounds(max_pixels, MIN_SIDE, MAX_SIDE))
-        planned = plan(upload.size, geometry, max_output_pixels)
+        planned = plan(upload.size, geometry, max_output_pixels, max_tiled_pixels)
         shown = upload.shown(at_least=planned.worked)
     except PictureRejected as error:
         raise BadPicture(f"The picture {error}. {ACCEPTED}") from error
-    return Prepared(planned.apply(shown.image), planned.delivery, shown.note)
+    return Prepared(planned.apply(shown.image), planned.delivery, shown.note, planned.tiled)
 
 
 def encode(picture: Picture, media_type: str) -> bytes:

@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     max_output_pixels: Annotated[int, Field(ge=1, description="largest picture given to a model, in pixels")] = (
         4_194_304
     )
+    max_tiled_pixels: Annotated[
+        int,
+        Field(ge=0, description="largest picture that a CycleGAN translates in tiles, in pixels; 0: no tiles"),
+    ] = 50_000_000
     queue_limit: Annotated[int, Field(ge=1, description="most jobs in the queue")] = 1000
     result_ttl_s: Annotated[
         int, Field(ge=1, description="how long the result of a job is kept if no request waited for it")

@@ -55,6 +55,7 @@ class _Upload:
     picture: Picture
     delivery: Delivery | None  # of the picture that is made of it
     notes: list[str]
+    tiled: bool  # it is too large to be given to the model at once
 
 
 async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delivery | None, list[str]]:
@@ -89,10 +90,11 @@ async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
     uploads += [
         (_numbered("reference", n, order.references), data, squeezed) for n, data in enumerate(order.references)
     ]
+    in_tiles = order.model.card.family == "cyclegan"
     prepared = []
     for name, data, geometry in uploads:
         try:
-            upload = await _prepare(services, data, PHOTO if order.align else geometry)
+            upload = await _prepare(services, data, PHOTO if order.align else geometry, in_tiles=in_tiles)
         except BadPicture as error:
             raise BadPicture(f"{name}: {error}" if len(uploads) > 1 else str(error)) from error
         notes = [f"{name}: {upload.note}"] if upload.note else []
@@ -101,7 +103,7 @@ async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
             picture, note = await services.codecs.run(cut_out, picture, name=name)
             notes += [note] if note else []
             delivery = _face_delivery(order)
-        prepared.append(_Upload(picture, delivery, notes))
+        prepared.append(_Upload(picture, delivery, notes, upload.tiled))
     return prepared
 
 
@@ -109,9 +111,11 @@ def _numbered(field: str, n: int, uploads: list[bytes]) -> str:
     return f"{field} {n + 1}" if len(uploads) > 1 else field
 
 
-async def _prepare(services: Services, data: bytes, geometry: Geometry) -> Prepared:
+async def _prepare(services: Services, data: bytes, geometry: Geometry, *, in_tiles: bool) -> Prepared:
     settings = services.settings
     limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
+    if in_tiles:
+        limits["max_tiled_pixels"] = settings.max_tiled_pixels
     return await services.codecs.run(images.prepare, data, geometry, **limits)
 
 
@@ -141,6 +145,7 @@ def _task(order: Order, source: _Upload) -> Task:
         guides=order.guides,
         frames=order.frames,
         align=order.align,
+        tiled=source.tiled,
     )
     _check_result_size(task, source.delivery)
     return task
@@ -157,7 +162,7 @@ def _check_result_size(task: Task, delivery: Delivery | None) -> None:
             "smaller resolution."
         )
     nbytes = max(task.result_bytes, task.generated * width * height * 3 if task.kind in LONG_KINDS else 0)
-    if nbytes > MAX_RESULT_BYTES:
+    if nbytes > MAX_RESULT_BYTES and not task.tiled:  # whose size the settings bound
         raise Invalid(
             f"The result would be {task.generated} pictures of {width} × {height}, {nbytes >> 20} MB before "
             f"compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or "

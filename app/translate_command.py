@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
-from app.geometry import Geometry, delivered
+from app.geometry import Geometry, Resolution, delivered
 from app.settings import Settings
 from models.device import serving_device
 from models.errors import DoppelError
@@ -26,7 +26,7 @@ MAX_NAMED = 5  # files that are named when they are left out
 MAX_THREADS = 8  # that decode and encode; each may hold a picture of max_pixels
 
 
-def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: int | None) -> int:
+def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: Resolution) -> int:
     """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
 
     Pictures of a folder that can't be used are reported and skipped. What else it holds is left out, and said unless it
@@ -100,6 +100,7 @@ class _Translation:
     picture: Picture | None = None  # as far as it has come; None before it is read and once it is written
     delivery: Delivery | None = None
     note: str | None = None
+    tiled: bool = False  # it is too large to be given to the model at once
     error: Exception | None = None
 
 
@@ -110,8 +111,12 @@ class _Pipeline:
     thread are in memory.
     """
 
-    def __init__(self, settings: Settings, translator: Translator, resolution: int | None) -> None:
-        self._limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
+    def __init__(self, settings: Settings, translator: Translator, resolution: Resolution) -> None:
+        self._limits = {
+            "max_pixels": settings.max_pixels,
+            "max_output_pixels": settings.max_output_pixels,
+            "max_tiled_pixels": settings.max_tiled_pixels,
+        }
         self._geometry = Geometry(resolution)
         self._translator = translator
         threads = min(MAX_THREADS, os.cpu_count() or 1)
@@ -145,10 +150,15 @@ class _Pipeline:
     def _read(self, translation: _Translation) -> None:
         upload = images.prepare(translation.source.read_bytes(), self._geometry, **self._limits)
         translation.picture, translation.delivery, translation.note = upload.picture, upload.delivery, upload.note
+        translation.tiled = upload.tiled
 
     def _translate(self, translation: _Translation) -> None:
         assert translation.picture is not None
-        (translation.picture,) = self._translator([translation.picture])
+        if translation.tiled:
+            for _, picture in self._translator.in_tiles(translation.picture):
+                translation.picture = picture
+        else:
+            (translation.picture,) = self._translator([translation.picture])
 
     def _write(self, translation: _Translation) -> None:
         assert translation.picture is not None

@@ -3,7 +3,20 @@
 import sys
 from collections.abc import Callable
 
-from bench import codecs, inference, long_run, memory, official, peers, recovery, service, start, training, translate
+from bench import (
+    codecs,
+    inference,
+    long_run,
+    memory,
+    official,
+    peers,
+    recovery,
+    service,
+    start,
+    tiles,
+    training,
+    translate,
+)
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "peers": peers.table,
@@ -16,6 +29,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "translate": translate.folder,
     "first-picture": start.first_picture,
     "two-workers": start.two_workers,
+    "large-pictures": tiles.large_pictures,
     "official-faces": official.faces,
     "training-steps": training.steps,
     "beside-training": training.beside_training,

@@ -16,7 +16,7 @@ import redis
 from models.pictures import Picture
 from worker.connection import connect
 from worker.inference_worker import InferenceWorker
-from worker.tasks import LoadedTask, Result
+from worker.tasks import LoadedTask, Result, Step
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
@@ -42,10 +42,10 @@ class FakeModel:
     def run_batch(self, tasks: Sequence[LoadedTask]) -> list[Result]:
         return [Result([picture]) for picture in self._inverted([loaded.pictures[0] for loaded in tasks])]
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[list[Picture]]:
+    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
         """A long job's pictures, one by one."""
-        for _ in range(task.task.generated):
-            yield self._inverted(task.pictures[:1])
+        for n in range(task.task.generated):
+            yield Step(self._inverted(task.pictures[:1]), done=(n + 1) / task.task.generated)
 
     def loaded(self) -> list[str]:
         return ["fake"]

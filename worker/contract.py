@@ -29,7 +29,7 @@ CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its resul
 JANITOR_LOCK = "doppel:janitor"
 
 Kind = Literal["translation", "style", "grid", "video", "dataset", "model"]
-LONG_KINDS = ("grid", "video")  # run in steps; short jobs may run between two steps
+LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
 FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
@@ -68,6 +68,12 @@ class Task(BaseModel):
     guides: list[StyleGuide] = []  # StarGAN v2 only: one; for a grid one per row, for a video one per stop
     frames: int = 0  # video only: from one style to the next
     align: bool = False  # the pictures are cut-out faces, to be aligned first
+    tiled: bool = False  # a translation of a picture that is too large to be given to the model at once
+
+    @property
+    def long(self) -> bool:
+        """Whether it runs in steps, between which short tasks may run."""
+        return self.kind in LONG_KINDS or self.tiled
 
     @property
     def generated(self) -> int:
@@ -84,7 +90,8 @@ class Task(BaseModel):
     @property
     def batch_key(self) -> str:
         """Tasks with equal keys can run in one batch."""
-        return f"{self.model}/{self.kind}{'/align' if self.align else ''}/{self.height}x{self.width}"
+        how = "/align" if self.align else "/tiled" if self.tiled else ""
+        return f"{self.model}/{self.kind}{how}/{self.height}x{self.width}"
 
 
 class Arrangement(BaseModel):

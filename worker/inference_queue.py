@@ -164,7 +164,7 @@ class InferenceQueue:
         )
         self._queue.enqueue_job(job, pipeline=pipe)  # first, because RQ begins the transaction
         pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
-        if task.kind in contract.LONG_KINDS:
+        if task.long:
             pipe.hset(job.key, LONG_FIELD, "1")
             pipe.hset(contract.CLAIMS, job_id, str(task.result_bytes))
         pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)

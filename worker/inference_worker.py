@@ -25,7 +25,7 @@ from rq.worker import WorkerStatus
 from models.pictures import Picture
 from worker import contract
 from worker.batching import JobPicker, TakenJob
-from worker.contract import LEASE_S, LONG_KINDS, MAX_TRIES, Status, WorkerReport
+from worker.contract import LEASE_S, MAX_TRIES, Status, WorkerReport
 from worker.errors import TaskError
 from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
@@ -181,7 +181,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         if runnable:
             tasks = [loaded for _, loaded in runnable]
             started = time.perf_counter()
-            long = tasks[0].task.kind in LONG_KINDS
+            long = tasks[0].task.long
             results = [self._run_long(runnable[0][0], tasks[0])] if long else self._run_short(tasks)
             inference_ms = round((time.perf_counter() - started) * 1000, 1)
             for (running, _), result in zip(runnable, results, strict=True):
@@ -215,9 +215,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 return error
             if step is None:
                 return Result(pictures)
-            pictures += step
-            generated = len(pictures) - (len(loaded.pictures) if loaded.task.kind == "grid" else 0)
-            running.meta.done = round(generated / loaded.task.generated, 3)
+            pictures += step.pictures
+            running.meta.done = round(step.done, 3)
             if not self._save_progress(running):
                 return None
             if self._stop_requested:

@@ -17,7 +17,7 @@ from models.serving.stylist import Stylist
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from worker.errors import ModelRemoved
-from worker.tasks import LoadedTask, Result
+from worker.tasks import LoadedTask, Result, Step
 
 log = logging.getLogger("doppel.worker")
 
@@ -69,34 +69,36 @@ class ResidentModels:
         sources = model.prepare([loaded.pictures[0] for loaded in tasks])
         return [Result([picture]) for picture in model.generate(sources, range(len(tasks)), styles)]
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[list[Picture]]:
-        """Yield the pictures of a grid or a video, ``step_size`` at a time; of a grid sources and references first.
+    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
+        """Run a grid or a video, ``step_size`` pictures at a time, or a translation in tiles.
+
+        A grid's first pictures are its sources and its references.
 
         Raises:
             DoppelError: as :meth:`load`.
         """
         name = task.task.model
         model = self.load(name)
-        assert isinstance(model, Stylist), "a long task was accepted for a model that has no styles"
         self._in_long_task = name
         try:
-            yield from self._steps(task, model)
+            yield from _tiled(task, model) if isinstance(model, Translator) else self._steps(task, model)
         finally:
             self._in_long_task = None
 
-    def _steps(self, loaded: LoadedTask, model: Stylist) -> Iterator[list[Picture]]:
+    def _steps(self, loaded: LoadedTask, model: Stylist) -> Iterator[Step]:
         loaded = _aligned(loaded, model)
         task = loaded.task
         sources = model.prepare(loaded.pictures[: task.sources])
         styles = model.styles(task.guides, _references(loaded))
         if task.kind == "grid":
-            yield loaded.pictures
+            yield Step(loaded.pictures, done=0.0)
         else:
             styles = interpolated(styles, task.frames)
         cells = [(row, column) for row in range(len(styles)) for column in range(task.sources)]
         for first in range(0, len(cells), self.step_size):
             step = cells[first : first + self.step_size]
-            yield model.generate(sources, [column for _, column in step], styles[[row for row, _ in step]])
+            pictures = model.generate(sources, [column for _, column in step], styles[[row for row, _ in step]])
+            yield Step(pictures, done=(first + len(step)) / len(cells))
 
     def load(self, name: str) -> Translator | Stylist:
         """Return the model, from memory or from disk.
@@ -153,6 +155,11 @@ def _float32_bytes(weights: Path) -> int:
     except (OSError, SafetensorError):
         return 0
     return FLOAT32_BYTES * numbers
+
+
+def _tiled(loaded: LoadedTask, model: Translator) -> Iterator[Step]:
+    for done, picture in model.in_tiles(loaded.pictures[0]):
+        yield Step([picture] if done == 1 else [], done)
 
 
 def _aligned(loaded: LoadedTask, model: Stylist) -> LoadedTask:

@@ -36,14 +36,22 @@ class Result:
     style: list[float] | None = None
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a step of a long task gives."""
+
+    pictures: list[Picture]  # those that are finished by it
+    done: float  # share of the whole task, 0 to 1
+
+
 class TaskRunner(Protocol):
     """What an inference worker runs tasks with: the models in memory, or in tests something simpler."""
 
     def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
         """Run N short tasks of one batch key; return their N results."""
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[list[Picture]]:
-        """Run a long task; yield its pictures, a few at a time."""
+    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
+        """Run a long task."""
 
     def loaded(self) -> list[str]:
         """Names of the models in memory, most recently used last."""

@@ -46,6 +46,9 @@ async def translate(
     A StarGAN model also takes one of `reference`, `seed`, `latent` and `style`, and a `domain`. If you send none of the
     four, a seed is drawn, and told in `X-Seed`.
 
+    A CycleGAN model translates a picture of more than 4 megapixels, which `resolution` may ask for, in tiles. That
+    takes a while: send `wait=0`, and look at the job's progress.
+
     If the client disconnects while it waits, its job is canceled. `X-Model` names the model that ran: a `-lite` model
     replaces the requested one as long as that one's weights are not on this server.
     """

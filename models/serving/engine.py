@@ -1,6 +1,6 @@
 """What computes a model's pictures: the two protocols that every engine has. Loads neither torch nor OpenVINO."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]  # (N, H, W, 3) RGB, 0 to 255
 Numbers = NDArray[np.float32]
+Moments = tuple[Numbers, Numbers]  # mean and variance of each channel of a layer, (C,)
 
 
 class Engine(Protocol):
@@ -25,8 +26,25 @@ class Engine(Protocol):
 class PictureNetwork(Engine, Protocol):
     """A network from pictures to pictures. Value ranges, margins and what computes are its own affair."""
 
+    @property
+    def number_bytes(self) -> int:
+        """Of one feature."""
+
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         """As many pictures of the same shape, and whether all numbers that they were made of are finite."""
+
+    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
+        """Measure what each instance normalisation gets, in the order of the layers, over each whole batch.
+
+        The layers before it are normalised by the same moments. There is no margin.
+        """
+
+    def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
+        """The network without its margin, its instance normalisations by these moments for whatever it gets.
+
+        Args:
+            moments: as :meth:`measured`; empty if it has no such layer.
+        """
 
 
 class StyleNetworks(Engine, Protocol):

@@ -4,7 +4,7 @@ A CPU gains nothing from batches, and alone a picture comes out the same whateve
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,9 @@ import numpy as np
 from models.device import ServingDevice
 from models.landmarks.points import POINTS
 from models.pictures import Picture
-from models.serving.engine import Numbers, Pictures
+from models.serving.engine import Moments, Numbers, Pictures
 from models.serving.face_alignment import align
-from models.serving.graphs.cyclegan import translator_graph
+from models.serving.graphs.cyclegan import measuring_graph, tile_graph, translator_graph
 from models.serving.graphs.landmarks import landmark_graph
 from models.serving.graphs.stargan_v2 import encoder_graph, generator_graph, mapping_graph
 from models.serving.openvino_runtime import Precision, compiled, computes_bfloat16, openvino
@@ -59,10 +59,26 @@ class OpenVINOTranslator:
         tensors = _tensors(model)
         count = tensors.left
         self._network, self.precision = lowest_precision(_translator(model, tensors), device.threads)
-        self.nbytes = count * BYTES[self.precision]
+        self.number_bytes = BYTES[self.precision]
+        self.nbytes = count * self.number_bytes
+        self._model = model
+        self._device = device
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return _run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
+
+    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
+        graph = measuring_graph(CycleGANNetwork.model_validate(self._model.card.network), _tensors(self._model))
+        network = compiled(graph, self.precision, self._device.threads)
+        for batch in batches:
+            found = network([batch])
+            yield [(found[n], found[n + 1]) for n in range(0, len(found), 2)]
+
+    def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
+        # Constants disappear in the convolutions before them, which is why these are compiled anew for each picture.
+        graph = tile_graph(CycleGANNetwork.model_validate(self._model.card.network), _tensors(self._model), moments)
+        network = compiled(graph, self.precision, self._device.threads)
+        return lambda tiles: _run_each(network, [[tile[np.newaxis]] for tile in tiles])
 
 
 @dataclass(frozen=True)

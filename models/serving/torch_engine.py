@@ -1,6 +1,6 @@
 """torch as an engine: for accelerators, and for a CPU where OpenVINO can't be had."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from models import pixels
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
 from models.landmarks.placement import place
-from models.serving.engine import Numbers, Pictures
+from models.serving.engine import Moments, Numbers, Pictures
+from models.serving.moments import Fixed, Measuring, with_normalisations
 from models.serving.precision import lowest_precision
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.losses import Masks
@@ -41,16 +42,38 @@ class TorchTranslator:
         self._network, self._dtype = lowest_precision(network, self._device, lambda net, x: net(x))
         self._margin = model.card.margin
         self.precision = str(self._dtype)
+        self.number_bytes = self._dtype.itemsize
         self.nbytes = _nbytes(self._network)
 
     @torch.inference_mode()
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
-        x = pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
+        x = self._features(pictures)
         height, width = x.shape[2:]
         # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
         margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
         x = functional.pad(x, (margin,) * 4, mode="reflect")
         return _delivered(self._network(x)[:, :, margin : margin + height, margin : margin + width])
+
+    def _features(self, pictures: Pictures) -> torch.Tensor:
+        return pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
+
+    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
+        network = with_normalisations(self._network, Measuring)
+        layers = [layer for layer in network.modules() if isinstance(layer, Measuring)]
+        for batch in batches:
+            with torch.inference_mode():
+                network(self._features(batch))
+            yield [layer.moments() for layer in layers]
+
+    def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
+        left = iter(moments)
+        network = with_normalisations(self._network, lambda: Fixed(*next(left)).to(self._device))
+
+        @torch.inference_mode()
+        def run(tiles: Pictures) -> tuple[Pictures, bool]:
+            return _delivered(network(self._features(tiles)))
+
+        return run
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A CycleGAN as a function: pictures in, translated pictures out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from models.device import ServingDevice
 from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving import engines
-from models.store.catalog import Model
+from models.serving.tiles import Tiling, translate_in_tiles
+from models.store.catalog import CycleGANNetwork, Model
 
 log = logging.getLogger("doppel.models")
 
@@ -29,6 +30,11 @@ class Translator:
     def __init__(self, model: Model, device: ServingDevice) -> None:
         self._network = engines.translator(model, device)
         self._name = model.name
+        self._tiling = Tiling.of(
+            CycleGANNetwork.model_validate(model.card.network),
+            margin=model.card.margin,
+            number_bytes=self._network.number_bytes,
+        )
         self.nbytes = self._network.nbytes
         self.precision = self._network.precision
         log.info("loaded %s on %s as %s, %.1f MB", model.name, device.name, self.precision, self.nbytes / 1e6)
@@ -49,3 +55,19 @@ class Translator:
         if not finite:
             raise NotFinite(f"What {self._name!r} makes of this picture")
         return list(translated)
+
+    def in_tiles(self, picture: Picture) -> Iterator[tuple[float, Picture]]:
+        """Translate one picture of any size, with memory for a part of it; see :mod:`models.serving.tiles`.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB, sides multiples of 4.
+
+        Yields:
+            After each step the share of the work that is done, at last 1, and the picture as far as it is made.
+
+        Raises:
+            NotFinite: what the network makes of the picture is NaN or infinite.
+        """
+        made: Picture = np.zeros_like(picture)
+        for done in translate_in_tiles(self._network, picture, made, self._tiling, name=self._name):
+            yield done, made

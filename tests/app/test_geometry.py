@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import redis
 from PIL import Image
+from rq.job import Job
 
 from app.geometry import Geometry, delivered, plan
 from models.errors import Invalid
 from tests.app.test_translate import upload
+from tests.conftest import add_stargan
 from tests.pictures import decoded, encoded, landscape
-from tests.processes import eventually
+from tests.processes import api, eventually, fake_worker
+from worker.inference_queue import LONG_FIELD
 
 LIMIT = 4_194_304
 ODD_SHAPES = [
@@ -92,6 +96,34 @@ def test_too_large_a_translation_is_refused():
         plan((96, 64), Geometry(1024), 100_000)
     with pytest.raises(Invalid, match="sides of at most"):
         plan((1000, 16), Geometry(1024), LIMIT * 100)
+
+
+def test_a_picture_that_is_too_large_for_the_model_is_translated_in_tiles():
+    large = plan((6000, 4000), Geometry("native"), LIMIT, 50_000_000)
+    assert (large.tiled, large.padded) == (True, (6016, 4000))
+    assert not plan((640, 480), Geometry("native"), LIMIT, 50_000_000).tiled
+    with pytest.raises(Invalid, match="at most 20,000,000 pixels"):
+        plan((6000, 4000), Geometry("native"), LIMIT, 20_000_000)
+
+
+def test_a_large_picture_of_a_cyclegan_is_a_long_job_and_others_are_refused(settings, weights_dir):
+    add_stargan(weights_dir, "styles")
+    source = landscape(301, 211)
+    limits = {"max_output_pixels": 40_000, "max_tiled_pixels": 80_000}
+    with api(settings.model_copy(update=limits)) as client, fake_worker(settings.redis_url):
+
+        def translate(picture, model="tiny"):
+            fields = {"model": model, "resolution": "native"}
+            return client.post("/translate", files=upload(encoded(picture)), data=fields)
+
+        answer = translate(source)
+        assert (decoded(answer.content) == 255 - np.asarray(source)).all()
+        job = client.get(f"/jobs/{answer.headers['X-Job-Id']}").json()
+        assert (job["kind"], job["progress"]) == ("translation", 1)
+        assert redis.Redis.from_url(settings.redis_url).hget(Job.key_for(job["id"]), LONG_FIELD) == b"1"
+        for refused, most in ((translate(landscape(401, 211)), "80,000"), (translate(source, "styles"), "40,000")):
+            assert refused.status_code == 422
+            assert f"at most {most} pixels" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("resolution", ["", "native"])

@@ -94,3 +94,14 @@ def test_ctrl_c_leaves_whole_files_alone(settings, source, monkeypatch):
     assert len(written) <= 5
     for path, before in zip(written, taken, strict=False):
         assert (decoded(path.read_bytes()) == 255 - before[:32, :40]).all()
+
+
+def test_a_picture_that_is_too_large_for_the_model_is_translated_in_tiles(settings, source):
+    made = []
+    for number, limit in enumerate((10_000, 1_000)):  # px; the pictures have 1,280
+        target = source.parent / f"{number}.png"
+        limited = settings.model_copy(update={"max_output_pixels": limit})
+        path = source / NAMES[0]
+        assert translate_command.translate_files(limited, path, target, model="tiny", resolution="native") == 0
+        made.append(decoded(target.read_bytes()).astype(int))
+    assert np.abs(made[0] - made[1]).max() <= 1

@@ -36,6 +36,16 @@ def test_a_model_is_loaded_once(catalog):
     assert [picture.shape for picture in result.pictures] == [PICTURE.shape]
 
 
+def test_a_picture_in_tiles_comes_at_the_last_step(catalog):
+    held = residents(catalog)
+    task = Task(model="tiny", height=PICTURE.shape[0], width=PICTURE.shape[1], tiled=True)
+    *first, last = held.run_in_steps(LoadedTask(task, [PICTURE]))
+    assert [step.pictures for step in first] == [[]] * len(first)
+    assert 0 < first[0].done < last.done == 1
+    (expected,) = held.load("tiny")([PICTURE])
+    assert np.abs(last.pictures[0].astype(int) - expected).max() <= 1
+
+
 def test_the_least_recently_used_goes_before_another_is_loaded(catalog, weights_dir):
     add_model(weights_dir, "fourth", ready=True)
     each = float32_bytes(catalog.get("tiny"))

@@ -69,6 +69,18 @@ def instance_norm(x: Node) -> Node:
     return ops.mvn(x, integers([2, 3]), True, EPSILON, "inside_sqrt").output(0)
 
 
+def joint_norm(x: Node) -> tuple[Node, Node, Node]:
+    """Each channel with mean 0 and variance 1 over all pictures together; its mean and variance before, (C,) each."""
+    everywhere = integers([0, 2, 3])
+    mean = ops.reduce_mean(x, everywhere, True)
+    centred = ops.subtract(x, mean)
+    variance = ops.reduce_mean(ops.multiply(centred, centred), everywhere, True)
+    deviation = ops.sqrt(ops.add(variance, number(EPSILON)))
+    channels = integers([-1])
+    moments = (ops.reshape(moment, channels, False).output(0) for moment in (mean, variance))
+    return ops.divide(centred, deviation).output(0), *moments
+
+
 def scaled(x: Node, scale: NDArray[np.float32], shift: NDArray[np.float32]) -> Node:
     """A scale and a shift a channel, (C,) each."""
     by, to = (ops.constant(numbers.reshape(1, -1, 1, 1)) for numbers in (scale, shift))
