@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import threading
 
 import pytest
 import redis
@@ -93,11 +92,8 @@ def test_a_restart_of_redis_is_ridden_out(tmp_path):
         await shared.execute(("SET", "kept", "1"))
         server.process.kill()
         server.process.wait()
-        again = threading.Thread(target=server.start)
-        again.start()
-        replies = await shared.execute(("GET", "kept"))
-        again.join()
-        return replies
+        asyncio.get_running_loop().call_later(0.3, server.start)
+        return await shared.execute(("GET", "kept"))
 
     assert within(server.url, scenario, patience_s=60) == [b"1"]
     server.stop()
