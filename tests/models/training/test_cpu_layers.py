@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.cyclegan import ResnetGenerator
-from models.stargan_v2 import Discriminator, Generator
+from models.stargan_v2.networks import Discriminator, Generator
 from models.training.cpu_layers import Conv3x3, InstanceNorm, quicken, winograd
 
 
