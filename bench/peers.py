@@ -2,12 +2,13 @@
 
 Each peer has an environment of its own with the packages that it needs, in a folder that is removed in the end. Torch
 and the generator's code come from this environment, so all compute with the same. The clients are the same for all.
+
+``python -m bench.peers FILE.svg`` draws the figures, too.
 """
 
 import asyncio
 import io
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ import psutil
 import torch
 from PIL import Image
 
+from bench import machine
+from bench.chart import draw_bars
 from bench.load import measure, percentile, translate_request
 from bench.peer_servers import EACH_MS, FIXED_MS, computes_bfloat16
 from bench.service import full_service, service, until_up
@@ -59,24 +62,29 @@ CASES = (
 )
 
 
-def table() -> None:
-    """All cases as a table in Markdown; beside each figure its ratio to plain FastAPI."""
-    print(f"{_cpu()}, {os.cpu_count()} cores; torch computes in {'bfloat16' if computes_bfloat16() else 'float32'}\n")
-    rows: dict[str, list[str]] = {name: [] for name in ("Doppel", *NAMES.values())}
+def table(chart: Path | None = None) -> None:
+    """All cases as a table in Markdown, a row as soon as it is measured; beside each figure its ratio to plain FastAPI.
+
+    Args:
+        chart: a file for the figures as bars, if they are to be drawn.
+    """
+    names = ("Doppel", *NAMES.values())
+    print(f"{machine.cpu()}; torch computes in {'bfloat16' if computes_bfloat16() else 'float32'}\n")
+    print("| | " + " | ".join(names) + " |\n| --- |" + " ---: |" * len(names), flush=True)
+    drawn = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as environments:
         pythons = {kind: environments.enter_context(_environment(Path(folder) / kind, kind)) for kind in PACKAGES}
         for case in CASES:
             results = _measured(case, pythons, Path(folder))
             base = results[NAMES["fastapi"]][0]
-            for name, row in rows.items():
-                row.append(_cell(case, *results[name], base) if name in results else "")
-    print("| | " + " | ".join(case.title for case in CASES) + " |")
-    print("| --- |" + " ---: |" * len(CASES))
-    for name, row in rows.items():
-        print(f"| {name} | " + " | ".join(row) + " |")
+            cells = [_cell(case, *results[name], base) if name in results else "" for name in names]
+            print(f"| {case.title} | " + " | ".join(cells) + " |", flush=True)
+            drawn.append((case.title, [(name, figure) for name, (figure, _) in results.items()]))
     print(
         "\nIn brackets: the ratio to plain FastAPI, and the CPU time of all processes but the client for one picture."
     )
+    if chart is not None:
+        draw_bars(chart, f"Doppel and what people would run instead ({machine.cpu()})", drawn)
 
 
 def _measured(case: Case, pythons: dict[str, str], folder: Path) -> dict[str, tuple[float, float]]:
@@ -208,9 +216,5 @@ def _photo(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+if __name__ == "__main__":
+    table(Path(sys.argv[1]))

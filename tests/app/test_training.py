@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import shutil
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,6 +38,20 @@ def preparers(redis_server):
         [report] = redis.Redis.from_url(redis_server.url).hvals(contract.PREPARERS)
         report = PreparerReport.model_validate_json(report).model_copy(update={"seen_at": time.time() + 3600})
         yield {report.name: report.model_dump_json()}
+
+
+@pytest.fixture
+def silenced(preparers, training, queue):
+    """Called, it lets the preparer report no more, until the test ends."""
+    [report] = preparers.values()
+    pid = PreparerReport.model_validate_json(report).pid
+
+    def silence():
+        os.kill(pid, signal.SIGSTOP)
+        queue.connection.delete(contract.PREPARERS)
+
+    yield silence
+    os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -317,8 +333,8 @@ def test_without_a_trainer_nothing_is_taken_on(training, queue, settings):
     assert not (settings.data_dir / "runs").exists()
 
 
-def test_without_a_preparer_nothing_is_taken_on(training, queue, settings):
-    queue.connection.delete(contract.PREPARERS)
+def test_without_a_preparer_nothing_is_taken_on(training, silenced, settings):
+    silenced()
     asked = {"family": "cyclegan", "base": cyclegan(), "grid": {"seed": [1, 2]}}
     for dry_run in ("true", "false"):
         for call, body in (("cyclegan", cyclegan()), ("stargan", stargan()), ("compare", asked)):
@@ -329,9 +345,9 @@ def test_without_a_preparer_nothing_is_taken_on(training, queue, settings):
     assert not (settings.data_dir / "runs").exists()
 
 
-def test_a_run_of_a_size_that_was_estimated_before_needs_no_preparer(training, queue):
+def test_a_run_of_a_size_that_was_estimated_before_needs_no_preparer(training, silenced):
     first = training.post("/training/cyclegan?dry_run=true", json=cyclegan()).json()
-    queue.connection.delete(contract.PREPARERS)
+    silenced()
     again = training.post("/training/cyclegan?dry_run=true", json=cyclegan(lr=1e-3, seed=5))
     assert again.status_code == 200
     assert again.json()["memory_mb"] == first["memory_mb"]
