@@ -53,9 +53,10 @@ def _cyclegan() -> Network:
 
     from models import pixels
     from models.cyclegan import ResnetGenerator
+    from models.device import computes_bfloat16
 
     torch.manual_seed(0)
-    dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
+    dtype = torch.bfloat16 if computes_bfloat16(torch.device("cpu")) else torch.float32
     generator = ResnetGenerator(64, 9).eval().to(dtype)
 
     def run(pictures: Sequence[Picture]) -> list[Picture]:
@@ -63,16 +64,6 @@ def _cyclegan() -> Network:
             return list(pixels.to_pictures(generator(pixels.to_tensor(pictures).to(dtype)).float()))
 
     return run
-
-
-def computes_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 natively; elsewhere it is slower than float32."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next(line for line in file if line.startswith("flags")).split()
-    except (OSError, StopIteration):
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def fastapi_service(port: int, name: str, side: int, media_type: str) -> None:

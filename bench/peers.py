@@ -27,8 +27,9 @@ from PIL import Image
 from bench import machine
 from bench.chart import draw_bars
 from bench.load import measure, percentile, translate_request
-from bench.peer_servers import EACH_MS, FIXED_MS, computes_bfloat16
+from bench.peer_servers import EACH_MS, FIXED_MS
 from bench.service import full_service, service, until_up
+from models.device import computes_bfloat16
 from tests.processes import free_port, process
 from worker.embedded_redis import EmbeddedRedis
 
@@ -69,7 +70,8 @@ def table(chart: Path | None = None) -> None:
         chart: a file for the figures as bars, if they are to be drawn.
     """
     names = ("Doppel", *NAMES.values())
-    print(f"{machine.cpu()}; torch computes in {'bfloat16' if computes_bfloat16() else 'float32'}\n")
+    precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
+    print(f"{machine.cpu()}; torch computes in {precision}\n")
     print("| | " + " | ".join(names) + " |\n| --- |" + " ---: |" * len(names), flush=True)
     drawn = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as environments:

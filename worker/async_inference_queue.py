@@ -24,7 +24,7 @@ from worker.shared_connection import SharedConnection
 
 
 class AsyncInferenceQueue:
-    """Does as the methods of :class:`InferenceQueue` of the same names, over one connection for all requests.
+    """Methods with the names of :class:`InferenceQueue`'s do as those do, over one connection for all requests.
 
     Every method raises :class:`QueueUnreachable` when Redis cannot be reached.
 

@@ -201,13 +201,6 @@ class InferenceQueue:
             data = cast(bytes | None, self.connection.get(output_key(job_id)))
         return None if data is None else unpack(data)
 
-    def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
-        """Keep the results of these jobs for this long from now, instead of what the worker set."""
-        with translating_errors(), self.connection.pipeline(transaction=False) as pipe:
-            for job_id in job_ids:
-                pipe.expire(output_key(job_id), for_s)
-            pipe.execute()
-
     def cancel(self, job_id: str) -> JobState | None:
         """Cancel a job: a queued one never runs, the result of a running one is dropped.
 
@@ -266,7 +259,7 @@ class InferenceQueue:
 
 
 def job_status(job: Job) -> Status:
-    """Where an RQ job is, as its client is told."""
+    """The status of an RQ job, as its client sees it."""
     return _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
 
 

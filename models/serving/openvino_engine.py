@@ -27,21 +27,6 @@ log = logging.getLogger("doppel.models")
 BYTES: dict[Precision, int] = {"bf16": 2, "f32": 4}  # a number
 
 
-def read_network(model: Model) -> openvino.Model:
-    """A CycleGAN's graph, from ``pictures`` (N, H, W, 3) uint8 to ``pictures`` and ``finite``; not compiled.
-
-    Raises:
-        ModelUnavailable: its weights are not on this machine.
-        CheckpointError: its weights file does not match its card.
-    """
-    return _translator(model, _tensors(model))
-
-
-def _translator(model: Model, tensors: Tensors) -> openvino.Model:
-    network = CycleGANNetwork.model_validate(model.card.network)
-    return translator_graph(network, tensors, margin=model.card.margin)
-
-
 def _tensors(model: Model) -> Tensors:
     weights = model.verified_weights()
     return Tensors(weights, f"{model.name}/{weights.name}")
@@ -58,7 +43,9 @@ class OpenVINOTranslator:
     def __init__(self, model: Model, device: ServingDevice) -> None:
         tensors = _tensors(model)
         count = tensors.left
-        self._network, self.precision = lowest_precision(_translator(model, tensors), device.threads)
+        self._shape = CycleGANNetwork.model_validate(model.card.network)
+        graph = translator_graph(self._shape, tensors, margin=model.card.margin)
+        self._network, self.precision = lowest_precision(graph, device.threads)
         self.number_bytes = BYTES[self.precision]
         self.nbytes = count * self.number_bytes
         self._model = model
@@ -68,7 +55,7 @@ class OpenVINOTranslator:
         return _run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
 
     def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        graph = measuring_graph(CycleGANNetwork.model_validate(self._model.card.network), _tensors(self._model))
+        graph = measuring_graph(self._shape, _tensors(self._model))
         network = compiled(graph, self.precision, self._device.threads)
         for batch in batches:
             found = network([batch])
@@ -76,7 +63,7 @@ class OpenVINOTranslator:
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         # Constants disappear in the convolutions before them, which is why these are compiled anew for each picture.
-        graph = tile_graph(CycleGANNetwork.model_validate(self._model.card.network), _tensors(self._model), moments)
+        graph = tile_graph(self._shape, _tensors(self._model), moments)
         network = compiled(graph, self.precision, self._device.threads)
         return lambda tiles: _run_each(network, [[tile[np.newaxis]] for tile in tiles])
 

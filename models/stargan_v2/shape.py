@@ -21,7 +21,7 @@ def encoder_halvings(img_size: int) -> int:
 def widths(img_size: int, max_conv_dim: int, base_dim: int | None, *, halvings: int) -> list[int]:
     """Channels at full resolution and after each halving."""
     first = base_dim or 2**14 // img_size
-    # The first layer is as wide as it is told to be, whatever the bound.
+    # max_conv_dim does not bound the first layer.
     return [first, *(min(first * 2**n, max_conv_dim) for n in range(1, halvings + 1))]
 
 

@@ -11,16 +11,18 @@ from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice, serving_device
 from models.errors import CheckpointError, DeviceError
 from models.serving import openvino_engine, style_codes
-from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator, read_network
+from models.serving.graphs.cyclegan import translator_graph
+from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
 from models.serving.openvino_runtime import compiled
 from models.serving.random_numbers import normal, uniform
 from models.serving.style_guide import StyleGuide
 from models.serving.stylist import Stylist
+from models.serving.tensors import Tensors
 from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
 from models.serving.translator import Translator
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, CycleGANNetwork
 from models.weights import doctor
 from tests.conftest import TINY, TINY_STARGAN, add_model, add_stargan
 from tests.pictures import landscape
@@ -206,7 +208,9 @@ def test_tensors_of_another_network_are_refused(key, change, why, tmp_path):
 
 
 def test_a_network_computes_on_the_threads_that_it_is_given_and_leaves_cores_to_others(tmp_path):
-    properties = compiled(read_network(cyclegan(tmp_path)), "f32", threads=1).get_property
+    tensors = Tensors(cyclegan(tmp_path).weights, "weights")
+    graph = translator_graph(CycleGANNetwork(**TINY), tensors, margin=0)
+    properties = compiled(graph, "f32", threads=1).get_property
     assert (properties("INFERENCE_NUM_THREADS"), properties("ENABLE_CPU_PINNING")) == (1, False)
 
 
@@ -235,7 +239,8 @@ import worker.inference_process
 from models.device import serving_device
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
-from models.store.catalog import Catalog
+from models.serving.tensors import Tensors
+from models.store.catalog import Catalog, CycleGANNetwork
 
 catalog, device = Catalog(Path("weights"), Path("none")), serving_device("cpu")
 Translator(catalog.get("style_monet-lite"), device)([np.zeros((32, 32, 3), np.uint8)])
