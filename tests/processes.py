@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -24,32 +25,47 @@ from worker.inference_queue import InferenceQueue
 from worker.preparation_queue import PreparationQueue
 
 ROOT = Path(__file__).parent.parent
+# Below the ports that systems give to connections and to those who ask for any port.
+PORTS = range(10_000, 32_000)
+
+Value = TypeVar("Value")
 
 
-def eventually(true: Callable[[], object], *, within_s: float = 120.0, every_s: float | None = None) -> None:
-    """Wait until ``true()`` is, or fail.
+def eventually(look: Callable[[], Value], *, within_s: float = 120.0, every_s: float | None = None) -> Value:
+    """Wait until ``look()`` gives something true, and return that; fail if it never does.
+
+    What is looked at may be another thing a moment later, as a list of processes is: go by what this returns, and
+    don't look a second time.
 
     Args:
         every_s: pause between two looks; None: the longer the wait, the longer the pause, since a look costs time
             that the processes waited for need.
     """
     begun = time.monotonic()
-    while not true():
+    while not (value := look()):
         waited_s = time.monotonic() - begun
         assert waited_s < within_s, f"not true within {within_s} s"
         time.sleep(min(0.2, max(0.02, waited_s / 10)) if every_s is None else every_s)
+    return value
 
 
 def free_port() -> int:
-    """A port on loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port on loopback that nothing listens on, nor is given before somebody asks for it."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 
 def children(process_id: int) -> dict[int, str]:
-    """pid → command line of the processes that ``process_id`` started."""
+    """pid → command line of the processes that ``process_id`` started, at this moment.
+
+    One that has just been forked may still have its parent's command line; one that has ended has none.
+    """
     return {process.pid: _command_line(process) for process in _processes() if process.info["ppid"] == process_id}
 
 

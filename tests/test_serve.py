@@ -15,9 +15,15 @@ from tests.processes import ROOT, child, children, eventually, ready
 SAMPLES = {"style_monet": "sample-photo.jpg", "monet2photo": "sample-painting.jpg"}
 
 
-def role(served, name):
+def role(served, name, killed=None):
+    """The process of a role, once it is there and another than the one that was ``killed``."""
     supervisor, _, _ = served
-    return child(supervisor.pid, name)
+
+    def found():
+        process = child(supervisor.pid, name)
+        return process if process != killed else None
+
+    return eventually(found)
 
 
 @pytest.mark.parametrize(("model", "sample"), SAMPLES.items())
@@ -43,7 +49,7 @@ def test_the_line_that_it_prints_works_as_it_stands(served, tmp_path):
 
 def test_each_role_is_a_process_that_says_what_it_is(served):
     for name in ("redis.sock", "doppel api", "doppel worker", "doppel preparer"):
-        assert role(served, name), name
+        role(served, name)
 
 
 @pytest.mark.parametrize("name", ["doppel worker", "doppel preparer", "doppel api", "redis.sock"])
@@ -51,8 +57,7 @@ def test_what_dies_is_started_again(served, name):
     _, client, _ = served
     killed = role(served, name)
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: role(served, name) not in (None, killed))
-
+    role(served, name, killed)
     eventually(lambda: ready(client))
     photo = (ROOT / "docs" / "images" / "sample-photo.jpg").read_bytes()
     answer = client.post("/translate", files={"image": photo}, data={"resolution": "64"})
@@ -61,8 +66,7 @@ def test_what_dies_is_started_again(served, name):
 
 def test_ctrl_c_stops_every_role(served):
     supervisor, _, _ = served
-    pids = list(children(supervisor.pid))
-    assert len(pids) == 5
+    pids = eventually(lambda: found if len(found := list(children(supervisor.pid))) == 5 else None)
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait(timeout=120) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

@@ -18,37 +18,38 @@ from tests.processes import children, environment, eventually, fake_worker, free
 
 @pytest.fixture
 def served(settings, redis_url):
-    """``doppel api`` with two processes and a worker: its process, and the address."""
+    """``doppel api`` with two processes and a worker: its process, the address, and the two processes' ids."""
     port = free_port()
     env = environment(settings) | {"DOPPEL_PORT": str(port), "DOPPEL_API_PROCESSES": "2"}
     with fake_worker(redis_url), process(sys.executable, "-m", "app.cli", "api", env=env) as server:
-        eventually(lambda: len(children(server.pid)) == 2)
-        yield server, f"http://127.0.0.1:{port}"
+        yield server, f"http://127.0.0.1:{port}", eventually(lambda: pair(server))
+
+
+def pair(server, gone=()):
+    """The server's two processes, without those that are ``gone``; None while there are not two."""
+    found = set(children(server.pid)) - set(gone)
+    return sorted(found) if len(found) == 2 else None
 
 
 @contextmanager
-def connected_to(process_id, server, address):
-    """A client whose one connection this process of the API has accepted."""
-    others = [psutil.Process(other) for other in children(server.pid) if other != process_id]
+def connected(address, *, suspended):
+    """A client whose one connection the other process of the API has accepted."""
     with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
-        for other in others:
-            other.suspend()
+        os.kill(suspended, signal.SIGSTOP)
         try:
             eventually(lambda: ready(client))
         finally:
-            for other in others:
-                other.resume()
+            os.kill(suspended, signal.SIGCONT)
         yield client
 
 
 def test_a_job_is_looked_up_followed_and_canceled_through_another_process_than_it_came_by(served, queue):
-    server, address = served
-    one, other = children(server.pid)
-    with connected_to(one, server, address) as first, connected_to(other, server, address) as second:
+    _, address, (one, other) = served
+    with connected(address, suspended=other) as first, connected(address, suspended=one) as second:
         held = start(first, picture(HELD))
         followed = events(second, held["links"]["events"])
         assert next(followed)["id"] == held["id"]
-        with connected_to(other, server, address) as third:
+        with connected(address, suspended=one) as third:
             eventually(lambda: third.get(held["links"]["self"]).json()["status"] == "running")
             assert third.delete(held["links"]["self"]).json()["status"] == "canceled"
         assert [entry["status"] for entry in followed][-1] == "canceled"
@@ -59,9 +60,8 @@ def test_a_job_is_looked_up_followed_and_canceled_through_another_process_than_i
 
 
 def test_a_process_that_dies_costs_the_others_nothing_and_is_replaced(served, queue):
-    server, address = served
-    doomed, other = children(server.pid)
-    with connected_to(other, server, address) as client:
+    server, address, (doomed, other) = served
+    with connected(address, suspended=doomed) as client:
         answers = []
         data = {"model": "tiny", "wait": "60"}
         waiting = threading.Thread(
@@ -73,9 +73,8 @@ def test_a_process_that_dies_costs_the_others_nothing_and_is_replaced(served, qu
         queue.connection.set(GO, 1)
         waiting.join(timeout=60)
         assert [answer.status_code for answer in answers] == [200]
-    eventually(lambda: len(children(server.pid)) == 2 and doomed not in children(server.pid))
-    [replacement] = set(children(server.pid)) - {other}
-    with connected_to(replacement, server, address) as client:
+    [replacement] = set(eventually(lambda: pair(server, gone=[doomed]))) - {other}
+    with connected(address, suspended=other) as client:
         assert client.post("/translate", files=upload(), data={"model": "tiny"}).status_code == 200
     server.send_signal(signal.SIGTERM)
     assert server.wait(timeout=60) == 0

@@ -118,7 +118,7 @@ def test_an_uploaded_model_is_in_service_at_once_and_moves_to_another_server(add
     eventually(lambda: adding.get(job.headers["Location"]).json()["status"] == "succeeded")
     assert adding.get(f"{job.headers['Location']}/image").status_code == 409
     assert adding.delete("/models/later").status_code == 204
-    assert not list((settings.data_dir / "datasets" / ".incoming").iterdir())
+    eventually(lambda: not list((settings.data_dir / "datasets" / ".incoming").iterdir()))
 
 
 def test_what_is_said_of_an_upload_is_checked_before_it_is_taken(client):

@@ -12,7 +12,7 @@ import pytest
 from models.store.run_folder import RunFolder
 from models.store.run_lock import is_locked
 from models.store.run_status import RunState, read_status
-from tests.processes import children, eventually, process
+from tests.processes import ROOT, child, eventually, process
 from tests.training import CYCLEGAN, add_dataset
 
 SMALL = [f"--{name.replace('_', '-')}={value}" for name, value in CYCLEGAN.items()] + ["--device=cpu"]
@@ -127,8 +127,13 @@ def test_under_nohup_it_outlives_its_terminal(pictures, tmp_path):
 
 def test_a_signal_during_the_start_leaves_nothing(pictures, tmp_path):
     output = tmp_path / "run"
-    with process(*command("cyclegan", pictures, "-o", output, *SMALL)) as training:
-        eventually(lambda: children(training.pid))
+    # However quick the machine is, the process that trains is still on its way when the signal comes.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif 'models.training' in sys.orig_argv:\n    time.sleep(600)\n"
+    )
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with process(*command("cyclegan", pictures, "-o", output, *SMALL), env=env) as training:
+        eventually(lambda: child(training.pid, "models.training"))
         training.send_signal(signal.SIGINT)
         assert training.wait(timeout=120) == 128 + signal.SIGTERM
     assert not output.exists()

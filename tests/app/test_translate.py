@@ -178,8 +178,8 @@ def test_a_job_that_takes_longer_than_the_wait_is_handed_over(service, queue):
 
 def test_a_job_that_somebody_else_cancels_while_it_is_waited_for_is_a_conflict(client, queue):
     def cancel():
-        eventually(lambda: queue.connection.keys("rq:job:*"))
-        queue.cancel(queue.connection.keys("rq:job:*")[0].decode().split(":")[-1])
+        (key,) = eventually(lambda: queue.connection.keys("rq:job:*"))
+        queue.cancel(key.decode().split(":")[-1])
 
     canceler = threading.Thread(target=cancel)
     canceler.start()
@@ -207,8 +207,7 @@ def test_a_job_that_fails_while_it_is_waited_for_is_a_500_with_the_job(service):
 def test_a_client_that_goes_away_takes_its_job_with_it(client, queue):
     with pytest.raises(httpx.ReadTimeout):
         client.post("/translate", files=upload(), data={"model": "tiny"}, timeout=httpx.Timeout(60, read=0.5))
-    eventually(lambda: queue.connection.keys("rq:job:*"))
-    (key,) = queue.connection.keys("rq:job:*")
+    (key,) = eventually(lambda: queue.connection.keys("rq:job:*"))
     eventually(lambda: queue.state(key.decode().split(":")[-1]).status is Status.CANCELED)
 
 

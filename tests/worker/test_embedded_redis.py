@@ -3,7 +3,6 @@
 import stat
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.processes import eventually
 from worker import embedded_redis
 from worker.embedded_redis import EmbeddedRedis, find_server, runtime_folder, socket_url
 from worker.errors import RedisMissing, RedisNotStarted
@@ -127,12 +127,15 @@ def test_the_single_file_of_redis_6_is_read(tmp_path):
         assert client.hgetall("hash") == {b"field": b"value"}
 
 
+def rewritten(persistence):
+    return not (persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"])
+
+
 def test_the_file_holds_commands_that_any_server_can_read(tmp_path):
     with running(tmp_path) as (_, client):
         client.set("before", "1")
         client.bgrewriteaof()
-        while client.info("persistence")["aof_rewrite_in_progress"]:
-            time.sleep(0.01)
+        eventually(lambda: rewritten(client.info("persistence")))
         client.set("after", "1")
     written = b"".join(file.read_bytes() for file in sorted((tmp_path / "redis").rglob("*.aof")))
     assert written.startswith(b"*")

@@ -53,17 +53,16 @@ def submit(preparation, incoming):
     return submit
 
 
-def importing(worker, queue, job):
-    """The forked process that does the import; None before it has begun."""
-    forked = list(children(worker.pid))
+def importing(worker, queue, job, killed=()):
+    """The forked process that does the import, none of those that were ``killed``; None before it has begun."""
+    forked = [pid for pid in children(worker.pid) if pid not in killed]
     return forked[0] if forked and queue.state(job).status is Status.RUNNING else None
 
 
 def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, incoming, datasets, submit, janitor):
     job = submit(slow(150))
     with preparer(settings, "imports") as worker:
-        eventually(lambda: importing(worker, queue, job))
-        forked = importing(worker, queue, job)
+        forked = eventually(lambda: importing(worker, queue, job))
         worker.kill()
         worker.wait()
         eventually(lambda: not Path(f"/proc/{forked}").exists())  # it dies with its worker
@@ -97,8 +96,7 @@ def test_a_process_that_dies_of_a_picture_fails_its_import_after_three_tries(que
     with preparer(settings, "imports") as worker:
         killed = set()
         while len(killed) < contract.MAX_TRIES:
-            eventually(lambda: importing(worker, queue, job) not in (None, *killed))
-            forked = importing(worker, queue, job)
+            forked = eventually(lambda: importing(worker, queue, job, killed))
             os.kill(forked, signal.SIGKILL)
             killed.add(forked)
         eventually(lambda: queue.state(job).status.ended)
@@ -167,8 +165,7 @@ def test_no_function_but_ours_is_called(settings, preparation, tmp_path, queue_n
 def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(queue, settings, submit):
     job = submit(slow(1000))
     with preparer(settings, "imports") as worker:
-        eventually(lambda: importing(worker, queue, job))
-        forked = Path(f"/proc/{importing(worker, queue, job)}")
+        forked = Path(f"/proc/{eventually(lambda: importing(worker, queue, job))}")
         eventually(lambda: "/PIL/" in (forked / "maps").read_text())
         limit = rf"Max address space +{MEMORY_BYTES} "
         eventually(lambda: re.search(limit, (forked / "limits").read_text()))

@@ -86,8 +86,7 @@ def test_sigterm_before_the_training_handles_signals_puts_the_run_back(run, sett
 def test_a_training_that_is_killed_before_its_first_step_has_failed(run, settings):
     _, folder = run
     with trainer(settings):
-        eventually(lambda: running(f"models.training {folder}"))
-        os.kill(running(f"models.training {folder}"), signal.SIGKILL)
+        os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGKILL)
         eventually(lambda: read_status(folder).status is RunState.FAILED)
     assert "killed by signal 9" in read_status(folder).error
 
@@ -96,7 +95,7 @@ def test_a_training_that_gets_sigterm_itself_is_stopped(run, settings):
     _, folder = run
     with trainer(settings):
         eventually(lambda: step(folder) > 3)
-        os.kill(running(f"models.training {folder}"), signal.SIGTERM)
+        os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGTERM)
         eventually(lambda: read_status(folder).status is RunState.STOPPED)
     assert read_status(folder).last_checkpoint == step(folder)
 
@@ -230,7 +229,7 @@ def test_training_continues_while_redis_is_away(own_redis):
     run = RunStore(data.data_dir).folder(run_id)
     with process(sys.executable, "-c", IMPATIENT, env=environment(data)) as child:
         eventually(lambda: step(folder) > 3)
-        training = running(f"models.training {folder}")
+        training = eventually(lambda: running(f"models.training {folder}"))
         server.stop()
         reached = step(folder)
         time.sleep(3 * HEARTBEAT_S)
@@ -296,8 +295,7 @@ def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
 def test_trainers_report_what_they_have(settings, training_queue):
     with trainer(settings) as first:
         # SIGTERM must be handled from the first report on.
-        eventually(lambda: training_queue.trainers(seen_within_s=60), every_s=0)
-        (report,) = training_queue.trainers(seen_within_s=60)
+        (report,) = eventually(lambda: training_queue.trainers(seen_within_s=60), every_s=0)
         assert (report.pid, report.memory_mb > 100, report.cores > 0) == (first.pid, True, True)
         first.terminate()
         assert first.wait(timeout=120) == 0

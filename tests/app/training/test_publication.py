@@ -119,7 +119,7 @@ def test_a_published_model_can_be_removed_and_its_name_is_of_one_family(finished
 def test_a_model_that_is_removed_while_a_picture_waits_for_it_is_said_to_be(finished, service, place):
     assert service.post(f"{finished[0]}/publish", json={"name": "brief"}).status_code == 201
     queue = rq_queue(connect(place.redis_url, patience_s=1))
-    worker = child(os.getpid(), "app.cli worker")
+    worker = eventually(lambda: child(os.getpid(), "app.cli worker"))
     asked = {"files": {"image": encoded(landscape())}, "data": {"model": "brief"}}
     os.kill(worker, signal.SIGSTOP)
     try:

@@ -114,7 +114,7 @@ def test_a_run_whose_process_was_killed_fails_with_the_reason_and_can_be_resumed
     run = start(service, "cyclegan", cyclegan(**ENDLESS))
     eventually(lambda: service.get(run).json()["last_checkpoint"])
     folder = place.data_dir / "runs" / run.split("/")[-1]
-    os.kill(running(f"models.training {folder}"), signal.SIGKILL)
+    os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGKILL)
     failed = wait(service, run, "failed")
     assert "killed by signal 9" in failed["error"]["detail"]
     service.post(f"{run}/resume")
