@@ -1,10 +1,10 @@
 """Assembly of the web application."""
 
+import functools
 import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -18,7 +18,7 @@ from app.errors import install_handlers
 from app.guards import install_guards
 from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
 from app.model_selection import ModelSelection
-from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
+from app.openapi import TITLE, VERSION, document, operation_id
 from app.parameters import refuse_unknown
 from app.rendering import RecentVideos
 from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
@@ -98,17 +98,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(  # serves the files of Swagger UI
         docs_url=None,
         redoc_url=None,
-        title="Doppel",
-        summary=SUMMARY,
-        description=DESCRIPTION,
-        version=version("doppel"),
-        openapi_tags=TAGS,
-        generate_unique_id_function=operation_id,
+        title=TITLE,
+        version=VERSION,
         lifespan=lifespan,
     )
     app.state.services = services
     install_handlers(app)
-    install_openapi(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
     max_model_bytes = settings.max_model_mb << 20
@@ -123,24 +118,42 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     }
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
     install_guards(app, settings)
-    # A file without a file name counts as text: read it whole, so that the answer can say so.
-    common: dict[str, Any] = {
-        "dependencies": [Depends(refuse_unknown)],
-        "form_limits": {"max_part_size": max_bytes},
-    }
-    routes = APIRouter(max_body_size=max_bytes, **common)
-    for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
-        routes.include_router(module.router)
-    app.include_router(routes)
-    archives = APIRouter(max_body_size=max_archive_bytes, **common)
-    archives.include_router(datasets_routes.router)
-    app.include_router(archives)
-    weights = APIRouter(max_body_size=max_model_bytes, **common)
-    weights.include_router(models.uploads)
-    app.include_router(weights)
+    calls = _calls(max_bytes, max_archive_bytes, max_model_bytes)
+    app.router.routes += calls.router.routes
+    app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     if settings.root_path:
         _require_distinct(settings.root_path, app)
     return app
+
+
+class _Calls:
+    """The calls of the API and their description, both of which take long to build, so that applications share them.
+
+    Args:
+        max_bytes: the most that a request's body may have, but for uploads of data sets and of models.
+    """
+
+    def __init__(self, max_bytes: int, max_archive_bytes: int, max_model_bytes: int) -> None:
+        self.router = APIRouter(generate_unique_id_function=operation_id)
+        modules = (translate, stargan, jobs, models, comparisons, training, health, docs)
+        limits = [(module.router, max_bytes) for module in modules]
+        limits += [(datasets_routes.router, max_archive_bytes), (models.uploads, max_model_bytes)]
+        for router, limit in limits:
+            self.router.include_router(
+                router,
+                max_body_size=limit,
+                dependencies=[Depends(refuse_unknown)],
+                # A file without a file name counts as text: read it whole, so that the answer can say so.
+                form_limits={"max_part_size": max_bytes},
+            )
+
+    @functools.cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return document(self.router.routes)
+
+
+_calls = functools.cache(_Calls)
 
 
 def _require_distinct(root_path: str, app: FastAPI) -> None:

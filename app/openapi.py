@@ -1,17 +1,20 @@
 """The OpenAPI document: FastAPI's, adjusted so that validators, client generators and Swagger UI all understand it."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
 from models.store.catalog import Catalog
 
+TITLE = "Doppel"
+VERSION = metadata.version("doppel")
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
 TAGS = [{"name": name} for name in ("translate", "stargan", "jobs", "models", "datasets", "training", "health")]
 DESCRIPTION = """
@@ -39,8 +42,8 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Make ``app`` describe itself with the adjusted document, which is built once.
+def document(routes: Sequence[BaseRoute]) -> Json:
+    """Describe the API that has these routes.
 
     FastAPI 0.165 writes three things that common readers of OpenAPI 3.1 refuse or misread:
 
@@ -50,24 +53,13 @@ def install_openapi(app: FastAPI) -> None:
 
     It also adds its own error schema for status 422, which our error handlers never send.
     """
-
-    def openapi() -> Json:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-                tags=app.openapi_tags,
-            )
-            _adjust_responses(document)
-            for _, form in _forms(document):
-                form["properties"] = {name: _form_field(field) for name, field in form["properties"].items()}
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    described = get_openapi(
+        title=TITLE, version=VERSION, summary=SUMMARY, description=DESCRIPTION, routes=routes, tags=TAGS
+    )
+    _adjust_responses(described)
+    for _, form in _forms(described):
+        form["properties"] = {name: _form_field(field) for name, field in form["properties"].items()}
+    return described
 
 
 def with_models_listed(document: Json, catalog: Catalog) -> Json:

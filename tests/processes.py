@@ -148,7 +148,7 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        eventually(lambda: server.started)
+        eventually(lambda: server.started, every_s=0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         with _client(port) as client:
             yield client
