@@ -31,6 +31,10 @@ class ServingDevice:
     def is_cpu(self) -> bool:
         return self.name == "cpu"
 
+    @property
+    def is_cuda(self) -> bool:
+        return self.name.partition(":")[0] == "cuda"
+
 
 def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
     """:func:`select_device`, without torch where that is sure to end on the CPU.

@@ -17,8 +17,12 @@ def to_tensor(pictures: Sequence[Picture] | Picture) -> torch.Tensor:
     Returns:
         (N, 3, H, W) float32 in [-1, 1].
     """
-    batch = torch.from_numpy(np.array(pictures))
-    return batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return to_features(torch.from_numpy(np.array(pictures)))
+
+
+def to_features(levels: torch.Tensor) -> torch.Tensor:
+    """:func:`to_tensor` for pictures that are a tensor, (N, H, W, 3) uint8, on any device."""
+    return levels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def to_pictures(x: torch.Tensor) -> list[Picture]:
@@ -30,5 +34,10 @@ def to_pictures(x: torch.Tensor) -> list[Picture]:
     Returns:
         N contiguous arrays (H, W, 3), RGB, uint8 in [0, 255].
     """
-    levels = x.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return list(to_levels(x.detach()).cpu().numpy())
+
+
+def to_levels(x: torch.Tensor) -> torch.Tensor:
+    """:func:`to_pictures` as a contiguous tensor, (N, H, W, 3) uint8, on the device of ``x``."""
+    levels = x.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous()

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import redis
@@ -32,15 +33,23 @@ def first_pixel(color: tuple[int, int, int], height: int = 32, width: int = 32) 
 
 
 class FakeModel:
-    """Takes ``fixed_ms`` a batch and ``each_ms`` a picture."""
+    """Takes ``fixed_ms`` a batch and ``each_ms`` a picture.
 
-    def __init__(self, connection: redis.Redis, fixed_ms: float, each_ms: float) -> None:
+    Args:
+        asynchronous: whether it computes beside the thread that calls it, as a GPU does.
+    """
+
+    def __init__(self, connection: redis.Redis, fixed_ms: float, each_ms: float, *, asynchronous: bool = False) -> None:
         self.connection = connection
+        self.pool = ThreadPoolExecutor(1) if asynchronous else None
         self.fixed_ms = fixed_ms
         self.each_ms = each_ms
 
     def run_batch(self, tasks: Sequence[LoadedTask]) -> list[Result]:
         return [Result([picture]) for picture in self._inverted([loaded.pictures[0] for loaded in tasks])]
+
+    def begin(self, tasks: Sequence[LoadedTask]) -> Future[list[Result]] | None:
+        return self.pool.submit(self.run_batch, tasks) if self.pool else None
 
     def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
         """A long job's pictures, one by one."""
@@ -70,10 +79,11 @@ def main() -> None:
     parser.add_argument("--each-ms", type=float, default=0)
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--batch-wait-ms", type=float, default=5)
+    parser.add_argument("--asynchronous", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     connection = connect(arguments.redis_url, patience_s=30)
-    model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms)
+    model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms, asynchronous=arguments.asynchronous)
     InferenceWorker(
         connection,
         model,

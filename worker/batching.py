@@ -5,6 +5,7 @@ Redis refuses to write to a list, but not to remove from one, so writing comes f
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 from rq import Queue
@@ -98,6 +99,11 @@ class JobPicker:
             own = {name: fields[name.encode()].decode() for name in OWN_FIELDS if name.encode() in fields}
             taken.append(TakenJob(restored(self._connection, taken_id.decode(), fields), packed, own))
         return taken
+
+    def pick_next(self) -> str | None:
+        """Move the oldest job to the intermediate list, as RQ does, but wait for none; None if there is none."""
+        job_id = self._connection.lmove(*self._keys)
+        return None if job_id is None else cast(bytes, job_id).decode()
 
     def pick_short(self) -> str | None:
         """Move one job that is not a long one, for whichever model, to the intermediate list; None if there is none."""

@@ -11,6 +11,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -19,6 +20,7 @@ from redis.exceptions import OutOfMemoryError
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job, JobStatus
+from rq.suspension import is_suspended
 from rq.utils import now
 from rq.worker import WorkerStatus
 
@@ -31,9 +33,10 @@ from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, forbid_cancel, rq_queue
 from worker.picture_bytes import input_key, output_key, pack
-from worker.tasks import LoadedTask, Result, RunningJob, TaskRunner, failure_of
+from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, failure_of
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
+POLL_S = 0.001  # between two looks for a job while a batch is computed
 NO_JOB = ""  # the status of a job that is no longer there
 FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees the buffers of large replies with some delay
 
@@ -49,6 +52,16 @@ class UnreadQueue(Queue):
     ) -> tuple[Job, Queue]:
         queue = cls.from_queue_key(queue_key, connection=connection, serializer=options.get("serializer"))
         return Job(job_id, connection=connection, serializer=options.get("serializer")), queue
+
+
+@dataclass(frozen=True)
+class _Computing:
+    """A batch that is computed beside this thread."""
+
+    batch: list[RunningJob]
+    runnable: list[tuple[RunningJob, LoadedTask]]  # those that have a task
+    begun: Begun
+    started: float = field(default_factory=time.perf_counter)
 
 
 class InferenceWorker(ReportingWorker, SimpleWorker):
@@ -92,6 +105,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
         self._suspension_asked_at = 0.0
+        self._is_suspended = False
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
@@ -102,9 +116,14 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def check_for_suspension(self, burst: bool) -> None:
         """Heed ``rq suspend`` within ``SUSPENSION_AGE_S``; RQ would ask Redis before each job."""
-        if time.monotonic() - self._suspension_asked_at > SUSPENSION_AGE_S:
+        if self._suspended():
             super().check_for_suspension(burst)
+
+    def _suspended(self) -> bool:
+        if time.monotonic() - self._suspension_asked_at > SUSPENSION_AGE_S:
+            self._is_suspended = bool(is_suspended(self.connection))
             self._suspension_asked_at = time.monotonic()
+        return self._is_suspended
 
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
         """Write the state if it is another one. That a batch has ended is written with its end."""
@@ -112,11 +131,69 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             super().set_state(state, pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        self._run_with_compatible(job.id)
+        """Run the job with those that fit its batch and, where they are computed beside this thread, what is queued.
+
+        While one batch is computed, the one before is ended and the next one is taken.
+        """
+        job_id: str | None = job.id
+        computing: _Computing | None = None
+        try:
+            while job_id is not None:
+                batch = self._start(self._collect_batch(job_id))
+                before, computing = computing, self._begin(batch)
+                if before is not None:
+                    self._finish(before, idle=not batch)
+                if computing is None:
+                    return self._run_started(batch)
+                job_id = self._next_job(computing)
+        finally:
+            if computing is not None:
+                self._finish(computing, idle=True)
+
+    def _next_job(self, computing: "_Computing") -> str | None:
+        """A queued job, as soon as there is one; None if the batch is done first, or if RQ wants this thread back."""
+        while not (self._stop_requested or self.should_run_maintenance_tasks or self._suspended()):
+            job_id = self._pick(self._picker.pick_next)
+            if job_id is not None or computing.begun.done():
+                return job_id
+            time.sleep(POLL_S)
+        return None
+
+    def _begin(self, batch: list[RunningJob]) -> "_Computing | None":
+        """Have the jobs computed beside this thread; None if that can't be."""
+        runnable = [(running, running.loaded) for running in batch if running.loaded is not None]
+        tasks = [loaded for _, loaded in runnable]
+        if not tasks or tasks[0].task.long:
+            return None
+        try:
+            begun = self._runner.begin(tasks)
+        except Exception as error:
+            log.warning("a batch of %d could not be started beside others: %s", len(tasks), error)
+            return None
+        if begun is None:
+            return None
+        self._running = [*self._running, *batch]
+        self._batch_started = time.monotonic()
+        return _Computing(batch, runnable, begun)
+
+    def _finish(self, computing: "_Computing", *, idle: bool) -> None:
+        """Wait for a batch that was begun, and end its jobs."""
+        tasks = [loaded for _, loaded in computing.runnable]
+        try:
+            results: Sequence[Result | Exception] = list(computing.begun.result())
+        except Exception as error:
+            log.warning("a batch of %d failed (%s) and runs again", len(tasks), error)
+            results = self._run_short(tasks)
+        self._note(computing.runnable, results, computing.started)
+        self._end(computing.batch, idle=idle)
+        self._running = self._running[len(computing.batch) :]
+        self._batch_started = time.monotonic() if self._running else None
 
     def _run_with_compatible(self, job_id: str) -> None:
         """Run a job and those that fit its batch. A long job calls this between two steps, for short jobs."""
-        batch = self._start(self._collect_batch(job_id))
+        self._run_started(self._start(self._collect_batch(job_id)))
+
+    def _run_started(self, batch: list[RunningJob]) -> None:
         if not batch:
             return
         interrupted = self._running
@@ -183,12 +260,18 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             started = time.perf_counter()
             long = tasks[0].task.long
             results = [self._run_long(runnable[0][0], tasks[0])] if long else self._run_short(tasks)
-            inference_ms = round((time.perf_counter() - started) * 1000, 1)
-            for (running, _), result in zip(runnable, results, strict=True):
-                running.result = result
-                running.meta.timings.inference_ms = inference_ms
-            log.info("%s: %d in %.0f ms", tasks[0].task.batch_key, len(tasks), inference_ms)
+            self._note(runnable, results, started)
         self._batch_started = None
+
+    @staticmethod
+    def _note(
+        runnable: Sequence[tuple[RunningJob, LoadedTask]], results: Sequence[Result | Exception | None], started: float
+    ) -> None:
+        inference_ms = round((time.perf_counter() - started) * 1000, 1)
+        for (running, _), result in zip(runnable, results, strict=True):
+            running.result = result
+            running.meta.timings.inference_ms = inference_ms
+        log.info("%s: %d in %.0f ms", runnable[0][1].task.batch_key, len(runnable), inference_ms)
 
     def _run_short(self, tasks: Sequence[LoadedTask]) -> list[Result | Exception]:
         try:
@@ -222,13 +305,14 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             if self._stop_requested:
                 self._requeue(running)
                 return None
-            if not alone and (short := self._pick_short()) is not None:
+            if not alone and (short := self._pick(self._picker.pick_short)) is not None:
                 self._run_with_compatible(short)
             self._batch_started = time.monotonic()
 
-    def _pick_short(self) -> str | None:
+    @staticmethod
+    def _pick(move: Callable[[], str | None]) -> str | None:
         with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be moved
-            return self._picker.pick_short()
+            return move()
         return None
 
     def _save_progress(self, running: RunningJob) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from models.device import ServingDevice
-from models.errors import UnknownModel
+from models.errors import DoppelError, UnknownModel
 from models.pictures import Picture
+from models.serving.engine import Pending
 from models.serving.style_codes import interpolated
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
@@ -69,6 +70,17 @@ class ResidentModels:
         sources = model.prepare([loaded.pictures[0] for loaded in tasks])
         return [Result([picture]) for picture in model.generate(sources, range(len(tasks)), styles)]
 
+    def begin(self, tasks: Sequence[LoadedTask]) -> Pending[list[Result]] | None:
+        """Start N short tasks of one batch key beside this thread, if that is how their model computes.
+
+        A model that has to be loaded first is left to :meth:`run_batch`: room is made for it when nothing computes.
+        """
+        model = self._ready(tasks[0].task.model)
+        if not isinstance(model, Translator):
+            return None
+        pending = model.begin([loaded.pictures[0] for loaded in tasks])
+        return None if pending is None else pending.then(lambda made: [Result([picture]) for picture in made])
+
     def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
         """Run a grid or a video, ``step_size`` pictures at a time, or a translation in tiles.
 
@@ -113,8 +125,7 @@ class ResidentModels:
             raise ModelRemoved(name) from error
         weights = model.weights
         try:
-            # A published model's folder is a link, which may lead to another version tomorrow.
-            version = (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
+            version = _version(weights)
             if not self._holds(name, version):
                 self._residents.pop(name, None)  # its weights were replaced, so it is of no use any more
                 if weights is not None and (needed_bytes := _float32_bytes(weights)):
@@ -125,6 +136,16 @@ class ResidentModels:
             if weights is None or weights.exists():
                 raise
             raise ModelRemoved(name) from error
+        self._residents.move_to_end(name)
+        return self._residents[name].model
+
+    def _ready(self, name: str) -> Translator | Stylist | None:
+        """The model, if it is in memory as it is on disk."""
+        try:
+            if not self._holds(name, _version(self.catalog.get(name).weights)):
+                return None
+        except (DoppelError, OSError):
+            return None  # loading it says why
         self._residents.move_to_end(name)
         return self._residents[name].model
 
@@ -141,6 +162,11 @@ class ResidentModels:
 
     def _nbytes(self) -> int:
         return sum(resident.model.nbytes for resident in self._residents.values())
+
+
+def _version(weights: Path | None) -> tuple[str, int]:
+    """A published model's folder is a link, which may lead to another version tomorrow."""
+    return (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
 
 
 def _float32_bytes(weights: Path) -> int:

@@ -44,11 +44,27 @@ class Step:
     done: float  # share of the whole task, 0 to 1
 
 
+class Begun(Protocol):
+    """N short tasks that are run beside this thread."""
+
+    def done(self) -> bool:
+        """Whether there is nothing left to wait for."""
+
+    def result(self) -> Sequence[Result]:
+        """Wait for their N results; it raises as :meth:`TaskRunner.run_batch`."""
+
+
 class TaskRunner(Protocol):
     """What an inference worker runs tasks with: the models in memory, or in tests something simpler."""
 
     def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
         """Run N short tasks of one batch key; return their N results."""
+
+    def begin(self, tasks: Sequence[LoadedTask]) -> "Begun | None":
+        """Start N short tasks of one batch key, if what computes them does so beside this thread.
+
+        None: they have to be run by :meth:`run_batch`.
+        """
 
     def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
         """Run a long task."""

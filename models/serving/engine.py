@@ -1,14 +1,33 @@
 """What computes a model's pictures: the two protocols that every engine has. Loads neither torch nor OpenVINO."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.pictures import Picture
+
 Pictures = NDArray[np.uint8]  # (N, H, W, 3) RGB, 0 to 255
 Numbers = NDArray[np.float32]
 Moments = tuple[Numbers, Numbers]  # mean and variance of each channel of a layer, (C,)
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Pending(Generic[T]):
+    """Results that are computed beside the thread that asked for them."""
+
+    done: Callable[[], bool]
+    result: Callable[[], T]  # waits until they are done
+
+    def then(self, change: Callable[[T], U]) -> "Pending[U]":
+        """What the results are changed to, by the thread that asks for it."""
+        return Pending(self.done, lambda: change(self.result()))
 
 
 class Engine(Protocol):
@@ -44,6 +63,17 @@ class PictureNetwork(Engine, Protocol):
 
         Args:
             moments: as :meth:`measured`; empty if it has no such layer.
+        """
+
+
+@runtime_checkable
+class AsynchronousNetwork(PictureNetwork, Protocol):
+    """A network that computes beside the thread that calls it."""
+
+    def submit(self, pictures: Sequence[Picture]) -> Pending[tuple[Pictures, bool]]:
+        """Start on N pictures (H, W, 3) of one shape; the results are as a call gives them.
+
+        Batches are computed in the order in which they were submitted, and may be waited for in any.
         """
 
 

@@ -26,6 +26,10 @@ def translator(model: Model, device: ServingDevice) -> PictureNetwork:
 
         with _torch_to_fall_back_on():
             return OpenVINOTranslator(model, device)
+    if device.is_cuda:
+        from models.serving.cuda_engine import CudaTranslator
+
+        return CudaTranslator(model, device)
     from models.serving.torch_engine import TorchTranslator
 
     return TorchTranslator(model, device)
@@ -38,6 +42,10 @@ def style_networks(model: Model, device: ServingDevice) -> StyleNetworks:
 
         with _torch_to_fall_back_on():
             return OpenVINOStyleNetworks(model, device)
+    if device.is_cuda:
+        from models.serving.cuda_engine import CudaStyleNetworks
+
+        return CudaStyleNetworks(model, device)
     from models.serving.torch_engine import TorchStyleNetworks
 
     return TorchStyleNetworks(model, device)

@@ -23,7 +23,7 @@ log = logging.getLogger("doppel.models")
 
 
 class Stylist:
-    """The networks on their device, the generator in bfloat16 where that keeps its pictures.
+    """The networks on their device, the generator in 16 bits where that keeps its pictures.
 
     Args:
         model: a StarGAN v2 of the catalog.

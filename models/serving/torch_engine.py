@@ -30,7 +30,9 @@ def _device(device: ServingDevice) -> torch.device:
 
 
 class TorchTranslator:
-    """A CycleGAN generator, in bfloat16 where that keeps its pictures. Errors as for :func:`load_weights`."""
+    """A CycleGAN generator, in 16 bits where that keeps its pictures. Errors as for :func:`load_weights`."""
+
+    memory_format = torch.contiguous_format
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
         self._device = _device(device)
@@ -38,7 +40,7 @@ class TorchTranslator:
         arguments: dict[str, Any] = dict(weights.arguments)
         network = ResnetGenerator(**arguments)
         network.load_state_dict(weights.state)
-        network.requires_grad_(False).eval().to(self._device)
+        network.requires_grad_(False).eval().to(self._device).to(memory_format=self.memory_format)
         self._network, self._dtype = lowest_precision(network, self._device, lambda net, x: net(x))
         self._margin = model.card.margin
         self.precision = str(self._dtype)
@@ -47,12 +49,16 @@ class TorchTranslator:
 
     @torch.inference_mode()
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
-        x = self._features(pictures)
+        return delivered(self._framed(self._network, self._features(pictures)))
+
+    def _framed(self, network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """What the network makes of pictures with a margin, without the margin."""
         height, width = x.shape[2:]
         # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
         margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
         x = functional.pad(x, (margin,) * 4, mode="reflect")
-        return _delivered(self._network(x)[:, :, margin : margin + height, margin : margin + width])
+        out: torch.Tensor = network(x)[:, :, margin : margin + height, margin : margin + width]
+        return out
 
     def _features(self, pictures: Pictures) -> torch.Tensor:
         return pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
@@ -71,7 +77,7 @@ class TorchTranslator:
 
         @torch.inference_mode()
         def run(tiles: Pictures) -> tuple[Pictures, bool]:
-            return _delivered(network(self._features(tiles)))
+            return delivered(network(self._features(tiles)))
 
         return run
 
@@ -85,7 +91,9 @@ class _Sources:
 
 
 class TorchStyleNetworks:
-    """A StarGAN v2, its generator in bfloat16 where that keeps its pictures. Errors as for :func:`load_weights`."""
+    """A StarGAN v2, its generator in 16 bits where that keeps its pictures. Errors as for :func:`load_weights`."""
+
+    memory_format = torch.contiguous_format
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
         self._device = _device(device)
@@ -94,7 +102,7 @@ class TorchStyleNetworks:
         arguments["w_hpf"] = model.card.network["w_hpf"]  # the weights do not show the strength of the high-pass path
         ensemble = Ensemble(**arguments)
         ensemble.load_state_dict(weights.state)
-        ensemble.requires_grad_(False).eval().to(self._device)
+        ensemble.requires_grad_(False).eval().to(self._device).to(memory_format=self.memory_format)
         self.latent_dim = arguments["latent_dim"]
         self._ensemble = ensemble
         self._mask_source = model.card.masks
@@ -117,12 +125,12 @@ class TorchStyleNetworks:
     @torch.inference_mode()
     def generate(self, sources: _Sources, indices: Sequence[int], styles: Numbers) -> tuple[Pictures, bool]:
         chosen = torch.tensor(indices, device=self._device)
-        masks = None
-        if sources.masks is not None:
-            first, second = sources.masks
-            masks = first[chosen], second[chosen]
+        masks = () if sources.masks is None else tuple(mask[chosen] for mask in sources.masks)
         x = sources.x[chosen]
-        return _delivered(self._generator(x, torch.from_numpy(styles).to(x), masks))
+        return self._generated(x, torch.from_numpy(styles).to(x), *masks)
+
+    def _generated(self, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> tuple[Pictures, bool]:
+        return delivered(self._generator(x, s, masks or None))
 
     @torch.inference_mode()
     def map_latents(self, latents: Numbers) -> Numbers:
@@ -154,7 +162,8 @@ class TorchStyleNetworks:
         return first.to(self._dtype), second.to(self._dtype)
 
 
-def _delivered(x: torch.Tensor) -> tuple[Pictures, bool]:
+def delivered(x: torch.Tensor) -> tuple[Pictures, bool]:
+    """Pictures of features (N, 3, H, W), and whether all of these are finite."""
     return np.stack(pixels.to_pictures(x)), bool(torch.isfinite(x).all())
 
 

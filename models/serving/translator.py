@@ -9,6 +9,7 @@ from models.device import ServingDevice
 from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving import engines
+from models.serving.engine import AsynchronousNetwork, Pending, Pictures
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.store.catalog import CycleGANNetwork, Model
 
@@ -16,7 +17,7 @@ log = logging.getLogger("doppel.models")
 
 
 class Translator:
-    """A CycleGAN generator on its device, in bfloat16 where that keeps its pictures.
+    """A CycleGAN generator on its device, in 16 bits where that keeps its pictures.
 
     Args:
         model: a CycleGAN of the catalog.
@@ -51,7 +52,18 @@ class Translator:
         Raises:
             NotFinite: what the network makes of a picture is NaN or infinite.
         """
-        translated, finite = self._network(np.stack(pictures))
+        return self._delivered(*self._network(np.stack(pictures)))
+
+    def begin(self, pictures: Sequence[Picture]) -> Pending[list[Picture]] | None:
+        """Start on N pictures where the engine computes beside this thread; None where it has to be called.
+
+        The result is as a call gives it, and raises as a call does.
+        """
+        if not isinstance(self._network, AsynchronousNetwork):
+            return None
+        return self._network.submit(pictures).then(lambda results: self._delivered(*results))
+
+    def _delivered(self, translated: Pictures, finite: bool) -> list[Picture]:
         if not finite:
             raise NotFinite(f"What {self._name!r} makes of this picture")
         return list(translated)

@@ -120,9 +120,10 @@ class Generator(nn.Module):
             self.decode.insert(0, block)
         norm = nn.InstanceNorm2d(dims[0], affine=True) if normalize_rgb else nn.Identity()
         self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(0.2), nn.Conv2d(dims[0], 3, 1))
-        edges = torch.full((1, 1, 3, 3), -1.0)
-        edges[..., 1, 1] = 8.0
-        self.register_buffer("laplacian", edges / w_hpf if w_hpf else edges, persistent=False)
+        # Filled in, not divided: on the device "meta" a division loads torch's compiler, which takes seconds.
+        edges = torch.full((1, 1, 3, 3), -1.0 / (w_hpf or 1))
+        edges[..., 1, 1] = 8.0 / (w_hpf or 1)
+        self.register_buffer("laplacian", edges, persistent=False)
 
     def forward(
         self, x: torch.Tensor, s: torch.Tensor, masks: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -1,0 +1,97 @@
+"""torch on a GPU: pictures go there as bytes and come back as bytes, copied beside what is computed, in recorded work.
+
+A network in float16 whose numbers overflow on a picture makes this one anew in float32.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from models import pixels
+from models.device import ServingDevice
+from models.pictures import Picture
+from models.serving.accelerator import Accelerator, cuda_device
+from models.serving.engine import Pending, Pictures
+from models.serving.picture_pipeline import PicturePipeline, Results, bucket
+from models.serving.recorded_network import RecordedNetwork
+from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator, delivered
+from models.store.catalog import Model
+
+MOST_BYTES = 32 << 20  # of a batch of pictures that is copied beside others; memory for four of them stays taken
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class CudaTranslator(TorchTranslator):
+    """A CycleGAN generator on a GPU. Errors as for :class:`TorchTranslator`."""
+
+    memory_format = torch.channels_last
+
+    def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
+        gpu = accelerator or cuda_device(device.name)  # before anything is done there
+        super().__init__(model, device)
+        self._pipeline = PicturePipeline(RecordedNetwork(self._translated, gpu), gpu)
+
+    def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
+        return self.submit(list(pictures)).result()
+
+    def submit(self, pictures: Sequence[Picture]) -> Pending[tuple[Pictures, bool]]:
+        """As :class:`models.serving.engine.AsynchronousNetwork`, but large batches are done when this returns."""
+
+        def checked(results: Results) -> tuple[Pictures, bool]:
+            made, finite = results
+            return (made, True) if finite.all() else self._made_exactly(pictures)
+
+        if sum(picture.nbytes for picture in pictures) <= MOST_BYTES:
+            return self._pipeline.submit(pictures).then(checked)
+        made, finite = super().__call__(np.stack(pictures))
+        results = checked((made, np.array(finite)))
+        return Pending(lambda: True, lambda: results)
+
+    def _translated(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = self._framed(self._network, pixels.to_features(levels).to(self._dtype))
+        return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
+
+    @torch.inference_mode()
+    def _made_exactly(self, pictures: Sequence[Picture]) -> tuple[Pictures, bool]:
+        x = pixels.to_tensor(pictures).to(self._device)
+        return delivered(self._framed(in_float32(self._network), x))
+
+
+class CudaStyleNetworks(TorchStyleNetworks):
+    """A StarGAN v2 on a GPU. Errors as for :class:`TorchStyleNetworks`."""
+
+    memory_format = torch.channels_last
+
+    def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
+        gpu = accelerator or cuda_device(device.name)
+        super().__init__(model, device)
+        self._recorded = RecordedNetwork(self._restyled, gpu)
+
+    def _generated(self, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> tuple[Pictures, bool]:
+        count = len(x)
+        fill = torch.arange(bucket(count), device=x.device).clamp_(max=count - 1)  # repeats the last picture
+        levels, finite = self._recorded(*(part[fill] for part in (x, s, *masks)))
+        made: Pictures = levels[:count].cpu().numpy()
+        if finite[:count].all():
+            return made, True
+        exact = (part.float() for part in (x, s, *masks))
+        return delivered(_restyled(in_float32(self._generator), *exact))
+
+    def _restyled(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = _restyled(self._generator, *inputs)
+        return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
+
+
+def _restyled(generator: nn.Module, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = generator(x, s, masks or None)
+    return out
+
+
+def in_float32(network: Network) -> Network:
+    """A copy that computes with the same weights and more digits."""
+    return copy.deepcopy(network).float()
