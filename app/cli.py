@@ -309,14 +309,17 @@ def _check(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _add(settings: Settings, parsed: argparse.Namespace) -> int:
-    require_torch("Adding models")
+    from models.store.model_archives import is_model_archive
+
+    if not is_model_archive(parsed.file):
+        require_torch("Adding a weights file")
     given = parsed.addition.given(parsed)
     try:
         Addition.model_validate(given)
     except pydantic.ValidationError as error:
         parsed.complain("; ".join(problems(error)))
     folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
-    return _python("models.weights.adding", str(parsed.file), *_options(given | folders))
+    return _python("models.adding", str(parsed.file), *_options(given | folders))
 
 
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:

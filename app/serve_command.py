@@ -21,8 +21,8 @@ from worker.errors import QueueUnreachable
 from worker.supervisor import Supervisor, role_command
 
 LIGHT_NOTE = (
-    "This installation has no torch: it translates on the CPU. To train, to add models or to fetch the paper's, run\n"
-    "make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
+    "This installation has no torch: it translates on the CPU. To train, to add weights files or to fetch the\n"
+    "paper's, run make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
 )
 READY_TIMEOUT_S = 120.0
 SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sample-photo.jpg"  # in a checkout only
