@@ -18,6 +18,7 @@ import redis
 from app.settings import LISTENER, Settings
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
+from models.cores import core_limit
 from models.errors import DoppelError
 from models.installed import require_torch
 from models.process import quick_imports
@@ -79,6 +80,8 @@ def _complain(message: str) -> None:
 def _prepare_process() -> None:
     """Make this process, and those that it starts, independent of the locale and of files in the current folder."""
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # a queue.py or a folder models/ there must not be imported
+    if (cores := core_limit()) is not None:  # torch and NumPy count those of the machine
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     if not sys.flags.utf8_mode and locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):
         os.environ["PYTHONUTF8"] = "1"  # as from Python 3.15 on; it is read at the start of a process
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -306,14 +309,17 @@ def _check(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _add(settings: Settings, parsed: argparse.Namespace) -> int:
-    require_torch("Adding models")
+    from models.store.model_archives import is_model_archive
+
+    if not is_model_archive(parsed.file):
+        require_torch("Adding a weights file")
     given = parsed.addition.given(parsed)
     try:
         Addition.model_validate(given)
     except pydantic.ValidationError as error:
         parsed.complain("; ".join(problems(error)))
     folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
-    return _python("models.weights.adding", str(parsed.file), *_options(given | folders))
+    return _python("models.adding", str(parsed.file), *_options(given | folders))
 
 
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:

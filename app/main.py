@@ -1,7 +1,6 @@
 """Assembly of the web application."""
 
 import functools
-import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from app.training_runs import Runs
 from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
+from models.cores import usable_cores
 from models.errors import PlaceError
 from models.store import files
 from models.store.catalog import Catalog
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
-        codecs=Turns(at_once=max(1, (os.cpu_count() or 1) // settings.api_process_count)),
+        codecs=Turns(at_once=max(1, usable_cores() // settings.api_process_count)),
         starts=Turns(at_once=STARTS_AT_ONCE),
     )
 

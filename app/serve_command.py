@@ -12,6 +12,7 @@ import httpx
 
 from app.server import api_commands, bound_socket, origin
 from app.settings import Settings
+from models.cores import usable_cores
 from models.installed import has_torch
 from models.store.files import require_writable
 from worker.connection import require_redis
@@ -20,8 +21,8 @@ from worker.errors import QueueUnreachable
 from worker.supervisor import Supervisor, role_command
 
 LIGHT_NOTE = (
-    "This installation has no torch: it translates on the CPU. To train, to add models or to fetch the paper's, run\n"
-    "make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
+    "This installation has no torch: it translates on the CPU. To train, to add weights files or to fetch the\n"
+    "paper's, run make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
 )
 READY_TIMEOUT_S = 120.0
 SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sample-photo.jpg"  # in a checkout only
@@ -72,7 +73,7 @@ def threads_of_each_worker(settings: Settings) -> int | None:
     """The cores divided among several workers, which on all cores each would wait for one another's threads."""
     if settings.worker_threads is not None or settings.workers < 2:
         return settings.worker_threads
-    return max(1, (os.cpu_count() or 1) // settings.workers)
+    return max(1, usable_cores() // settings.workers)
 
 
 def _announce(settings: Settings, port: int) -> None:

@@ -1,6 +1,5 @@
 """Deployment settings, read from environment variables once at the entry point and passed on."""
 
-import os
 import re
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +10,8 @@ import redis
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.cores import usable_cores
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
     @property
     def api_process_count(self) -> int:
         """How many processes answer HTTP requests."""
-        return self.api_processes or min(MOST_API_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
+        return self.api_processes or min(MOST_API_PROCESSES, max(1, usable_cores() // 2))
 
     @field_validator("*", mode="before")
     @classmethod

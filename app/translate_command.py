@@ -1,7 +1,6 @@
 """``doppel translate``: translate pictures in this process, without a server."""
 
 import contextlib
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from app import images
 from app.geometry import Geometry, Resolution, delivered
 from app.settings import Settings
+from models.cores import usable_cores
 from models.device import serving_device
 from models.errors import DoppelError
 from models.pictures import SUFFIXES, Picture, list_others, list_pictures, list_subfolders
@@ -119,7 +119,7 @@ class _Pipeline:
         }
         self._geometry = Geometry(resolution)
         self._translator = translator
-        threads = min(MAX_THREADS, os.cpu_count() or 1)
+        threads = min(MAX_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(threads)
         self._ahead = threads + 1  # pictures that wait to be translated, and as many to be written
 

@@ -53,13 +53,14 @@ class Uploads:
         )
         self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task))
 
-    def accept_model(self, job_id: str, label: str, addition: Addition, upload: BinaryIO) -> None:
+    def accept_model(self, job_id: str, label: str, addition: Addition, upload: BinaryIO, *, torch: bool) -> None:
         """Store a weights file or an exported model, and queue its addition, as :meth:`accept` does for data sets.
 
         Args:
             label: the file's name at its sender's.
+            torch: whether it takes torch to read the file.
         """
-        task = AddTask(label=label, addition=addition, max_bytes=self._settings.max_model_mb << 20)
+        task = AddTask(label=label, addition=addition, max_bytes=self._settings.max_model_mb << 20, torch=torch)
         self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task))
 
     def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:

@@ -1,14 +1,14 @@
 """The machine that is measured."""
 
-import os
 import platform
 from pathlib import Path
+
+from models.cores import usable_cores
 
 
 def cpu() -> str:
     """The CPU's name and the number of its cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_name()}, {cores} cores"
+    return f"{_name()}, {usable_cores()} cores"
 
 
 def _name() -> str:

@@ -3,7 +3,6 @@
 ``python -m bench.resident WEIGHTS_DIR MODEL ENGINE PRECISION`` prints its own, in MB, after some pictures.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from models.cores import usable_cores
 from models.device import ServingDevice
 from models.pictures import Picture
 from models.serving.random_numbers import normal
@@ -36,7 +36,7 @@ def generator(model: Model, engine: str, precision: str) -> Callable[[Picture], 
         precision: ``f32`` or ``bf16``.
     """
     translator, style_networks, gate = _of_engine(engine)
-    device = ServingDevice("cpu", threads=os.cpu_count())
+    device = ServingDevice("cpu", threads=usable_cores())
     with ExitStack() as stack:
         stack.enter_context(patch(f"{gate}.computes_bfloat16", lambda *_: precision == "bf16"))
         stack.enter_context(patch(f"{gate}.MIN_PSNR_DB", 0.0))

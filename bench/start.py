@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from bench.resident import resident_mb, sample
+from models.cores import usable_cores
 from tests.processes import ROOT, eventually, process
 from worker.connection import connect
 from worker.contract import Task
@@ -43,7 +44,7 @@ def first_picture() -> None:
 
 def two_workers() -> None:
     """Pictures per second of one worker on all cores, of two that divide them, and of two that don't."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     kinds = {
         "one worker": [cores],
         "one worker, a core left to others": [max(1, cores - 1)],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.cores import core_limit
 from models.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ServingDevice:
     """Where a model that is served computes."""
 
     name: str  # as torch names it
-    threads: int | None = None  # of a CPU; None: one for each core
+    threads: int | None = None  # of a CPU; None: one for each core of the machine
 
     @property
     def is_cpu(self) -> bool:
@@ -39,6 +40,9 @@ class ServingDevice:
 def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
     """:func:`select_device`, without torch where that is sure to end on the CPU.
 
+    Args:
+        threads: of a CPU; None: as many as this process has cores.
+
     Raises:
         DeviceError: this machine does not have the device, or torch, which computes there, is not installed.
     """
@@ -49,7 +53,7 @@ def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
             name = str(select_device(name))
         except ModuleNotFoundError as error:
             raise DeviceError(f"the device {name!r} needs {error.name}: pip install 'doppel[worker]'") from error
-    return ServingDevice(name, threads)
+    return ServingDevice(name, threads or core_limit())
 
 
 def _may_have_accelerator() -> bool:

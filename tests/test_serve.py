@@ -83,5 +83,5 @@ def test_ctrl_c_stops_every_role(served):
     ],
 )
 def test_several_workers_divide_the_cores(settings, threads, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("app.serve_command.usable_cores", lambda: 8)
     assert threads_of_each_worker(Settings(**settings)) == threads

@@ -1,6 +1,7 @@
 """The job that puts an uploaded weights file or exported model into service.
 
-RQ calls it in the process that it forks for each job. Only that process loads torch, and it has a memory limit.
+RQ calls it in the process that it forks for each job. That process alone loads torch, or OpenVINO for an exported
+model, and it has a memory limit.
 """
 
 import resource
@@ -8,17 +9,14 @@ import sys
 
 from rq import get_current_job
 
+from models.adding import add
 from models.errors import Unavailable, UnknownModel
-from models.process import quick_imports
 from models.store import files
 from models.store.catalog import Catalog
 from models.store.incoming import IncomingStore
 from models.store.versions import Versions
 from worker.import_progress import ImportProgress, data_dir, weights_dir
 from worker.preparation_queue import AddTask
-
-with quick_imports():
-    from models.weights.adding import add
 
 MEMORY_BYTES = 4 << 30  # of the process's data, besides the file three times: read, converted and on trial
 

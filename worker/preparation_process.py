@@ -37,8 +37,9 @@ from worker.heartbeat import ReportingWorker
 from worker.import_progress import data_dir, weights_dir
 from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
 from worker.janitor import Janitor
-from worker.preparation_queue import PreparerReport, rq_preparation_queue
+from worker.preparation_queue import PREPARER_SEEN_S, PreparationQueue, PreparerReport, rq_preparation_queue
 
+AVERSE_S = 2  # a preparer without torch to jobs that need it, once it has left one to others
 PATIENCE_S = 30  # with a lost Redis, before the job in hand is given up and tried again
 
 log = logging.getLogger("doppel.preparer")
@@ -71,6 +72,24 @@ class PreparationWorker(ReportingWorker, Worker):
             seen_at=time.time(),
         )
         self.connection.hset(contract.PREPARERS, self.name, report.model_dump_json())
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        if not has_torch() and _needs_torch(job) and self._others_have_torch():
+            self._leave_to_others(job, queue)
+        else:
+            super().execute_job(job, queue)
+
+    def _others_have_torch(self) -> bool:
+        reports = PreparationQueue(self.connection).preparers(seen_within_s=PREPARER_SEEN_S)
+        return any(report.torch and report.queue == self.queue_name for report in reports)
+
+    def _leave_to_others(self, job: Job, queue: Queue) -> None:
+        """Put a job back at the end of its queue, from which a preparer with torch takes it once it has time."""
+        with self.connection.pipeline() as pipe:
+            pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+            pipe.rpush(queue.key, job.id)
+            pipe.execute()
+        time.sleep(AVERSE_S)  # while the others are busy this one would take the job again and again
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         super().fork_work_horse(job, queue)
@@ -136,6 +155,12 @@ class PreparationWorker(ReportingWorker, Worker):
     def note_failure(self, job: Job, error: Exception) -> None:
         """Note why a job fails."""
         log.error("job %s failed", job.id, exc_info=error)
+
+
+def _needs_torch(job: Job) -> bool:
+    if job.func_name == contract.ADD_MODEL:
+        return bool(job.kwargs.get("torch"))
+    return job.func_name == contract.ESTIMATE
 
 
 class EstimateWorker(PreparationWorker):

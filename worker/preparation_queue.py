@@ -37,6 +37,7 @@ class AddTask(BaseModel):
     label: str  # the file's name at its sender's, for messages
     addition: Addition
     max_bytes: int  # of the weights
+    torch: bool  # whether it takes torch to read the file; not an exported model
 
 
 class PreparerReport(BaseModel):

@@ -22,6 +22,7 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.worker import WorkerStatus
 
+from models.cores import usable_cores
 from models.errors import RunFolderError, UnknownRun
 from models.process import bound
 from models.store.run_folder import RunFolder
@@ -201,7 +202,7 @@ class Trainer(ReportingWorker, SimpleWorker):
             host=socket.gethostname(),
             memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
             gpu_memory_mb=gpu_memory_mb(self._device),
-            cores=os.cpu_count() or 1,
+            cores=usable_cores(),
             reserved_mb=self._reserved_mb,
             seen_at=time.time(),
         )
@@ -246,7 +247,7 @@ def run_trainer(*, redis_url: str, data_dir: Path, device: str, reserved_mb: int
         data_dir=data_dir,
         device=device,
         reserved_mb=reserved_mb,
-        threads=threads or max(1, (os.cpu_count() or 1) - 1),
+        threads=threads or max(1, usable_cores() - 1),
     ).run()
 
 

@@ -18,7 +18,7 @@ from app.waiting import ALIVE_S
 from models.errors import Conflict, DoppelError, Invalid
 from models.store.additions import Addition
 from models.store.catalog import Model
-from models.store.model_archives import export_chunks
+from models.store.model_archives import export_chunks, is_model_archive
 
 router = APIRouter(prefix="/models", tags=["models"])
 uploads = APIRouter(prefix="/models", tags=["models"])  # whose bodies may be larger
@@ -99,12 +99,14 @@ async def add_model(
         raise Invalid(sentence(error.errors())) from error
     await run_in_threadpool(services.versions.require_free, name, new=True)
     label = (file.filename or "the file")[-SHOWN_LABEL:]
+    torch = not await run_in_threadpool(is_model_archive, file.file)
+    await file.seek(0)
     ended = await take_in(
         request,
         services,
-        lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file),
+        lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file, torch=torch),
         wait,
-        torch_for="Adding models",
+        torch_for="Adding a weights file" if torch else None,
     )
     if isinstance(ended, Response):
         return ended

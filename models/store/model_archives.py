@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import IO
+from typing import IO, BinaryIO
 
 from pydantic import ValidationError
 
@@ -85,12 +85,12 @@ def _chunks(card: ModelCard, members: list[Path]) -> Iterator[bytes]:
         yield pipe.take()
 
 
-def is_model_archive(path: Path) -> bool:
-    """Whether a file is a zip with a card in it, at its top or one folder deep."""
-    if not zipfile.is_zipfile(path):
+def is_model_archive(file: Path | BinaryIO) -> bool:
+    """Whether a file is a zip with a card in it, at its top or one folder deep. An open file is left anywhere in it."""
+    if not zipfile.is_zipfile(file):
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             return any(_plain(name) == CARD_FILE for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from models.cores import usable_cores
 from models.errors import DatasetError
 from models.process import die_with_parent
 from models.training import distributed
@@ -24,7 +25,7 @@ def default_processes(device: torch.device) -> int:
     """How many processes read pictures for a training on this device; none on a CPU, whose cores it needs itself."""
     if device.type == "cpu":
         return 0
-    return max(1, min(PROCESSES, (os.cpu_count() or 1) // distributed.world_size()))
+    return max(1, min(PROCESSES, usable_cores() // distributed.world_size()))
 
 
 class Pictures(Protocol):

@@ -10,11 +10,17 @@ from packaging.requirements import Requirement
 
 from app import cli
 from models.errors import NotInstalled
+from models.store.additions import Addition
 from models.store.catalog import Catalog
+from models.store.incoming import IncomingStore
+from models.store.model_archives import export
 from models.weights.fetch import fetch
+from tests.conftest import add_model
 from worker import contract
+from worker.contract import Status
 from worker.fetching import Fetcher
-from worker.preparation_queue import PreparerReport
+from worker.preparation_process import ImportWorker, PreparationWorker
+from worker.preparation_queue import AddTask, PreparationQueue, PreparerReport
 
 ROOT = Path(__file__).parents[2]
 REMEDY = "pip install 'doppel[worker]'"
@@ -53,6 +59,53 @@ def test_a_model_is_refused_before_it_is_stored(client, settings, light_preparer
     assert not list((settings.data_dir / "datasets" / ".incoming").glob("*"))
 
 
+def test_an_exported_model_is_taken_without_torch(client, settings, light_preparer, weights_dir, tmp_path):
+    add_model(weights_dir, "moved", ready=True)
+    export(Catalog(weights_dir, tmp_path).get("moved"), tmp_path / "moved.zip")
+    fields = {"name": "again", "wait": "0"}
+    files = {"file": ("moved.zip", (tmp_path / "moved.zip").read_bytes())}
+    answer = client.post("/models", files=files, data=fields)
+    assert answer.status_code == 202, answer.text
+    job = IncomingStore(settings.data_dir).archive(answer.json()["id"])
+    assert job.read_bytes() == (tmp_path / "moved.zip").read_bytes()
+
+
+def report_full_preparer(redis, queue):
+    report = PreparerReport(name="full", pid=2, host="there", queue=queue, seen_at=time.time())
+    redis.hset(contract.PREPARERS, "full", report.model_dump_json())
+
+
+@pytest.fixture
+def importer(queue, settings, no_torch, monkeypatch):
+    """A preparer without torch: it takes one job, and says what became of the queue, the next first."""
+    monkeypatch.setattr("worker.preparation_process.AVERSE_S", 0)
+    monkeypatch.setattr(PreparationWorker, "fork_work_horse", lambda worker, job, queue: tried.append(job.id))
+    monkeypatch.setattr(PreparationWorker, "monitor_work_horse", lambda worker, job, queue, execution: None)
+    tried = []
+    worker = ImportWorker(queue.connection, settings.weights_dir, settings.data_dir, None)
+
+    def take_one():
+        tried.clear()
+        worker.execute_job(*worker.dequeue_job_and_maintain_ttl(timeout=1))
+        waiting = queue.connection.lrange(worker.queues[0].key, 0, -1)
+        return tried, [job.decode() for job in waiting], queue.connection.llen(worker.queues[0].intermediate_queue_key)
+
+    return take_one
+
+
+def test_a_preparer_without_torch_leaves_weights_files_to_one_that_has_it(queue, light_preparer, importer):
+    preparation = PreparationQueue(queue.connection)
+    for name, torch in (("weights", True), ("archive", False)):
+        task = AddTask(label="m", addition=Addition(name=name), max_bytes=1, torch=torch)
+        preparation.submit_addition(name, task)
+    report_full_preparer(queue.connection, contract.PREPARATION_QUEUE)
+    assert importer() == ([], ["archive", "weights"], 0)
+    assert queue.state("weights").status is Status.QUEUED
+    assert importer() == (["archive"], ["weights"], 1)
+    queue.connection.hdel(contract.PREPARERS, "full")
+    assert importer() == (["weights"], [], 2)  # and fails: there is nobody to do it
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -79,8 +132,7 @@ def test_a_worker_without_torch_leaves_what_is_to_be_fetched_to_a_preparer_that_
     redis.sadd(contract.WANTED, "unknown")
     fetcher.fetch_wanted()
     assert not redis.exists(contract.WANTED, contract.WANTED_OF_PREPARERS)  # nobody else can do it
-    report = PreparerReport(name="full", pid=2, host="there", queue=contract.PREPARATION_QUEUE, seen_at=time.time())
-    redis.hset(contract.PREPARERS, "full", report.model_dump_json())
+    report_full_preparer(redis, contract.PREPARATION_QUEUE)
     redis.sadd(contract.WANTED, "missing")
     fetcher.fetch_wanted()
     assert redis.smembers(contract.WANTED_OF_PREPARERS) == {b"missing"}

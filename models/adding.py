@@ -1,4 +1,7 @@
-"""Put a weights file or an exported model into service as a model: ``python -m models.weights.adding FILE --help``."""
+"""Put a weights file or an exported model into service as a model: ``python -m models.adding FILE --help``.
+
+An exported model needs no torch. The files of others are read by :mod:`models.weights.doctor`, which does.
+"""
 
 import argparse
 import sys
@@ -6,28 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
+import numpy as np
 from pydantic import Field
 
 from models.command_line import Arguments as CommandArguments
 from models.command_line import Positional
-from models.cyclegan import ResnetGenerator
+from models.cores import core_limit
+from models.device import ServingDevice
 from models.errors import CheckpointError, DoppelError, Invalid
-from models.stargan_v2.ensemble import Ensemble
-from models.stargan_v2.networks import everywhere
+from models.installed import require_torch
+from models.process import quick_imports
+from models.serving.engine import Pictures
+from models.serving.engines import style_networks, translator
+from models.serving.random_numbers import uniform
 from models.store.additions import Addition
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
 from models.store.files import replace_text, sha256
 from models.store.model_archives import ModelArchive, is_model_archive
 from models.store.names import NAME
 from models.store.versions import Versions
-from models.weights import doctor
-from models.weights.architecture import STARGAN, Arguments
-from models.weights.doctor import SERVABLE, Checkpoint, shown
-from models.weights.loading import KINDS
 
-DEFAULT_SIZE = 256  # px; what most CycleGANs were trained at
-TRIAL_SIDE = 64  # px
+TRIAL_SIDE = 64  # px; a StarGAN v2 is tried at its own size
 
 
 def add(
@@ -58,6 +60,7 @@ def add(
         ArchiveError: the archive is refused.
         Invalid: something that must be said is missing, or does not fit the network.
         NameTaken: there is a model of this name.
+        NotInstalled: it is no archive, and torch, which reads it, is not here.
         OSError: it can't be stored.
     """
     label = label or path.name
@@ -66,14 +69,17 @@ def add(
     if addition.name is None:
         raise Invalid("name: a new model needs a name.")
     versions.require_free(addition.name, new=True)
+    require_torch("Adding a weights file")
+    with quick_imports():
+        from models.weights import cards, doctor
+
     checkpoint = doctor.load(path, network=addition.network, label=label)
-    fields = _card_fields(checkpoint, addition, label)
+    fields = cards.card_fields(checkpoint, addition, label)
 
     def write(folder: Path, version: int) -> ModelCard:
         folder.mkdir(parents=True)
-        weights = folder / WEIGHTS_FILE
-        doctor.save(checkpoint.state, weights)
-        return _described(folder, fields | {"name": addition.name, "version": version}, checkpoint, before_service)
+        doctor.save(checkpoint.state, folder / WEIGHTS_FILE)
+        return _tried(folder, fields | {"name": addition.name, "version": version}, before_service)
 
     return versions.add(addition.name, write, new=True)
 
@@ -102,100 +108,45 @@ def _add_archive(
         def write(folder: Path, version: int) -> ModelCard:
             folder.mkdir(parents=True)
             archive.unpack(folder)
-            checkpoint = doctor.load_exactly(
-                folder / WEIGHTS_FILE, KINDS[archive.card.family], archive.card.network, label=label
-            )
-            return _described(folder, fields | {"version": version}, checkpoint, before_service)
+            return _tried(folder, fields | {"version": version}, before_service)
 
         return versions.add(name, write, new=True, in_place_of_missing=in_place_of_missing)
 
 
-def _described(
-    folder: Path, fields: dict[str, Any], checkpoint: Checkpoint, before_service: Callable[[str], None]
-) -> ModelCard:
-    """Write the card beside the weights, once a trial picture came out well."""
-    weights = folder / WEIGHTS_FILE
-    digest = sha256(weights)
+def _tried(folder: Path, fields: dict[str, Any], before_service: Callable[[str], None]) -> ModelCard:
+    """Write the card beside the weights, once a picture came out well."""
+    digest = sha256(folder / WEIGHTS_FILE)
     card = ModelCard.model_validate(fields | {"files": [ModelFile(name=WEIGHTS_FILE, sha256=digest)]})
-    _try(checkpoint, float(card.network.get("w_hpf", 0)))
+    _try(Model(card, folder / WEIGHTS_FILE, sha256=None, failure=None))
     replace_text(folder / CARD_FILE, card.text())
     before_service(digest)
     return card
 
 
-def _card_fields(checkpoint: Checkpoint, addition: Addition, label: str) -> dict[str, Any]:
-    """What the card of a weights file says, but for name, version and files."""
-    if checkpoint.kind not in SERVABLE:
-        raise CheckpointError(f"{label} is a {checkpoint.kind}, which makes no pictures; a model needs a generator")
-    of_other_family = ("padding",) if checkpoint.kind == STARGAN else ("domains", "w_hpf")
-    for field in of_other_family:
-        if getattr(addition, field) is not None:
-            raise Invalid(f"{field}: {label} is a {checkpoint.kind}, which has no such thing; leave it out.")
-    fields = (_stargan if checkpoint.kind == STARGAN else _cyclegan)(checkpoint.arguments, addition, label)
-    return fields | {
-        "description": addition.description or f"{checkpoint.kind}, {shown(checkpoint.arguments)}; added from {label}",
-        "licence": addition.licence or "not stated",
-        "source": addition.source or f"added from the file {label}",
-    }
-
-
-def _cyclegan(arguments: Arguments, addition: Addition, label: str) -> dict[str, Any]:
-    network = dict(arguments)
-    if addition.padding is not None:
-        if network["padding"] == "zero":
-            raise Invalid(f"padding: by its keys {label} was trained with zero padding, not {addition.padding}.")
-        network["padding"] = addition.padding
-    return {"family": "cyclegan", "network": network, "image_size": addition.image_size or DEFAULT_SIZE}
-
-
-def _stargan(arguments: Arguments, addition: Addition, label: str) -> dict[str, Any]:
-    count = arguments["num_domains"]
-    if addition.domains is None:
-        raise Invalid(f"domains: {label} is a StarGAN v2 of {count} domains, whose names must be given.")
-    if len(addition.domains) != count:
-        raise Invalid(f"domains: {len(addition.domains)} names are given, but {label} has {count} domains.")
-    network = dict(arguments)
-    landmarks = bool(network["landmarks"])
-    masks = None
-    if network["w_hpf"]:
-        network["w_hpf"] = addition.w_hpf or 1.0
-        masks = "landmarks" if landmarks else "ones"
-    elif addition.w_hpf is not None:
-        raise Invalid(f"w_hpf: {label} has no high-pass path; leave it out.")
-    return {
-        "family": "stargan_v2",
-        "network": network,
-        "image_size": int(network["img_size"]),
-        "domains": addition.domains,
-        "masks": masks,
-        "align": "face" if landmarks else "none",
-    }
-
-
-@torch.inference_mode()
-def _try(checkpoint: Checkpoint, w_hpf: float) -> None:
+def _try(model: Model) -> None:
     """Make a picture of noise.
 
     Raises:
-        CheckpointError: what comes out is not finite.
+        CheckpointError: the weights are not the network's that the card describes, or what comes out is not finite.
     """
-    arguments: dict[str, Any] = dict(checkpoint.arguments)
-    network = Ensemble(**arguments | {"w_hpf": w_hpf}) if checkpoint.kind == STARGAN else ResnetGenerator(**arguments)
-    network.load_state_dict(checkpoint.state)
-    network.eval()
-    random = torch.Generator().manual_seed(0)
-    if isinstance(network, Ensemble):
-        x = torch.rand((1, 3, network.img_size, network.img_size), generator=random) * 2 - 1
-        s = network.style_encoder(x, torch.zeros(1, dtype=torch.int64))
-        out = network.generator(x, s, everywhere(x) if w_hpf else None)
+    device = ServingDevice("cpu", core_limit())
+    if model.card.family == "cyclegan":
+        _, finite = translator(model, device)(_noise(TRIAL_SIDE))
     else:
-        out = network(torch.rand((1, 3, TRIAL_SIDE, TRIAL_SIDE), generator=random) * 2 - 1)
-    if not torch.isfinite(out).all():
+        networks = style_networks(model, device)
+        noise = _noise(model.card.full_network["img_size"])
+        _, finite = networks.generate(networks.prepare(noise), [0], networks.encode(noise)[:, 0])
+    if not finite:
         raise CheckpointError("its weights are finite numbers, but what it makes of a picture is not: it can't be used")
 
 
+def _noise(side: int) -> Pictures:
+    noise: Pictures = np.rint(uniform(0, 3 * side**2) * np.float32(255)).astype(np.uint8).reshape(1, side, side, 3)
+    return noise
+
+
 class CommandLine(Addition):
-    """The arguments of ``python -m models.weights.adding``."""
+    """The arguments of ``python -m models.adding``."""
 
     file: Annotated[Path, Positional("FILE")]
     weights_dir: Annotated[Path, Field(description="the models that come with Doppel")] = Path("weights")
@@ -204,7 +155,7 @@ class CommandLine(Addition):
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m models.weights.adding", description="Put a weights file or an exported model into service."
+        prog="python -m models.adding", description="Put a weights file or an exported model into service."
     )
     arguments = CommandArguments(parser, CommandLine).read()
     versions = Versions(Catalog(arguments.weights_dir, arguments.data_dir), arguments.data_dir)

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 import zipfile
 
 import numpy as np
@@ -10,9 +11,19 @@ import pytest
 import torch
 
 from models import pixels
+from models.adding import add
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.device import ServingDevice
-from models.errors import ArchiveError, CatalogError, CheckpointError, DoppelError, Invalid, NameTaken, NotFinite
+from models.errors import (
+    ArchiveError,
+    CatalogError,
+    CheckpointError,
+    DoppelError,
+    Invalid,
+    NameTaken,
+    NotFinite,
+    NotInstalled,
+)
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
 from models.store.additions import Addition
@@ -20,7 +31,6 @@ from models.store.catalog import Catalog
 from models.store.model_archives import ModelArchive, export
 from models.store.versions import Versions
 from models.weights import doctor
-from models.weights.adding import add
 from tests.conftest import TINY, add_model, add_stargan, let_overflow
 from tests.pictures import landscape
 
@@ -156,6 +166,30 @@ def test_a_name_is_taken_once(place, tmp_path):
         place.add(path, name="mine")
     place.versions.remove("mine")
     assert place.add(path, name="mine").version == 1
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    """Call it, and torch can't be imported any more."""
+    return lambda: monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def test_an_exported_model_is_added_and_refused_without_torch(place, elsewhere, weights_dir, tmp_path, no_torch):
+    add_stargan(weights_dir, "styles")
+    weights = saved(tmp_path / "g.pth", generator(norm="batch").state_dict())
+    place.add(weights, name="mine")
+    for name in ("mine", "styles"):
+        export(place.catalog.get(name), tmp_path / f"{name}.zip")
+    no_torch()
+    for name in ("mine", "styles"):
+        assert elsewhere.add(tmp_path / f"{name}.zip").name == name
+        assert elsewhere.catalog.get(name).availability == "ready"
+    assert np.array_equal(elsewhere.translate("mine"), place.translate("mine"))
+    rewritten(tmp_path / "mine.zip", card_with(network=TINY | {"n_blocks": 2, "norm": "batch"}))
+    with pytest.raises(CheckpointError, match=r"lacks model\."):
+        elsewhere.add(tmp_path / "mine.zip", name="other")
+    with pytest.raises(NotInstalled, match="Adding a weights file needs torch"):
+        elsewhere.add(weights, name="other")
 
 
 def test_an_exported_model_translates_alike_elsewhere(place, elsewhere, tmp_path):
