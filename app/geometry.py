@@ -72,8 +72,8 @@ class Plan:
         if image.size != self.worked:
             image = image.resize(self.worked, Image.Resampling.BICUBIC)
         right, below = (have - want for have, want in zip(self.padded, self.worked, strict=True))
-        picture: Picture = np.pad(np.asarray(image), ((0, below), (0, right), (0, 0)), mode="reflect")
-        return picture
+        picture: Picture = np.asarray(image)
+        return np.pad(picture, ((0, below), (0, right), (0, 0)), mode="reflect") if right or below else picture
 
 
 def plan(size: Size, geometry: Geometry, max_output_pixels: int, max_tiled_pixels: int = 0) -> Plan:

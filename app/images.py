@@ -1,7 +1,8 @@
 """Bring uploaded pictures to the shape in which a model gets them, and encode results."""
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -14,6 +15,7 @@ from models.pictures.decoding import Bounds, EncodedPicture
 from models.pictures.png import encode_png
 from worker.contract import Delivery
 
+SMALL_PIXELS = 128 * 128
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
 
 # The IPTC term for a picture that a trained model made from another picture.
@@ -35,22 +37,57 @@ class Prepared:
     tiled: bool = False  # it is too large to be given to the model at once
 
 
-def prepare(
-    data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int, max_tiled_pixels: int = 0
-) -> Prepared:
-    """Decode an upload to RGB as a viewer shows it, in the shape in which the model gets it.
+class Upload:
+    """An upload of which only the header has been read.
 
     Raises:
-        BadPicture: not a picture, damaged, too small, or over ``max_pixels``.
+        BadPicture: not a picture, too small, or over ``max_pixels``.
         Invalid: the geometry asks for more pixels than :func:`plan` accepts.
     """
+
+    def __init__(
+        self, data: bytes, geometry: Geometry, *, max_pixels: int, max_output_pixels: int, max_tiled_pixels: int = 0
+    ) -> None:
+        with _usable():
+            self._encoded = EncodedPicture(data, Bounds(max_pixels, MIN_SIDE, MAX_SIDE))
+            self._plan = plan(self._encoded.size, geometry, max_output_pixels, max_tiled_pixels)
+
+    @property
+    def small(self) -> bool:
+        """Whether what it is and what becomes of it are small, as :func:`is_small` has it."""
+        return is_small(self._encoded.size) and is_small(self._plan.padded)
+
+    def prepare(self) -> Prepared:
+        """Decode it to RGB as a viewer shows it, in the shape in which the model gets it.
+
+        Raises:
+            BadPicture: it is damaged.
+        """
+        with _usable():
+            shown = self._encoded.shown(at_least=self._plan.worked)
+        return Prepared(self._plan.apply(shown.image), self._plan.delivery, shown.note, self._plan.tiled)
+
+
+def is_small(size: tuple[int, int]) -> bool:
+    """Whether a picture of this size is decoded or encoded in no more time than it takes to have a thread do so."""
+    return size[0] * size[1] <= SMALL_PIXELS
+
+
+def prepare(data: bytes, geometry: Geometry, **limits: int) -> Prepared:
+    """Read an upload as :class:`Upload` does, and prepare it.
+
+    Args:
+        limits: as :class:`Upload` takes them.
+    """
+    return Upload(data, geometry, **limits).prepare()
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
     try:
-        upload = EncodedPicture(data, Bounds(max_pixels, MIN_SIDE, MAX_SIDE))
-        planned = plan(upload.size, geometry, max_output_pixels, max_tiled_pixels)
-        shown = upload.shown(at_least=planned.worked)
+        yield
     except PictureRejected as error:
         raise BadPicture(f"The picture {error}. {ACCEPTED}") from error
-    return Prepared(planned.apply(shown.image), planned.delivery, shown.note, planned.tiled)
 
 
 def encode(picture: Picture, media_type: str) -> bytes:

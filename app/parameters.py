@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request
@@ -33,7 +34,7 @@ class Parameters:
     needed: tuple[str, ...] = ()  # names in the body that must be sent
     body_needed: bool = False
 
-    @property
+    @cached_property
     def files(self) -> list[str]:
         """Names of the form's files."""
         return [name for name, schema in self.body.items() if _is_file(schema)]

@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from fastapi import Response
 
 from app.deps import Services
 from app.errors import NotReady
+from app.images import is_small
 from app.negotiation import JSON
 from app.rendering import render
 from app.schemas import Job
@@ -67,7 +69,9 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)
     started = time.perf_counter()
-    body = await services.codecs.run(render, result, order.kind, order.arrangement, submission.delivery, media_type)
+    work = partial(render, result, order.kind, order.arrangement, submission.delivery, media_type)
+    small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
+    body = work() if small else await services.codecs.run(work)
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,

@@ -10,7 +10,7 @@ from app.deps import Services
 from app.errors import BadPicture
 from app.faces import cut_out
 from app.geometry import Geometry
-from app.images import Prepared
+from app.images import Prepared, Upload
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
@@ -18,6 +18,7 @@ from worker.contract import LONG_KINDS, Delivery, JobEvent, Task
 from worker.inference_queue import new_job_id
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
+SMALL_FILE = 32 << 10  # bytes, of which the header is read at once
 MAX_RESULT_BYTES = 96 << 20  # uncompressed; a result stays in Redis for a while
 MAX_RESULT_SIDE = 16_000  # px, a little less than WebP and H.264 can hold
 
@@ -116,7 +117,10 @@ async def _prepare(services: Services, data: bytes, geometry: Geometry, *, in_ti
     limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
     if in_tiles:
         limits["max_tiled_pixels"] = settings.max_tiled_pixels
-    return await services.codecs.run(images.prepare, data, geometry, **limits)
+    if len(data) > SMALL_FILE:
+        return await services.codecs.run(images.prepare, data, geometry, **limits)
+    upload = Upload(data, geometry, **limits)
+    return upload.prepare() if upload.small else await services.codecs.run(upload.prepare)
 
 
 def _face_delivery(order: Order) -> Delivery | None:

@@ -1,10 +1,10 @@
 """Threads for one kind of slow work: a few at once, apart from the threads that answer other calls."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
-
-from anyio import CapacityLimiter, to_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,8 +21,9 @@ class Turns:
     """
 
     def __init__(self, at_once: int) -> None:
-        self._limiter = CapacityLimiter(at_once)
+        self._threads = ThreadPoolExecutor(at_once)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in a thread when its turn has come, first come, first served."""
-        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(function, *args, **kwargs))

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -163,6 +164,15 @@ class Model:
 _Signature = tuple[tuple[int, int] | None, ...]
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A model whose weights are here."""
+
+    model: Model
+    files: list[str]  # whose change would change the model
+    signature: _Signature
+
+
 class Catalog:
     """The models of both folders. Looks at the disk each time, so a new folder is served without a restart."""
 
@@ -170,7 +180,7 @@ class Catalog:
         self.weights_dir = weights_dir
         self.models_dir = data_dir / "models"
         self._read: dict[Path, tuple[int, ModelCard]] = {}
-        self._ready: dict[str, tuple[_Signature, Model]] = {}  # models whose weights are here, as they were read last
+        self._ready: dict[str, _Ready] = {}  # as they were read last
 
     def names(self) -> list[str]:
         """The names of all models, in alphabetical order."""
@@ -195,11 +205,11 @@ class Catalog:
         That is so when something has changed on disk, and while its weights are not here.
         """
         ready = self._ready.get(name)
-        return ready[1] if ready is not None and ready[0] == self._signature(name) else None
+        return ready.model if ready is not None and ready.signature == _signature(ready.files) else None
 
-    def _signature(self, name: str) -> _Signature:
-        """What changes when a model's files do: files come and go in its folders, and cards may be edited in place."""
-        return tuple(_changed(root / name / file) for root in self._roots() for file in ("", CARD_FILE))
+    def _files(self, name: str) -> list[str]:
+        """What changes when a model does: files come and go in its folders, and cards may be edited in place."""
+        return [str(root / name / file) for root in self._roots() for file in ("", CARD_FILE)]
 
     def get(self, name: str) -> Model:
         """The model of this name.
@@ -211,12 +221,13 @@ class Catalog:
         if (known := self.known(name)) is not None:
             return known
         self._ready.pop(name, None)
-        signature = self._signature(name) if _NAME.fullmatch(name) else ()
+        files = self._files(name) if _NAME.fullmatch(name) else []
+        signature = _signature(files)
         model = self._get(name)
         newest = max((found[1] for found in signature if found is not None), default=0)
         # A file system's clock is coarse: a second change in one tick of it would not show.
         if model.weights is not None and time.time_ns() - newest > SETTLED_NS:
-            self._ready[name] = signature, model
+            self._ready[name] = _Ready(model, files, signature)
         return model
 
     def _get(self, name: str) -> Model:
@@ -288,7 +299,11 @@ class Catalog:
         return str(record["why"]) if fresh else None
 
 
-def _changed(path: Path) -> tuple[int, int] | None:
+def _signature(files: Sequence[str]) -> _Signature:
+    return tuple(map(_changed, files))
+
+
+def _changed(path: str) -> tuple[int, int] | None:
     """The inode and the time of the last change of a file or, through links, a folder; None if it is not there."""
     try:
         found = os.stat(path)

@@ -12,12 +12,14 @@ from app.main import create_app
 from app.turns import Turns
 from models.errors import UnknownDataset
 from tests.app.test_translate import upload
+from tests.pictures import encoded, landscape
 
 SHARED_THREADS = 40  # in which FastAPI runs plain functions: anyio's default
 
 
 def translate(client):
-    return client.post("/translate", files=upload(), data={"model": "tiny", "wait": "0"})
+    large = encoded(landscape(256, 192))  # small pictures are decoded at once
+    return client.post("/translate", files=upload(large), data={"model": "tiny", "wait": "0"})
 
 
 def train(client):
@@ -38,7 +40,7 @@ def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads
 ):
     done = threading.Event()
 
-    def slow_prepare(data, geometry, **limits):
+    def slow_prepare(upload):
         assert done.wait(60)
         return images.Prepared(np.zeros((32, 32, 3), np.uint8), delivery=None, note=None)
 
@@ -48,7 +50,7 @@ def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads
 
     app = create_app(settings)
     services = app.state.services
-    monkeypatch.setattr(images, "prepare", slow_prepare)
+    monkeypatch.setattr(images.Upload, "prepare", slow_prepare)
     monkeypatch.setattr(services.runs, "check", slow_check)
     waiting = getattr(services, turns)
     run, asked = waiting.run, 0
