@@ -21,7 +21,7 @@ from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.parameters import refuse_unknown
 from app.rendering import RecentVideos
-from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
+from app.routes import comparisons, docs, health, jobs, models, stargan, style, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -129,7 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "form_limits": {"max_part_size": max_bytes},
     }
     routes = APIRouter(max_body_size=max_bytes, **common)
-    for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
+    for module in (translate, stargan, style, jobs, models, comparisons, training, health, docs):
         routes.include_router(module.router)
     app.include_router(routes)
     archives = APIRouter(max_body_size=max_archive_bytes, **common)

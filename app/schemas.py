@@ -135,6 +135,13 @@ class StyleCode(BaseModel):
     model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
 
 
+class PaintingCode(BaseModel):
+    """How a picture is painted, as a list of numbers."""
+
+    code: Annotated[list[float], Field(description="the style code")]
+    model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
+
+
 class Health(BaseModel):
     """The service is healthy."""
 

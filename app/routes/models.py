@@ -148,7 +148,7 @@ def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
         ModelInfo.of(
             model,
             runs_as=_runs_as(services, model),
-            loaded_on=[worker.name for worker in workers if model.name in worker.loaded],
+            loaded_on=[worker.name for worker in workers if model.weights_name in worker.loaded],
         )
         for model in models
     ]

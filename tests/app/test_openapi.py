@@ -25,6 +25,8 @@ OPERATIONS = {
     "read_style": "POST /stargan/style",
     "draw_grid": "POST /stargan/grid",
     "film_styles": "POST /stargan/video",
+    "paint": "POST /style",
+    "read_style_code": "POST /style/code",
     "read_job": "GET /jobs/{id}",
     "read_job_image": "GET /jobs/{id}/image",
     "read_job_events": "GET /jobs/{id}/events",
@@ -70,6 +72,9 @@ FILES = {"type": "array", "items": FILE}
 UPLOADS = {
     ("/translate", "image"): FILE,
     ("/translate", "reference"): FILE,
+    ("/style", "image"): FILE,
+    ("/style", "style"): FILES,
+    ("/style/code", "style"): FILES,
     ("/stargan/reference", "image"): FILE,
     ("/stargan/reference", "reference"): FILE,
     ("/stargan/latent", "image"): FILE,
