@@ -83,10 +83,10 @@ class Painter(nn.Module):
             x = functional.relu(layer(x, code))
         for block in self.blocks:
             x = block(x, code)
-        for layer in self.expand[:2]:
+        *doubling, last = self.expand
+        for layer in doubling:
             x = functional.relu(layer(functional.interpolate(x, scale_factor=2, mode="nearest"), code))
-        out: torch.Tensor = torch.tanh(self.expand[2](x, code) / 2)  # twice the sigmoid of the paper, less 1
-        return out
+        return torch.tanh(last(x, code) / 2)  # twice the sigmoid of the paper, less 1
 
 
 class InvertedResidual(nn.Module):
