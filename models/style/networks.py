@@ -102,7 +102,8 @@ class InvertedResidual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = x if self.expand is None else functional.relu6(self.expand(x))
         h = self.project(functional.relu6(self.depthwise(_padded(h, self.depthwise.stride[0]))))
-        return x + h if self.shortcut else h
+        out: torch.Tensor = x + h if self.shortcut else h
+        return out
 
 
 def _padded(x: torch.Tensor, stride: int) -> torch.Tensor:
