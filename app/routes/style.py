@@ -15,13 +15,12 @@ from app.painting_fields import MAX_STYLES, PaintingFields
 from app.replies import job_reply, reply
 from app.routes import answers, fields
 from app.schemas import PaintingCode
+from app.style_options import STROKES
 from app.submitting import submit
 from models.errors import Invalid
 from worker.contract import Status
 
 router = APIRouter(prefix="/style", tags=["style"])
-
-STROKES = (0.25, 4.0)
 
 Styles = Annotated[
     list[UploadFile] | None,

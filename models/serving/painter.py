@@ -133,6 +133,27 @@ class Painter:
         return with_colours_of(picture, painted) if painting.preserve_color else painted
 
 
+class Brush:
+    """A painter with one painting, whose style pictures are read once: pictures in, painted pictures out.
+
+    Args:
+        styles: the style pictures, one for each weight of the painting.
+    """
+
+    def __init__(self, painter: Painter, painting: Painting, styles: Sequence[Picture]) -> None:
+        code = painting.code or painter.code(styles, painting.weights).tolist()
+        self._painter = painter
+        self._painting = painting.model_copy(update={"code": code, "weights": []})
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """Paint N pictures of one shape, as :meth:`Painter.paint`."""
+        return self._painter(pictures, [self._painting] * len(pictures), [[]] * len(pictures))
+
+    def in_tiles(self, picture: Picture) -> Iterator[tuple[float, Picture]]:
+        """Paint one picture of any size, as :meth:`Painter.in_tiles`."""
+        return self._painter.in_tiles(picture, self._painting, [])
+
+
 class _InStyle:
     """A painter with one style, as a network from pictures to pictures."""
 
