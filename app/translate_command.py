@@ -79,7 +79,7 @@ def translate_files(
             print(f"doppel: {runs.name} has one style, and takes no {' and '.join(style.given)}", file=sys.stderr)
             return 2
         translator = _translator(settings, runs, style)
-    except (DoppelError, OSError) as error:
+    except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
     if runs.name != model:

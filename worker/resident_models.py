@@ -16,7 +16,7 @@ from models.serving.painter import Painter
 from models.serving.style_codes import interpolated
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, Model
 from worker.errors import ModelRemoved
 from worker.tasks import LoadedTask, Result, Step
 
@@ -25,7 +25,6 @@ log = logging.getLogger("doppel.worker")
 FLOAT32_BYTES = 4
 
 ResidentModel = Translator | Stylist | Painter
-_FAMILIES: dict[str, type[ResidentModel]] = {"cyclegan": Translator, "stargan_v2": Stylist, "style": Painter}
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class ResidentModels:
                 self._residents.pop(key, None)  # its weights were replaced, so it is of no use any more
                 if weights is not None and (needed_bytes := _float32_bytes(weights)):
                     self._make_room(needed_bytes)
-                self._residents[key] = _Resident(_FAMILIES[model.card.family](model, self.device), version)
+                self._residents[key] = _Resident(_loaded(model, self.device), version)
         except Exception as error:
             if weights is None or weights.exists():
                 raise
@@ -145,6 +144,12 @@ class ResidentModels:
 
     def _nbytes(self) -> int:
         return sum(resident.model.nbytes for resident in self._residents.values())
+
+
+def _loaded(model: Model, device: ServingDevice) -> ResidentModel:
+    if model.card.family == "style":
+        return Painter(model, device)
+    return Stylist(model, device) if model.card.family == "stargan_v2" else Translator(model, device)
 
 
 def _float32_bytes(weights: Path) -> int:
