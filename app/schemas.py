@@ -108,6 +108,7 @@ class ModelInfo(BaseModel):
     runs_as: Annotated[str | None, Field(description="the model that runs if this one is requested; null: none can")]
     version: Annotated[int | None, Field(description="version in service, if the model was published on this server")]
     training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
+    thumbnail: Annotated[str | None, Field(description="address of a small picture of what it makes; null: none")]
     loaded_on: Annotated[list[str], Field(description="workers that have it loaded")]
 
     @classmethod
@@ -123,6 +124,7 @@ class ModelInfo(BaseModel):
             availability=model.availability,
             why=model.failure,
             runs_as=runs_as,
+            thumbnail=address(f"/models/{model.name}/thumbnail") if model.thumbnail else None,
             loaded_on=loaded_on,
         )
 

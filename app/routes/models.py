@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -15,7 +15,7 @@ from app.schemas import ModelInfo
 from app.training_schemas import Published
 from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
-from models.errors import Conflict, DoppelError, Invalid
+from models.errors import Conflict, DoppelError, Invalid, NotFound
 from models.store.additions import Addition
 from models.store.catalog import Model
 from models.store.model_archives import export_chunks
@@ -110,6 +110,20 @@ async def add_model(
         return ended
     response.headers["Location"] = address(f"/models/{name}")
     return await run_in_threadpool(read_model, services, name)
+
+
+@router.get(
+    "/{name}/thumbnail",
+    summary="Show what a model makes",
+    response_class=Response,
+    responses={200: answers.file("A small picture that the model made.", "image/webp"), **answers.problems(404)},
+)
+def read_model_thumbnail(services: ServicesDep, name: str) -> Response:
+    """A small picture of what the model makes. `thumbnail` in `GET /models` says which models have one."""
+    thumbnail = services.catalog.get(name).thumbnail
+    if thumbnail is None:
+        raise NotFound(f"The model {name!r} has no thumbnail.")
+    return FileResponse(thumbnail, media_type="image/webp")
 
 
 @router.get(

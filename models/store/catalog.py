@@ -23,6 +23,7 @@ from models.store.files import sha256
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
 LOCK_FILE = "lock.json"
+THUMBNAIL_FILE = "thumbnail.webp"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
 SETTLED_NS = 2_000_000_000  # how long nothing must have changed before a model's files are not looked at again
@@ -170,6 +171,7 @@ class Model:
     weights: Path | None  # None while the weights are not here
     sha256: str | None  # expected digest of the weights file
     failure: str | None  # why the last fetch failed, for FAILURE_REMEMBERED_S
+    thumbnail: Path | None = None  # a small picture of what it makes, if there is one
 
     @property
     def name(self) -> str:
@@ -271,6 +273,7 @@ class Catalog:
             raise UnknownModel(name, self.names()) from None
         if card.name != name:
             raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
+        thumbnail = next((folder / THUMBNAIL_FILE for folder in folders if (folder / THUMBNAIL_FILE).is_file()), None)
         if card.shared is not None:
             folders += [_resolved(root / card.shared) for root in self._roots()]
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
@@ -284,6 +287,7 @@ class Catalog:
             weights=weights,
             sha256=hashes.get(WEIGHTS_FILE),
             failure=self._remembered_failure(self.models_dir / name),
+            thumbnail=thumbnail,
         )
 
     def can_run_any(self) -> bool:

@@ -34,6 +34,7 @@ OPERATIONS = {
     "list_models": "GET /models",
     "add_model": "POST /models",
     "read_model": "GET /models/{name}",
+    "read_model_thumbnail": "GET /models/{name}/thumbnail",
     "export_model": "GET /models/{name}/archive",
     "roll_back_model": "POST /models/{name}/rollback",
     "remove_model": "DELETE /models/{name}",
