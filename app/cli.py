@@ -16,6 +16,7 @@ import pydantic
 import redis
 
 from app.settings import LISTENER, Settings
+from app.style_options import add_style_options, style_options
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.cores import core_limit
@@ -118,11 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     command("models", _models, "list the models and where their weights stand")
     translate = command("translate", _translate, "translate a picture, or each picture of a folder, without a server")
     translate.add_argument("source", type=Path, metavar="FILE", help="picture or folder")
-    translate.add_argument("-m", "--model", default="style_monet", metavar="NAME")
+    translate.add_argument(
+        "-m", "--model", metavar="NAME", help="default: style_monet, and with --style style-by-example"
+    )
     translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
     translate.add_argument(
         "--resolution", type=_resolution, metavar="PX", help="short side, or native; default: native, at most 512"
     )
+    add_style_options(translate)
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
     families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
     for family in FAMILIES:
@@ -292,7 +296,11 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
     with quick_imports():
         from app.translate_command import translate_files
 
-    return translate_files(settings, parsed.source, parsed.output, model=parsed.model, resolution=parsed.resolution)
+    style = style_options(parsed)
+    model = parsed.model or ("style-by-example" if style.pictures else "style_monet")
+    return translate_files(
+        settings, parsed.source, parsed.output, model=model, resolution=parsed.resolution, style=style
+    )
 
 
 def _train(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ class Geometry:
     multiple: int = SIDE_MULTIPLE  # px; the model's sides are multiples of this; 1: any sides
     standard: int = STANDARD  # px, short side at which the model works if no number is asked for
     enlarge: bool = False  # whether smaller pictures are brought to the standard, too
+    stroke: float = 1.0  # how much smaller the picture is than the answer while the model works on it
     only_square: int | None = None  # px; the model takes only this square, into which the whole picture is squeezed
 
     @classmethod
@@ -97,6 +98,7 @@ def plan(size: Size, geometry: Geometry, max_output_pixels: int, max_tiled_pixel
             work_side, ask_side = standard, short
         case int(side):
             work_side = ask_side = side
+    work_side = round(work_side / geometry.stroke)
     # Instance normalisation needs at least 2 × 2 features at the deepest layer.
     work_side = max(MIN_SIDE, 2 * geometry.multiple, work_side)
     asked = _scaled(size, ask_side, geometry.fit)

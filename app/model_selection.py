@@ -10,6 +10,7 @@ from models.store.catalog import Catalog, Model
 from worker.inference_queue import InferenceQueue
 
 STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first one whose weights are here runs
+STYLE_DEFAULT = "style-by-example"
 
 log = logging.getLogger("doppel.app")
 
@@ -62,6 +63,18 @@ class ModelSelection:
         if model.card.family != "stargan_v2":
             known = [model.name for model in self._catalog.all() if model.card.family == "stargan_v2"]
             raise Invalid(f"{name} is no StarGAN model. StarGAN models: {', '.join(known) or 'none'}.")
+        return model
+
+    def style(self, name: str) -> Model:
+        """Return the model of the family ``style`` that runs for ``name``.
+
+        Raises:
+            Invalid: the model is of another family.
+            UnknownModel, ModelUnavailable: as :meth:`running`.
+        """
+        model = self.running(name)
+        if model.card.family != "style":
+            raise Invalid(f"{name} does not paint in a style: it is no model of the family style, see GET /models.")
         return model
 
     def _stargan_default(self) -> str:

@@ -16,9 +16,11 @@ from models.store.catalog import Catalog
 TITLE = "Doppel"
 VERSION = metadata.version("doppel")
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
-TAGS = [{"name": name} for name in ("translate", "stargan", "jobs", "models", "datasets", "training", "health")]
+_TAGS = ("translate", "style", "stargan", "jobs", "models", "datasets", "training", "health")
+TAGS = [{"name": name} for name in _TAGS]
 DESCRIPTION = """
-Send a picture and the name of a model to `POST /translate` and get the translated picture back. To make a model of your
+Send a picture and the name of a model to `POST /translate` and get the translated picture back, or a photo and a
+painting to `POST /style` and get the photo painted so. To make a model of your
 own, upload a zip of pictures to `POST /datasets`, start a training run with `POST /training/cyclegan` or
 `POST /training/stargan`, and put the result into service with `POST /training/{id}/publish`.
 
@@ -68,12 +70,14 @@ def with_models_listed(document: Json, catalog: Catalog) -> Json:
     It suits a drop-down. A generated client must not contain such a list, since models come and go.
     """
     document = copy.deepcopy(document)
-    stargan = [model.name for model in catalog.all() if model.card.family == "stargan_v2"]
+    models = catalog.all()
+    stargan = ["", *(model.name for model in models if model.card.family == "stargan_v2")]  # empty: the default model
+    style = [model.name for model in models if model.card.family == "style"]
     for path, form in _forms(document):
         if model := form["properties"].get("model"):
             model.pop("examples", None)
-            # On a StarGAN path the empty name selects the default model.
-            model["enum"] = ["", *stargan] if path.startswith("/stargan/") else catalog.names()
+            of_family = {"stargan": stargan, "style": style}  # by the first part of the path
+            model["enum"] = of_family.get(path.split("/")[1], catalog.names())
             if model["default"] not in model["enum"]:  # the operator replaced the models that ship
                 del model["default"]
     return document

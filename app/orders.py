@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.geometry import Geometry
+from app.painting_fields import PaintingFields, read_weights
 from app.style_fields import StyleFields, domain_index
+from models.serving.painting import Painting
 from models.serving.style_guide import StyleGuide
 from models.store.catalog import Model
 from worker.contract import LONG_KINDS, Arrangement, Kind
@@ -18,11 +20,24 @@ class Order:
     images: list[bytes]  # the sources, as uploaded
     geometry: Geometry  # of the sources and what becomes of them
     guides: list[StyleGuide] = field(default_factory=list)  # StarGAN v2 only
-    references: list[bytes] = field(default_factory=list)  # as uploaded, one for each guide that is by reference
+    # As uploaded: one for each guide that is by reference, or the style pictures of a painting.
+    references: list[bytes] = field(default_factory=list)
+    painting: Painting | None = None  # by a model of the family style only
     kind: Kind = "translation"
     align: bool = False  # every picture is a photo, in which the face is to be found and aligned
     frames: int = 0  # video only: from one style to the next
     fps: int = 0  # video only: frames per second
+
+    @property
+    def reference_field(self) -> str:
+        """The form field that the references were sent as."""
+        return "reference" if self.painting is None else "style"
+
+    @property
+    def reference_geometry(self) -> Geometry:
+        """What becomes of the references: of a painting's style pictures only the middle square is looked at."""
+        side = self.model.card.image_size
+        return Geometry.squeezed(side) if self.painting is None else Geometry(side, "crop", multiple=1)
 
     @property
     def seeds(self) -> list[int]:
@@ -38,13 +53,17 @@ class Order:
 
 
 def translation_order(model: Model, image: bytes, geometry: Geometry, style: StyleFields) -> Order:
-    """Order a translation by a model of either family.
+    """Order a translation by a model of any family.
 
     Raises:
         Invalid: the style fields are not acceptable to this model.
     """
     if model.card.family == "stargan_v2":
         return stargan_order(model, [image], geometry, [style], align=True)
+    if model.card.family == "style":
+        style.refuse_beside_style(model)
+        pictures = [style.reference] if style.reference is not None else []
+        return painting_order(model, image, geometry, PaintingFields(pictures, code=style.style))
     style.refuse_for(model)
     return Order(model, [image], geometry)
 
@@ -70,6 +89,25 @@ def stargan_order(
         align=align and model.card.align == "face",
         **more,
     )
+
+
+def painting_order(model: Model, image: bytes, geometry: Geometry, look: PaintingFields) -> Order:
+    """Order a picture painted by a model of the family ``style``.
+
+    Raises:
+        Invalid: the fields are not acceptable to this model.
+    """
+    return Order(model, [image], geometry, references=look.styles, painting=look.painting_for(model))
+
+
+def mixed_code_order(model: Model, styles: list[bytes], weights: str) -> Order:
+    """Order the style code of a picture, or of a mixture of several, from a model that reads styles.
+
+    Raises:
+        Invalid: there are too many pictures, or the weights don't fit them.
+    """
+    square = Geometry(model.card.image_size, "crop", multiple=1)
+    return Order(model, styles, square, kind="style", painting=Painting(weights=read_weights(weights, len(styles))))
 
 
 def style_code_order(model: Model, image: bytes, domain: str, *, align: bool) -> Order:

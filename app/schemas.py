@@ -108,6 +108,7 @@ class ModelInfo(BaseModel):
     runs_as: Annotated[str | None, Field(description="the model that runs if this one is requested; null: none can")]
     version: Annotated[int | None, Field(description="version in service, if the model was published on this server")]
     training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
+    thumbnail: Annotated[str | None, Field(description="address of a small picture of what it makes; null: none")]
     loaded_on: Annotated[list[str], Field(description="workers that have it loaded")]
 
     @classmethod
@@ -123,6 +124,7 @@ class ModelInfo(BaseModel):
             availability=model.availability,
             why=model.failure,
             runs_as=runs_as,
+            thumbnail=address(f"/models/{model.name}/thumbnail") if model.thumbnail else None,
             loaded_on=loaded_on,
         )
 
@@ -132,6 +134,13 @@ class StyleCode(BaseModel):
 
     style: Annotated[list[float], Field(description="the style code")]
     domain: Annotated[str, Field(description="the domain that the picture was assumed to belong to")]
+    model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
+
+
+class PaintingCode(BaseModel):
+    """How a picture is painted, as a list of numbers."""
+
+    code: Annotated[list[float], Field(description="the style code")]
     model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
 
 

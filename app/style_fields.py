@@ -45,8 +45,8 @@ class StyleFields:
             domain=domain_index(model, self.domain),
             psi=self.psi,
             seed=_seed(self.seed) if self.seed else None if self.sent else draw_seed(),
-            latent=_numbers("latent", self.latent, int(network.get("latent_dim", 16))) if self.latent else None,
-            style=_numbers("style", self.style, int(network.get("style_dim", 64))) if self.style else None,
+            latent=read_numbers("latent", self.latent, int(network.get("latent_dim", 16))) if self.latent else None,
+            style=read_numbers("style", self.style, int(network.get("style_dim", 64))) if self.style else None,
         )
 
     def refuse_for(self, model: Model) -> None:
@@ -58,6 +58,17 @@ class StyleFields:
         others = [*(["domain"] if self.domain else []), *(["psi"] if self.psi != 1 else [])]
         if names := " and ".join([*self.sent, *others]):
             raise Invalid(f"{model.name} is a CycleGAN, which takes no {names}: it has one style.")
+
+    def refuse_beside_style(self, model: Model) -> None:
+        """Check that nothing but a reference picture and a style code was sent to ``model``, of the family ``style``.
+
+        Raises:
+            Invalid: something else was.
+        """
+        unknown = [name for name in self.sent if name not in ("reference", "style")]
+        unknown += [*(["domain"] if self.domain else []), *(["psi"] if self.psi != 1 else [])]
+        if unknown:
+            raise Invalid(f"{model.name} paints in the style of a picture, and takes no {' and '.join(unknown)}.")
 
 
 def draw_seed() -> int:
@@ -100,7 +111,7 @@ def _seed(value: str) -> int:
     return int(value)
 
 
-def _numbers(field: str, value: str, length: int) -> list[float]:
+def read_numbers(field: str, value: str, length: int) -> list[float]:
     """Parse a JSON list of ``length`` finite numbers, or an object that has one under the field's name."""
     try:
         numbers = json.loads(value)
@@ -108,13 +119,13 @@ def _numbers(field: str, value: str, length: int) -> list[float]:
         raise Invalid(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
     if isinstance(numbers, dict):
         numbers = numbers.get(field)  # a whole reply of /stargan/style is accepted too
-    if not isinstance(numbers, list) or not all(map(_usable, numbers[: length + 1])):
+    if not isinstance(numbers, list) or not all(map(usable, numbers[: length + 1])):
         raise Invalid(f"{field}: a JSON list of {length} finite numbers is needed.")
     if len(numbers) != length:
         raise Invalid(f"{field}: {len(numbers)} numbers; this model takes {length}.")
     return [float(number) for number in numbers]
 
 
-def _usable(number: object) -> bool:
+def usable(number: object) -> bool:
     """Return whether it is a number of sensible size. Python's JSON reads NaN, and integers too large for a float."""
     return isinstance(number, int | float) and not isinstance(number, bool) and -MAX_NUMBER <= number <= MAX_NUMBER

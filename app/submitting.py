@@ -85,13 +85,13 @@ async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delive
 
 async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
     """Decode the sources, then the references."""
-    squeezed = Geometry.squeezed(order.model.card.image_size)
     source = "source" if order.kind in LONG_KINDS else "image"
     uploads = [(_numbered(source, n, order.images), data, order.geometry) for n, data in enumerate(order.images)]
     uploads += [
-        (_numbered("reference", n, order.references), data, squeezed) for n, data in enumerate(order.references)
+        (_numbered(order.reference_field, n, order.references), data, order.reference_geometry)
+        for n, data in enumerate(order.references)
     ]
-    in_tiles = order.model.card.family == "cyclegan"
+    in_tiles = order.model.card.family != "stargan_v2"
     prepared = []
     for name, data, geometry in uploads:
         try:
@@ -147,6 +147,7 @@ def _task(order: Order, source: _Upload) -> Task:
         width=width,
         sources=len(order.images),
         guides=order.guides,
+        painting=order.painting,
         frames=order.frames,
         align=order.align,
         tiled=source.tiled,

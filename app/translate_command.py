@@ -11,22 +11,36 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
+from app.errors import BadPicture
 from app.geometry import Geometry, Resolution, delivered
+from app.orders import Order, painting_order
+from app.painting_fields import PaintingFields
 from app.settings import Settings
+from app.style_options import StyleOptions
 from models.cores import usable_cores
 from models.device import serving_device
-from models.errors import DoppelError
+from models.errors import DoppelError, Invalid
 from models.pictures import SUFFIXES, Picture, list_others, list_pictures, list_subfolders
+from models.serving.painter import Brush, Painter
 from models.serving.translator import Translator
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, Model
 from worker.contract import Delivery
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 MAX_NAMED = 5  # files that are named when they are left out
+NO_STYLE = StyleOptions()
 MAX_THREADS = 8  # that decode and encode; each may hold a picture of max_pixels
 
 
-def translate_files(settings: Settings, source: Path, output: Path, *, model: str, resolution: Resolution) -> int:
+def translate_files(
+    settings: Settings,
+    source: Path,
+    output: Path,
+    *,
+    model: str,
+    resolution: Resolution,
+    style: StyleOptions = NO_STYLE,
+) -> int:
     """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
 
     Pictures of a folder that can't be used are reported and skipped. What else it holds is left out, and said unless it
@@ -56,12 +70,15 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
             return 2
     try:
         runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
-        if runs.card.family != "cyclegan":
+        if runs.card.family == "stargan_v2":
             print(
                 f"doppel: {runs.name} takes a style too; send it to a running service, see the README", file=sys.stderr
             )
             return 2
-        translator = Translator(runs, serving_device(settings.device))
+        if runs.card.family != "style" and style.given:
+            print(f"doppel: {runs.name} has one style, and takes no {' and '.join(style.given)}", file=sys.stderr)
+            return 2
+        translator = _translator(settings, runs, style)
     except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
@@ -70,7 +87,8 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
     failed = 0
-    with contextlib.closing(_Pipeline(settings, translator, resolution)) as pipeline:
+    geometry = Geometry(resolution, stroke=style.stroke or 1.0)
+    with contextlib.closing(_Pipeline(settings, translator, geometry)) as pipeline:
         for done in tqdm(pipeline.run(pairs), total=len(pairs), unit="picture", disable=len(pairs) == 1):
             if done.note:
                 tqdm.write(f"doppel: {done.source}: {done.note}", file=sys.stderr)
@@ -78,6 +96,35 @@ def translate_files(settings: Settings, source: Path, output: Path, *, model: st
                 failed += 1
                 tqdm.write(f"doppel: {done.source}: {done.error}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _translator(settings: Settings, model: Model, style: StyleOptions) -> Translator | Brush:
+    """What translates the pictures.
+
+    Raises:
+        DoppelError: the model can't be loaded, or a style picture or another option of the style is not acceptable.
+        OSError: a style picture can't be read.
+    """
+    device = serving_device(settings.device)
+    if model.card.family != "style":
+        return Translator(model, device)
+    if model.card.code is None and not style.pictures:
+        raise Invalid(f"{model.name} needs the picture whose style is applied: --style PICTURE")
+    sent = [path.read_bytes() for path in style.pictures]
+    strength = 1.0 if style.strength is None else style.strength
+    look = PaintingFields(sent, style.weights, strength=strength, preserve_color=style.preserve_color)
+    order = painting_order(model, b"", Geometry(), look)
+    assert order.painting is not None, "an order to paint"
+    pictures = [_style_picture(path, data, settings, order) for path, data in zip(style.pictures, sent, strict=True)]
+    return Brush(Painter(model, device), order.painting, pictures)
+
+
+def _style_picture(path: Path, data: bytes, settings: Settings, order: Order) -> Picture:
+    limits = {"max_pixels": settings.max_pixels, "max_output_pixels": settings.max_output_pixels}
+    try:
+        return images.prepare(data, order.reference_geometry, **limits).picture
+    except BadPicture as error:
+        raise BadPicture(f"{path}: {error}") from error
 
 
 def _left_out(folder: Path) -> str:
@@ -111,13 +158,13 @@ class _Pipeline:
     thread are in memory.
     """
 
-    def __init__(self, settings: Settings, translator: Translator, resolution: Resolution) -> None:
+    def __init__(self, settings: Settings, translator: Translator | Brush, geometry: Geometry) -> None:
         self._limits = {
             "max_pixels": settings.max_pixels,
             "max_output_pixels": settings.max_output_pixels,
             "max_tiled_pixels": settings.max_tiled_pixels,
         }
-        self._geometry = Geometry(resolution)
+        self._geometry = geometry
         self._translator = translator
         threads = min(MAX_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(threads)

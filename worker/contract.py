@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from models.serving.painting import Painting
 from models.serving.style_guide import StyleGuide
 
 INFERENCE_QUEUE = "doppel-inference"
@@ -57,7 +58,7 @@ class Task(BaseModel):
     """What a worker is to do.
 
     Its pictures are stored beside it (``picture_bytes.py``): the sources, then one reference for each guide that is by
-    reference.
+    reference, or the style pictures of a painting.
     """
 
     kind: Kind = "translation"
@@ -66,6 +67,7 @@ class Task(BaseModel):
     width: int  # px
     sources: int = 1
     guides: list[StyleGuide] = []  # StarGAN v2 only: one; for a grid one per row, for a video one per stop
+    painting: Painting | None = None  # of a model of the family style
     frames: int = 0  # video only: from one style to the next
     align: bool = False  # the pictures are cut-out faces, to be aligned first
     tiled: bool = False  # a translation of a picture that is too large to be given to the model at once

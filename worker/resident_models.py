@@ -13,10 +13,11 @@ from models.device import ServingDevice
 from models.errors import DoppelError, UnknownModel
 from models.pictures import Picture
 from models.serving.engine import Pending
+from models.serving.painter import Painter
 from models.serving.style_codes import interpolated
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, Model
 from worker.errors import ModelRemoved
 from worker.tasks import LoadedTask, Result, Step
 
@@ -24,10 +25,12 @@ log = logging.getLogger("doppel.worker")
 
 FLOAT32_BYTES = 4
 
+ResidentModel = Translator | Stylist | Painter
+
 
 @dataclass(frozen=True)
 class _Resident:
-    model: Translator | Stylist
+    model: ResidentModel
     version: tuple[str, int]  # path and modification time of the weights file; if they change, the model is loaded anew
 
 
@@ -49,7 +52,7 @@ class ResidentModels:
         self._in_long_task: str | None = None  # this model stays in memory while short tasks run between the steps
 
     def loaded(self) -> list[str]:
-        """Names of the models in memory, most recently used last."""
+        """Names of the models in memory, most recently used last; those that share a weights file under its name."""
         return list(self._residents)
 
     def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
@@ -61,6 +64,8 @@ class ResidentModels:
         model = self.load(tasks[0].task.model)
         if isinstance(model, Translator):
             return [Result([picture]) for picture in model([loaded.pictures[0] for loaded in tasks])]
+        if isinstance(model, Painter):
+            return _painted(tasks, model)
         tasks = [_aligned(loaded, model) for loaded in tasks]
         guides = [guide for loaded in tasks for guide in loaded.task.guides]
         references = [picture for loaded in tasks for picture in _references(loaded)]
@@ -89,11 +94,10 @@ class ResidentModels:
         Raises:
             DoppelError: as :meth:`load`.
         """
-        name = task.task.model
-        model = self.load(name)
-        self._in_long_task = name
+        model = self.load(task.task.model)
+        self._in_long_task = next(reversed(self._residents))  # the one just used
         try:
-            yield from _tiled(task, model) if isinstance(model, Translator) else self._steps(task, model)
+            yield from self._steps(task, model) if isinstance(model, Stylist) else _tiled(task, model)
         finally:
             self._in_long_task = None
 
@@ -112,7 +116,7 @@ class ResidentModels:
             pictures = model.generate(sources, [column for _, column in step], styles[[row for row, _ in step]])
             yield Step(pictures, done=(first + len(step)) / len(cells))
 
-    def load(self, name: str) -> Translator | Stylist:
+    def load(self, name: str) -> ResidentModel:
         """Return the model, from memory or from disk.
 
         Raises:
@@ -123,34 +127,34 @@ class ResidentModels:
             model = self.catalog.get(name)
         except UnknownModel as error:
             raise ModelRemoved(name) from error
-        weights = model.weights
+        weights, key = model.weights, model.weights_name
         try:
             version = _version(weights)
-            if not self._holds(name, version):
-                self._residents.pop(name, None)  # its weights were replaced, so it is of no use any more
+            if not self._holds(key, version):
+                self._residents.pop(key, None)  # its weights were replaced, so it is of no use any more
                 if weights is not None and (needed_bytes := _float32_bytes(weights)):
                     self._make_room(needed_bytes)
-                family = Stylist if model.card.family == "stargan_v2" else Translator
-                self._residents[name] = _Resident(family(model, self.device), version)
+                self._residents[key] = _Resident(_loaded(model, self.device), version)
         except Exception as error:
             if weights is None or weights.exists():
                 raise
             raise ModelRemoved(name) from error
-        self._residents.move_to_end(name)
-        return self._residents[name].model
+        self._residents.move_to_end(key)
+        return self._residents[key].model
 
-    def _ready(self, name: str) -> Translator | Stylist | None:
+    def _ready(self, name: str) -> ResidentModel | None:
         """The model, if it is in memory as it is on disk."""
         try:
-            if not self._holds(name, _version(self.catalog.get(name).weights)):
+            model = self.catalog.get(name)
+            if not self._holds(model.weights_name, _version(model.weights)):
                 return None
         except (DoppelError, OSError):
             return None  # loading it says why
-        self._residents.move_to_end(name)
-        return self._residents[name].model
+        self._residents.move_to_end(model.weights_name)
+        return self._residents[model.weights_name].model
 
-    def _holds(self, name: str, version: tuple[str, int]) -> bool:
-        return name in self._residents and self._residents[name].version == version
+    def _holds(self, key: str, version: tuple[str, int]) -> bool:
+        return key in self._residents and self._residents[key].version == version
 
     def _make_room(self, needed_bytes: int) -> None:
         for name in list(self._residents):
@@ -167,6 +171,10 @@ class ResidentModels:
 def _version(weights: Path | None) -> tuple[str, int]:
     """A published model's folder is a link, which may lead to another version tomorrow."""
     return (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
+def _loaded(model: Model, device: ServingDevice) -> ResidentModel:
+    if model.card.family == "style":
+        return Painter(model, device)
+    return Stylist(model, device) if model.card.family == "stargan_v2" else Translator(model, device)
 
 
 def _float32_bytes(weights: Path) -> int:
@@ -183,9 +191,26 @@ def _float32_bytes(weights: Path) -> int:
     return FLOAT32_BYTES * numbers
 
 
-def _tiled(loaded: LoadedTask, model: Translator) -> Iterator[Step]:
-    for done, picture in model.in_tiles(loaded.pictures[0]):
+def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Iterator[Step]:
+    source, *styles = loaded.pictures
+    if isinstance(model, Painter):
+        assert loaded.task.painting is not None, "every task of this family has one"
+        steps = model.in_tiles(source, loaded.task.painting, styles)
+    else:
+        steps = model.in_tiles(source)
+    for done, picture in steps:
         yield Step([picture] if done == 1 else [], done)
+
+
+def _painted(tasks: Sequence[LoadedTask], model: Painter) -> list[Result]:
+    paintings = [loaded.task.painting for loaded in tasks if loaded.task.painting is not None]
+    if tasks[0].task.kind == "style":
+        codes = [
+            model.code(loaded.pictures, painting.weights) for loaded, painting in zip(tasks, paintings, strict=True)
+        ]
+        return [Result(style=code.tolist()) for code in codes]
+    sources = [loaded.pictures[0] for loaded in tasks]
+    return [Result([picture]) for picture in model(sources, paintings, [loaded.pictures[1:] for loaded in tasks])]
 
 
 def _aligned(loaded: LoadedTask, model: Stylist) -> LoadedTask:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -15,7 +15,7 @@ from app.schemas import ModelInfo
 from app.training_schemas import Published
 from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
-from models.errors import Conflict, DoppelError, Invalid
+from models.errors import Conflict, DoppelError, Invalid, NotFound
 from models.store.additions import Addition
 from models.store.catalog import Model
 from models.store.model_archives import export_chunks, is_model_archive
@@ -115,6 +115,20 @@ async def add_model(
 
 
 @router.get(
+    "/{name}/thumbnail",
+    summary="Show what a model makes",
+    response_class=Response,
+    responses={200: answers.file("A small picture that the model made.", "image/webp"), **answers.problems(404)},
+)
+def read_model_thumbnail(services: ServicesDep, name: str) -> Response:
+    """A small picture of what the model makes. `thumbnail` in `GET /models` says which models have one."""
+    thumbnail = services.catalog.get(name).thumbnail
+    if thumbnail is None:
+        raise NotFound(f"The model {name!r} has no thumbnail.")
+    return FileResponse(thumbnail, media_type="image/webp")
+
+
+@router.get(
     "/{name}/archive",
     summary="Export a model",
     response_class=Response,
@@ -150,7 +164,7 @@ def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
         ModelInfo.of(
             model,
             runs_as=_runs_as(services, model),
-            loaded_on=[worker.name for worker in workers if model.name in worker.loaded],
+            loaded_on=[worker.name for worker in workers if model.weights_name in worker.loaded],
         )
         for model in models
     ]

@@ -102,3 +102,30 @@ class StyleNetworks(Engine, Protocol):
         Raises:
             ValueError: this model has no landmark network.
         """
+
+
+class StylePainter(Engine, Protocol):
+    """The networks of one model of the family ``style``. ``D`` is the length of its style codes."""
+
+    @property
+    def number_bytes(self) -> int:
+        """Of one feature of the painter."""
+
+    def encode(self, pictures: Pictures) -> Numbers:
+        """The style codes (N, D) of pictures (N, 256, 256, 3).
+
+        Raises:
+            ValueError: this model has no network that reads them.
+        """
+
+    def paint(self, pictures: Pictures, codes: Numbers) -> tuple[Pictures, bool]:
+        """Each picture in the style of its code (N, D), and whether all their numbers are finite."""
+
+    def measuring(self, code: Numbers) -> Callable[[Pictures], list[Moments]]:
+        """A function that measures what each normalisation gets, over each whole batch, in the style of a code (D,).
+
+        As :meth:`PictureNetwork.measured`.
+        """
+
+    def fixed(self, code: Numbers, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
+        """The painter in the style of a code (D,), its normalisations by these moments for whatever it gets."""

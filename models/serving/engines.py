@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from models.device import ServingDevice
 from models.errors import CheckpointError
-from models.serving.engine import PictureNetwork, StyleNetworks
+from models.serving.engine import PictureNetwork, StyleNetworks, StylePainter
 from models.store.catalog import Model
 
 log = logging.getLogger("doppel.models")
@@ -49,6 +49,18 @@ def style_networks(model: Model, device: ServingDevice) -> StyleNetworks:
     from models.serving.torch_engine import TorchStyleNetworks
 
     return TorchStyleNetworks(model, device)
+
+
+def style_painter(model: Model, device: ServingDevice) -> StylePainter:
+    """The networks of a model of the family ``style``. Errors as for :func:`translator`."""
+    if _openvino_computes(device):
+        from models.serving.openvino_painter import OpenVINOPainter
+
+        with _torch_to_fall_back_on():
+            return OpenVINOPainter(model, device)
+    from models.serving.torch_painter import TorchPainter
+
+    return TorchPainter(model, device)
 
 
 def _openvino_computes(device: ServingDevice) -> bool:

@@ -27,7 +27,13 @@ log = logging.getLogger("doppel.models")
 BYTES: dict[Precision, int] = {"bf16": 2, "f32": 4}  # a number
 
 
-def _tensors(model: Model) -> Tensors:
+def tensors_of(model: Model) -> Tensors:
+    """The tensors of a model's weights file, which are read anew each time, since graphs take them apart.
+
+    Raises:
+        ModelUnavailable: it is not on this machine.
+        CheckpointError: it is not the file that the card names, or it can't be read.
+    """
     weights = model.verified_weights()
     return Tensors(weights, f"{model.name}/{weights.name}")
 
@@ -41,7 +47,7 @@ class OpenVINOTranslator:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        tensors = _tensors(model)
+        tensors = tensors_of(model)
         count = tensors.left
         self._shape = CycleGANNetwork.model_validate(model.card.network)
         graph = translator_graph(self._shape, tensors, margin=model.card.margin)
@@ -52,10 +58,10 @@ class OpenVINOTranslator:
         self._device = device
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
-        return _run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
+        return run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
 
     def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        graph = measuring_graph(self._shape, _tensors(self._model))
+        graph = measuring_graph(self._shape, tensors_of(self._model))
         network = compiled(graph, self.precision, self._device.threads)
         for batch in batches:
             found = network([batch])
@@ -63,9 +69,9 @@ class OpenVINOTranslator:
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         # Constants disappear in the convolutions before them, which is why these are compiled anew for each picture.
-        graph = tile_graph(self._shape, _tensors(self._model), moments)
+        graph = tile_graph(self._shape, tensors_of(self._model), moments)
         network = compiled(graph, self.precision, self._device.threads)
-        return lambda tiles: _run_each(network, [[tile[np.newaxis]] for tile in tiles])
+        return lambda tiles: run_each(network, [[tile[np.newaxis]] for tile in tiles])
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class OpenVINOStyleNetworks:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        tensors = _tensors(model)
+        tensors = tensors_of(model)
         count = tensors.left
         network = StarGANNetwork.model_validate(model.card.network)
         generator = generator_graph(network, tensors, model.card.masks)
@@ -114,7 +120,7 @@ class OpenVINOStyleNetworks:
             [sources.pictures[[index]], style[np.newaxis], *sources.masks[index]]
             for index, style in zip(indices, styles, strict=True)
         ]
-        return _run_each(self._generator, inputs)
+        return run_each(self._generator, inputs)
 
     def map_latents(self, latents: Numbers) -> Numbers:
         styles: Numbers = self._mapping([latents])[0]
@@ -139,7 +145,8 @@ class OpenVINOStyleNetworks:
         return [found["first"], found["second"]]
 
 
-def _run_each(network: openvino.CompiledModel, inputs: Sequence[list[np.ndarray]]) -> tuple[Pictures, bool]:
+def run_each(network: openvino.CompiledModel, inputs: Sequence[list[np.ndarray]]) -> tuple[Pictures, bool]:
+    """The pictures of a graph as :func:`models.serving.graphs.layers.picture_graph` makes it, one run for each."""
     results = [network(each) for each in inputs]
     pictures: Pictures = np.concatenate([result["pictures"] for result in results])
     return pictures, all(np.isfinite(result["finite"]) for result in results)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving.engine import Moments, PictureNetwork, Pictures
-from models.store.catalog import CycleGANNetwork
+from models.store.catalog import CycleGANNetwork, StyleNetwork
+from models.style.shape import reach as style_reach
 
 ALIGNMENT = 4  # px; generators halve a picture twice, so tiles begin at multiples of this
 STEP_BYTES = 512 << 20  # most memory for the features of one step
@@ -53,6 +54,16 @@ class Tiling:
             margin=margin,
             step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * network.ngf * number_bytes),
             measures=network.norm == "instance",
+        )
+
+    @classmethod
+    def of_painter(cls, network: StyleNetwork, *, number_bytes: int) -> "Tiling":
+        """The tiling of what a model of the family ``style`` paints. Arguments as for :meth:`of`."""
+        widest = max(network.full, network.full_out, network.half // 2, network.half_out // 2)
+        return cls(
+            reach=_up(style_reach(network.n_blocks), ALIGNMENT),
+            margin=0,
+            step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * widest * number_bytes),
         )
 
 

@@ -7,6 +7,7 @@ Each has one folder per model. Where both describe a model, the files in DATA_DI
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from models.store.files import sha256
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
 LOCK_FILE = "lock.json"
+THUMBNAIL_FILE = "thumbnail.webp"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
 SETTLED_NS = 2_000_000_000  # how long nothing must have changed before a model's files are not looked at again
@@ -65,6 +67,30 @@ class StarGANNetwork(BaseModel):
     landmarks: bool = False
 
 
+class StyleNetwork(BaseModel):
+    """The constructor arguments of a painter and its predictor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code_dim: Annotated[int, Field(ge=1, le=65536)]  # numbers of a style code
+    # Channels on the full, half and a quarter of the size on the way in, then on half and the full on the way out.
+    full: Annotated[int, Field(ge=1, le=4096)]
+    half: Annotated[int, Field(ge=1, le=4096)]
+    quarter: Annotated[int, Field(ge=1, le=4096)]
+    half_out: Annotated[int, Field(ge=1, le=4096)]
+    full_out: Annotated[int, Field(ge=1, le=4096)]
+    n_blocks: Annotated[int, Field(ge=1, le=1024)]
+    styled_contraction: bool = False  # whether the style also acts on the way in
+    predictor: bool = True  # whether there is a network that reads a style code off a picture
+
+
+_NETWORKS: dict[str, type[CycleGANNetwork | StarGANNetwork | StyleNetwork]] = {
+    "cyclegan": CycleGANNetwork,
+    "stargan_v2": StarGANNetwork,
+    "style": StyleNetwork,
+}
+
+
 class ModelFile(BaseModel):
     """A file that the model's weights are made from."""
 
@@ -82,7 +108,7 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    family: Literal["cyclegan", "stargan_v2"]
+    family: Literal["cyclegan", "stargan_v2", "style"]
     network: dict[str, bool | int | float | str]  # the network's constructor arguments
     image_size: Annotated[int, Field(ge=1)]  # px; side of the training pictures
     description: str
@@ -95,19 +121,30 @@ class ModelCard(BaseModel):
     domains: list[str] = []  # StarGAN: the target domains, in the order of the network's branches
     align: Literal["face", "none"] = "none"  # how the training pictures were aligned
     masks: Literal["landmarks", "ones"] | None = None  # where the high-pass path acts (w_hpf > 0)
+    shared: str | None = None  # a folder beside the model's, whose weights file several models have in common
+    code: list[float] | None = None  # style: of a model with one style; without it the style is a picture's
     training: dict[str, Any] | None = None  # options and metrics of models trained here
     version: int | None = None  # of published models, see versions.py
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "ModelCard":
         """Refuse what would fail, or be passed over in silence, only when a picture comes."""
-        kind = CycleGANNetwork if self.family == "cyclegan" else StarGANNetwork
-        kind.model_validate(self.network)
+        network = _NETWORKS[self.family].model_validate(self.network)
+        if isinstance(network, StyleNetwork):
+            self._check_code(network)
+        if self.shared is not None and not _NAME.fullmatch(self.shared):
+            raise ValueError(f"shared: {self.shared!r} is no folder beside the model's")
         landmarks = bool(self.network.get("landmarks"))
         for field, value in (("masks", "landmarks"), ("align", "face")):
             if getattr(self, field) == value and not landmarks:
                 raise ValueError(f"{field} is {value!r}, but the model has no landmark network (network: landmarks)")
         return self
+
+    def _check_code(self, network: StyleNetwork) -> None:
+        if self.code is None and not network.predictor:
+            raise ValueError("the model has neither a style code (code) nor a network that reads one off a picture")
+        if self.code is not None and (len(self.code) != network.code_dim or not all(map(math.isfinite, self.code))):
+            raise ValueError(f"code has {len(self.code)} numbers; {network.code_dim} finite ones are needed")
 
     def text(self) -> str:
         """The card as its model.json has it."""
@@ -116,13 +153,12 @@ class ModelCard(BaseModel):
     @property
     def full_network(self) -> dict[str, Any]:
         """The constructor arguments with those that the card leaves to the defaults."""
-        kind = CycleGANNetwork if self.family == "cyclegan" else StarGANNetwork
-        return kind.model_validate(self.network).model_dump()
+        return _NETWORKS[self.family].model_validate(self.network).model_dump()
 
     @property
     def side_multiple(self) -> int:
         """Both sides of a picture must be multiples of this many px, because the generator halves them."""
-        if self.family == "cyclegan":
+        if self.family != "stargan_v2":
             return 4
         lowest = 8 if self.network["w_hpf"] else 16  # px; side of the deepest features at the training size
         return int(self.network["img_size"]) // lowest
@@ -136,10 +172,16 @@ class Model:
     weights: Path | None  # None while the weights are not here
     sha256: str | None  # expected digest of the weights file
     failure: str | None  # why the last fetch failed, for FAILURE_REMEMBERED_S
+    thumbnail: Path | None = None  # a small picture of what it makes, if there is one
 
     @property
     def name(self) -> str:
         return self.card.name
+
+    @property
+    def weights_name(self) -> str:
+        """Equal for models that share a weights file, and so one place in a worker's memory."""
+        return self.card.shared or self.name
 
     def verified_weights(self) -> Path:
         """The weights file, once its bytes are known to be those that the card or the lock file tells.
@@ -224,6 +266,9 @@ class Catalog:
         files = self._files(name) if _NAME.fullmatch(name) else []
         signature = _signature(files)
         model = self._get(name)
+        if model.card.shared is not None:
+            files += (others := self._files(model.card.shared))
+            signature += _signature(others)
         newest = max((found[1] for found in signature if found is not None), default=0)
         # A file system's clock is coarse: a second change in one tick of it would not show.
         if model.weights is not None and time.time_ns() - newest > SETTLED_NS:
@@ -241,6 +286,9 @@ class Catalog:
             raise UnknownModel(name, self.names()) from None
         if card.name != name:
             raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
+        thumbnail = next((folder / THUMBNAIL_FILE for folder in folders if (folder / THUMBNAIL_FILE).is_file()), None)
+        if card.shared is not None:
+            folders += [_resolved(root / card.shared) for root in self._roots()]
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
         hashes = {file.name: file.sha256 for file in card.files}
         if weights is None and not cards[0].is_file():  # removed just now
@@ -252,6 +300,7 @@ class Catalog:
             weights=weights,
             sha256=hashes.get(WEIGHTS_FILE),
             failure=self._remembered_failure(self.models_dir / name),
+            thumbnail=thumbnail,
         )
 
     def can_run_any(self) -> bool:

@@ -12,7 +12,8 @@ from models.cyclegan.networks import Norm
 from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.shape import BOTTLENECK_BLOCKS, halvings
-from models.store.catalog import PLAIN_GENERATOR
+from models.store.catalog import PLAIN_GENERATOR, StyleNetwork
+from models.style.networks import StyleEnsemble
 
 StateDict = dict[str, torch.Tensor]
 Arguments = dict[str, bool | int | float | str]  # a network's constructor arguments, by name
@@ -21,7 +22,11 @@ CYCLEGAN = "cyclegan generator"
 DISCRIMINATOR = "cyclegan discriminator"
 STARGAN = "stargan_v2"
 LANDMARKS = "landmark network"
-KNOWN = "a CycleGAN generator (model.1.weight ...) or discriminator, StarGAN v2's networks, or a landmark network"
+STYLE = "style painter"
+KNOWN = (
+    "a CycleGAN generator (model.1.weight ...) or discriminator, StarGAN v2's networks, a landmark network, or a style "
+    "painter"
+)
 
 
 _BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d+)\.weight$")
@@ -39,7 +44,7 @@ class Architecture:
 def identify(state: StateDict) -> Architecture | None:
     """The network that ``state`` appears to belong to, or None if it is not a known one."""
     with torch.device("meta"):
-        for recognise in (_cyclegan_generator, _cyclegan_discriminator, _stargan, _landmarks):
+        for recognise in (_cyclegan_generator, _cyclegan_discriminator, _stargan, _landmarks, _style):
             found = recognise(state)
             if found is not None:
                 return found
@@ -50,6 +55,8 @@ def expected(kind: str, arguments: Arguments) -> Arguments:
     """Constructor arguments in full, where several spellings mean one network."""
     if kind == CYCLEGAN:
         return arguments | {name: value for name, value in PLAIN_GENERATOR.items() if name not in arguments}
+    if kind == STYLE:
+        return StyleNetwork.model_validate(arguments).model_dump()
     if kind != STARGAN:
         return arguments
     complete: Arguments = {"style_dim": 64, "latent_dim": 16, "num_domains": 2, "max_conv_dim": 512}
@@ -137,6 +144,26 @@ def _landmarks(state: StateDict) -> Architecture | None:
         return None
     points = last.shape[0] - 1
     return Architecture(LANDMARKS, {"num_landmarks": points}, LandmarkNetwork(points))
+
+
+def _style(state: StateDict) -> Architecture | None:
+    layers = [state.get(f"painter.{part}.{n}.conv.weight") for part in ("contract", "expand") for n in range(3)]
+    styled = state.get("painter.expand.0.norm.linear.weight")
+    if styled is None or styled.dim() != 2 or any(layer is None or layer.dim() != 4 for layer in layers):
+        return None
+    full, half, quarter, half_out, full_out, _ = (len(layer) for layer in layers if layer is not None)
+    arguments: Arguments = {
+        "code_dim": styled.shape[1],
+        "full": full,
+        "half": half,
+        "quarter": quarter,
+        "half_out": half_out,
+        "full_out": full_out,
+        "n_blocks": _count(state, "painter.blocks."),
+        "styled_contraction": "painter.contract.0.norm.linear.weight" in state,
+        "predictor": any(key.startswith("predictor.") for key in state),
+    }
+    return Architecture(STYLE, arguments, StyleEnsemble(**arguments))  # type: ignore[arg-type]
 
 
 def _count(state: StateDict, prefix: str) -> int:

@@ -2,10 +2,10 @@
 
 from models.store.catalog import Model
 from models.weights import doctor
-from models.weights.architecture import CYCLEGAN, STARGAN
+from models.weights.architecture import CYCLEGAN, STARGAN, STYLE
 from models.weights.doctor import Checkpoint
 
-KINDS = {"cyclegan": CYCLEGAN, "stargan_v2": STARGAN}
+KINDS = {"cyclegan": CYCLEGAN, "stargan_v2": STARGAN, "style": STYLE}
 
 
 def load_weights(model: Model) -> Checkpoint:

@@ -124,6 +124,13 @@ def convolution(
     return _biased(out, tensors, name, dims[1]) if bias else out
 
 
+def depthwise_convolution(x: Node, tensors: Tensors, name: str, dim: int, kernel: int, *, stride: int) -> Node:
+    """torch's ``Conv2d`` with a group for each channel."""
+    weight = tensors.take(f"{name}.weight", dim, 1, kernel, kernel)[:, np.newaxis]
+    out = ops.group_convolution(x, ops.constant(weight), [stride, stride], [0, 0], [0, 0], [1, 1]).output(0)
+    return _biased(out, tensors, name, dim)
+
+
 def doubling_convolution(x: Node, tensors: Tensors, name: str, dims: tuple[int, int], *, bias: bool) -> Node:
     """torch's ``ConvTranspose2d`` with kernel 3, stride 2, padding 1 and output padding 1: twice the sides."""
     weight = tensors.take(f"{name}.weight", dims[0], dims[1], 3, 3)
