@@ -171,6 +171,8 @@ class ResidentModels:
 def _version(weights: Path | None) -> tuple[str, int]:
     """A published model's folder is a link, which may lead to another version tomorrow."""
     return (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
+
+
 def _loaded(model: Model, device: ServingDevice) -> ResidentModel:
     if model.card.family == "style":
         return Painter(model, device)
