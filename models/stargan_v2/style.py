@@ -15,9 +15,9 @@ def latent_code(seed: int, latent_dim: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def mean_styles(mapping: MappingNetwork, latent_dim: int) -> torch.Tensor:
-    """The mean style of each domain, (num_domains, style_dim) float32, over ``MEAN_OF`` latent codes."""
-    z = latent_code(0, latent_dim * MEAN_OF).view(MEAN_OF, latent_dim).to(next(mapping.parameters()))
+def mean_styles(mapping: MappingNetwork, latent_dim: int, count: int = MEAN_OF) -> torch.Tensor:
+    """The mean style of each domain, (num_domains, style_dim) float32, over ``count`` latent codes."""
+    z = latent_code(0, latent_dim * count).view(count, latent_dim).to(next(mapping.parameters()))
     # Calling the network for each domain would compute all branches each time.
     h = mapping.shared(z)
     return torch.stack([branch(h).float().mean(dim=0) for branch in mapping.unshared])

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity names it
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"  # as torchvision names it
+INCEPTION = "inception-v3-compat"  # as torch-fidelity names the network of the FID in the literature
+INCEPTION_LAYER = "2048"
 AT_ONCE = 8  # pictures
 LEAST_PICTURES = 2  # in each set, to have a covariance
 
@@ -34,32 +35,48 @@ def _path(file: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / file
 
 
-def inception_distances(generated: torch.Tensor, real: torch.Tensor, device: torch.device) -> dict[str, float]:
-    """FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018) with torch-fidelity.
+class InceptionDistance:
+    """FID (Heusel et al. 2017) and KID (Bińkowski et al. 2018), with torch-fidelity's Inception network."""
 
-    Args:
-        generated, real: (N, 3, S, S) in [-1, 1].
+    def __init__(self, device: torch.device) -> None:
+        from torch_fidelity.utils import create_feature_extractor
+
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # torch-fidelity uses the current device
+        self._network = create_feature_extractor(
+            INCEPTION,
+            [INCEPTION_LAYER],
+            feature_extractor_weights_path=str(_path(INCEPTION_FILE)),
+            cuda=device.type == "cuda",
+            verbose=False,
+        )
+
+    def between(self, generated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+        """``FID`` and ``KID`` of two sets of pictures, (N, 3, S, S) and (M, 3, S, S) in [-1, 1]."""
+        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+        x, y = self._features(generated), self._features(real)
+        found = kid_features_to_metric(x, y, kid_subset_size=min(len(x), len(y), 1000), verbose=False)
+        return {"FID": frechet_distance(x, y), "KID": float(found[KEY_METRIC_KID_MEAN])}
+
+    @torch.no_grad()
+    def _features(self, pictures: torch.Tensor) -> torch.Tensor:
+        levels = pictures.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        return torch.cat([self._network(batch.to(self._device))[0].cpu() for batch in torch.split(levels, AT_ONCE)])
+
+
+def frechet_distance(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Squared Fréchet distance of the normal distributions that fit the rows of ``x`` (N, D) and ``y`` (M, D).
+
+    The usual way decomposes the product of the two (D, D) covariances, which takes seconds. With X and Y the centred
+    rows, these are XᵀX and YᵀY, and the eigenvalues of their product are the squares of XYᵀ's singular values.
     """
-    import torch_fidelity
-
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # torch-fidelity uses the current device
-    found = torch_fidelity.calculate_metrics(
-        input1=_Pictures(generated),
-        input2=_Pictures(real),
-        fid=True,
-        kid=True,
-        kid_subset_size=min(len(generated), len(real), 1000),
-        feature_extractor_weights_path=str(_path(INCEPTION_FILE)),
-        cuda=device.type == "cuda",
-        save_cpu_ram=True,  # no extra processes to read pictures that are in memory anyway
-        verbose=False,
-        cache=False,
-    )
-    return {
-        "FID": float(found["frechet_inception_distance"]),
-        "KID": float(found["kernel_inception_distance_mean"]),
-    }
+    x, y = x.double(), y.double()
+    x_centred, y_centred = ((rows - rows.mean(dim=0)) / math.sqrt(len(rows) - 1) for rows in (x, y))
+    in_common = torch.linalg.svdvals(x_centred @ y_centred.T).sum()
+    means_apart = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
+    return float(means_apart + x_centred.square().sum() + y_centred.square().sum() - 2 * in_common)
 
 
 class PatchDistance:
@@ -148,16 +165,3 @@ def _pairs(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """All pairs of pictures in (K, 3, S, S), as two batches of equal length."""
     n, m = torch.combinations(torch.arange(len(batch))).T
     return batch[n], batch[m]
-
-
-class _Pictures(Dataset[torch.Tensor]):
-    """Pictures in the form that torch-fidelity reads: (3, S, S) uint8."""
-
-    def __init__(self, x: torch.Tensor) -> None:
-        self._levels = x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-    def __len__(self) -> int:
-        return len(self._levels)
-
-    def __getitem__(self, n: int) -> torch.Tensor:
-        return self._levels[n]

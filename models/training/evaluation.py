@@ -9,7 +9,14 @@ import torch
 
 from models.store.run_status import SCORE, Quality
 from models.training import distances
-from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, LEAST_CONTRAST, PatchDistance, PerceptualDistance
+from models.training.distances import (
+    ALEXNET_FILE,
+    INCEPTION_FILE,
+    LEAST_CONTRAST,
+    InceptionDistance,
+    PatchDistance,
+    PerceptualDistance,
+)
 
 log = logging.getLogger("doppel.training")
 
@@ -113,9 +120,10 @@ def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.
         raise ValueError(
             f"{distances.LEAST_PICTURES} held-out pictures of each domain are needed, but one domain has only 1"
         )
+    inception = InceptionDistance(device)
     figures = {}
     for domain, generated, real in zip(domains, evaluation.generated, evaluation.real, strict=True):
-        for name, distance in distances.inception_distances(generated, real, device).items():
+        for name, distance in inception.between(generated, real).items():
             figures[f"{name} of {domain}"] = distance
     return figures
 

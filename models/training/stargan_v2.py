@@ -33,6 +33,7 @@ AVERAGED = ("generator", "mapping_network", "style_encoder")
 FILM_FRAMES = 12  # from one reference to the next
 VARIANTS = 5  # number of styles that diversity is measured on
 SAMPLE_PSI = (0.5, 0.7, 1.0)
+SAMPLE_MEAN_OF = 1000  # latent codes; ten times as many, as the service takes, would look the same
 SOURCES = "sources"  # label of the sample's inputs
 
 
@@ -326,7 +327,7 @@ class StarGANTrainer:
         x_src = inputs.flatten(0, 1)
         y_org = torch.arange(num_domains, device=self.device).repeat_interleave(count)
         masks = self._masks(x_src)
-        means = mean_styles(cast(MappingNetwork, mapping), self.options.latent_dim)[:num_domains]
+        means = mean_styles(cast(MappingNetwork, mapping), self.options.latent_dim, SAMPLE_MEAN_OF)[:num_domains]
         z = latent_code(0, self.options.latent_dim).to(self.device)
 
         def styled(s: torch.Tensor) -> torch.Tensor:

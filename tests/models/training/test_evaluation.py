@@ -9,7 +9,7 @@ from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
-from models.training.distances import ALEXNET_FILE, INCEPTION_FILE
+from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, frechet_distance
 from models.training.evaluation import Evaluation, quality
 from models.training.loader import batches
 from tests.models.training.runs import train_here, write_run
@@ -94,6 +94,18 @@ def test_what_loses_nothing_has_no_distance(good):
         assert good.figures[name] == 0
     assert good.figures["FID of cat"] == pytest.approx(0, abs=1e-2)
     assert good.figures.keys() >= {"FID of dog", "KID of cat", "KID of dog"}
+
+
+@pytest.mark.parametrize(("counts", "features"), [((5, 3), 8), ((30, 20), 8)])
+def test_the_frechet_distance_is_that_of_the_covariances(counts, features):
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    x, y = (
+        torch.randn(count, features, generator=torch.Generator().manual_seed(count)) + 1 / count for count in counts
+    )
+    statistics = [fid_features_to_statistics(rows.double()) for rows in (x, y)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-5)
 
 
 def test_each_figure_tells_of_its_own_domain_and_draws_no_random_numbers_from_the_run(good):
