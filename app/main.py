@@ -21,7 +21,7 @@ from app.model_selection import ModelSelection
 from app.openapi import DESCRIPTION, SUMMARY, TAGS, install_openapi, operation_id
 from app.parameters import refuse_unknown
 from app.rendering import RecentVideos
-from app.routes import comparisons, docs, health, jobs, models, stargan, training, translate
+from app.routes import comparisons, docs, health, jobs, models, stargan, status, studio, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -129,7 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "form_limits": {"max_part_size": max_bytes},
     }
     routes = APIRouter(max_body_size=max_bytes, **common)
-    for module in (translate, stargan, jobs, models, comparisons, training, health, docs):
+    for module in (translate, stargan, jobs, models, comparisons, training, health, status, docs, studio):
         routes.include_router(module.router)
     app.include_router(routes)
     archives = APIRouter(max_body_size=max_archive_bytes, **common)
@@ -149,7 +149,7 @@ def _require_distinct(root_path: str, app: FastAPI) -> None:
     Raises:
         PlaceError
     """
-    if root_path.split("/")[1] in {path.split("/")[1] for path in app.openapi()["paths"]}:
+    if root_path.split("/")[1] in {studio.PREFIX, *(path.split("/")[1] for path in app.openapi()["paths"])}:
         raise PlaceError(
             f"DOPPEL_ROOT_PATH: {root_path!r} is the beginning of the API's own paths; choose another prefix"
         )

@@ -21,6 +21,7 @@ from models.store.files import sha256
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
+SAMPLE_FILES = ("sample.png", "sample.jpg")  # of a model that was published, and of one that ships
 LOCK_FILE = "lock.json"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
@@ -139,6 +140,14 @@ class Model:
     @property
     def name(self) -> str:
         return self.card.name
+
+    @property
+    def sample(self) -> Path | None:
+        """The picture that shows what the model makes; None if there is none, or the weights are not here."""
+        if self.weights is None:
+            return None
+        pictures = (self.weights.with_name(name) for name in SAMPLE_FILES)
+        return next((picture for picture in pictures if picture.is_file()), None)
 
     def verified_weights(self) -> Path:
         """The weights file, once its bytes are known to be those that the card or the lock file tells.
