@@ -3,7 +3,6 @@
 import functools
 import gzip
 import hashlib
-import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,13 @@ from models.errors import NotFound
 FOLDER = Path(__file__).resolve().parent.parent / "studio"
 PAGE = "index.html"
 PREFIX = "studio"  # the first part of the files' addresses
-SERVED = {".html", ".css", ".js", ".svg", ".jpg"}
+SERVED = {  # not by the module mimetypes, which answers as the machine is set up
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
+}
 A_YEAR_S = 365 * 24 * 3600
 # Nothing from elsewhere, and no script or style in the page itself; `blob:` is pictures that a person chose or got.
 POLICY = (
@@ -42,9 +47,8 @@ class StaticFile:
 
     @classmethod
     def of(cls, name: str, content: bytes) -> "StaticFile":
-        media_type = mimetypes.types_map[Path(name).suffix]
         etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-        return cls(content, gzip.compress(content, mtime=0), media_type, etag)
+        return cls(content, gzip.compress(content, mtime=0), SERVED[Path(name).suffix], etag)
 
 
 @dataclass(frozen=True)

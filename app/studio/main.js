@@ -39,7 +39,7 @@ function showHealth() {
   const device = status?.workers[0]?.device ?? "";
   const words = [status?.ready ? "ready" : "starting", waiting ? `${waiting} waiting` : "", device];
   health.textContent = lost ? "no connection" : problem ? "not ready" : status ? words.filter(Boolean).join(" · ") : "…";
-  health.dataset.state = lost || problem ? "bad" : status?.ready ? "good" : "unknown";
+  health.parentNode.dataset.state = lost || problem ? "bad" : status?.ready ? "good" : "unknown";
 }
 
 async function take(files, entries) {

@@ -21,6 +21,7 @@ export function View() {
     <p class="muted">Drop a <code>.pth</code> or <code>.safetensors</code> file, or an exported model, to add it.</p>
     ${file && html`<${Adding} key=${file.name + file.size} file=${file} onEnd=${() => setFile(null)} />`}
     ${!models && html`<p class="muted">Asking the server…</p>`}
+    <h2>On this server</h2>
     <ul class="models">${ready.map((model) => html`<${Card} key=${model.name} model=${model} />`)}</ul>
     ${others.length > 0 && html`<h2>Not on this server <span class="muted">weights come from the models' authors</span></h2>
       <ul class="models">${others.map((model) => html`<${Card} key=${model.name} model=${model} />`)}</ul>`}
