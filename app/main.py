@@ -20,7 +20,7 @@ from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, document, operation_id
 from app.parameters import refuse_unknown
 from app.rendering import RecentVideos
-from app.routes import comparisons, docs, health, jobs, models, stargan, style, training, translate
+from app.routes import comparisons, docs, health, jobs, models, stargan, status, studio, style, training, translate
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -135,7 +135,7 @@ class _Calls:
 
     def __init__(self, max_bytes: int, max_archive_bytes: int, max_model_bytes: int) -> None:
         self.router = APIRouter(generate_unique_id_function=operation_id)
-        modules = (translate, stargan, style, jobs, models, comparisons, training, health, docs)
+        modules = (translate, stargan, style, jobs, models, comparisons, training, health, status, docs, studio)
         limits = [(module.router, max_bytes) for module in modules]
         limits += [(datasets_routes.router, max_archive_bytes), (models.uploads, max_model_bytes)]
         for router, limit in limits:
@@ -162,7 +162,7 @@ def _require_distinct(root_path: str, app: FastAPI) -> None:
     Raises:
         PlaceError
     """
-    if root_path.split("/")[1] in {path.split("/")[1] for path in app.openapi()["paths"]}:
+    if root_path.split("/")[1] in {studio.PREFIX, *(path.split("/")[1] for path in app.openapi()["paths"])}:
         raise PlaceError(
             f"DOPPEL_ROOT_PATH: {root_path!r} is the beginning of the API's own paths; choose another prefix"
         )

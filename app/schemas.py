@@ -32,7 +32,9 @@ class JobLinks(BaseModel):
     dataset: Annotated[str | None, Field(description="the data set, only if the job makes one", exclude_if=_absent)] = (
         None
     )
-    model: Annotated[str | None, Field(description="the model, only if the job adds one", exclude_if=_absent)] = None
+    model: Annotated[
+        str | None, Field(description="the model, only if the job adds or fetches one", exclude_if=_absent)
+    ] = None
 
 
 class Job(BaseModel):
@@ -77,10 +79,10 @@ class Job(BaseModel):
         base = address(f"/jobs/{state.id}")
         links = JobLinks(
             self=base,
-            image=None if state.kind in ("dataset", "model") else f"{base}/image",
+            image=None if state.kind in ("dataset", "model", "fetch") else f"{base}/image",
             events=f"{base}/events",
             dataset=address(f"/datasets/{state.dataset}") if state.dataset else None,
-            model=address(f"/models/{state.model}") if state.kind == "model" else None,
+            model=address(f"/models/{state.model}") if state.kind in ("model", "fetch") else None,
         )
         return cls(
             **state.model_dump(exclude={"timings", "error", "arrangement", "delivery"}),
@@ -108,8 +110,10 @@ class ModelInfo(BaseModel):
     runs_as: Annotated[str | None, Field(description="the model that runs if this one is requested; null: none can")]
     version: Annotated[int | None, Field(description="version in service, if the model was published on this server")]
     training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
-    thumbnail: Annotated[str | None, Field(description="address of a small picture of what it makes; null: none")]
     loaded_on: Annotated[list[str], Field(description="workers that have it loaded")]
+    weights_bytes: Annotated[int | None, Field(description="size of its weights; null: they are not on this server")]
+    can_be_removed: Annotated[bool, Field(description="whether it was published or added on this server")]
+    sample: Annotated[str | None, Field(description="address of a picture of what it makes; null: none")]
 
     @classmethod
     def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
@@ -124,8 +128,10 @@ class ModelInfo(BaseModel):
             availability=model.availability,
             why=model.failure,
             runs_as=runs_as,
-            thumbnail=address(f"/models/{model.name}/thumbnail") if model.thumbnail else None,
             loaded_on=loaded_on,
+            weights_bytes=None if model.weights is None else model.weights.stat().st_size,
+            can_be_removed=model.card.version is not None,
+            sample=None if model.sample is None else address(f"/models/{model.name}/sample"),
         )
 
 

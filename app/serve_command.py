@@ -87,7 +87,7 @@ def _announce(settings: Settings, port: int) -> None:
         return
     published = f"http://{address}{settings.root_path}"
     print(
-        f"\nDoppel is at {published} (in a browser: {published}/docs); its data is in {settings.data_dir}.\nTry it:\n\n"
+        f"\nDoppel is at {published}/ (open it in a browser); its data is in {settings.data_dir}.\nTry it:\n\n"
         f"  curl -f -F image=@{_sample()} -F model=style_monet {address}/translate -o out.png\n\n"
         f"{'' if has_torch() else LIGHT_NOTE}Ctrl-C stops it.\n",
         flush=True,

@@ -26,7 +26,7 @@ from models.store.runs import RunStore
 from worker.contract import ESTIMATE_QUEUE, Failure, FailureCode
 from worker.errors import QueueError
 from worker.preparation_queue import PreparationQueue
-from worker.training_queue import TrainingQueue
+from worker.training_queue import TrainerReport, TrainingQueue
 
 log = logging.getLogger("doppel.app")
 
@@ -56,7 +56,7 @@ class Runs:
 
     def check(self, requests: Sequence[RunRequest]) -> list[AcceptedRun]:
         """Check requests for runs; raises as :meth:`RunChecker.check` does."""
-        return self._checker.check(requests, self._queue.trainers(seen_within_s=TRAINER_SEEN_S))
+        return self._checker.check(requests, self.trainers())
 
     def start(self, accepted: AcceptedRun) -> str:
         """Queue a new run and return its id.
@@ -120,7 +120,7 @@ class Runs:
             Unavailable: no trainer has reported within ``TRAINER_SEEN_S``.
             NotInstalled: nor has a preparer with torch, so this is an installation without it.
         """
-        if not self._queue.trainers(seen_within_s=TRAINER_SEEN_S):
+        if not self.trainers():
             if self._preparation.preparers(seen_within_s=TRAINER_SEEN_S):
                 self._preparation.require_preparer(ESTIMATE_QUEUE, torch_for="Training")
             raise Unavailable(
@@ -264,6 +264,14 @@ class Runs:
         for run_id, status in self._unfinished():
             found.setdefault(status.dataset, []).append(run_id)
         return found
+
+    def live(self) -> dict[str, RunState]:
+        """The runs that have not ended, by id, and whether they wait or run."""
+        return {run_id: status.status for run_id, status in self._unfinished()}
+
+    def trainers(self) -> list[TrainerReport]:
+        """The trainers that have reported lately."""
+        return self._queue.trainers(seen_within_s=TRAINER_SEEN_S)
 
     def begun_from(self, model: str) -> list[str]:
         """Runs that start from this model and have not ended."""

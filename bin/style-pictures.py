@@ -1,4 +1,4 @@
-"""Paint the pictures that the repository holds of its style models, from the sample photo: thumbnails, and docs' own.
+"""Paint the pictures that the repository holds of its style models, from the sample photo: sample pictures, and docs' own.
 
 usage: bin/style-pictures.py        (in the repository's root)
 """
@@ -12,11 +12,11 @@ from models.device import ServingDevice
 from models.pictures import Picture
 from models.serving.painter import Painter
 from models.serving.painting import Painting
-from models.store.catalog import THUMBNAIL_FILE, Catalog
+from models.store.catalog import Catalog
 
 IMAGES = Path("docs/images")
 WEIGHTS = Path("weights")
-THUMBNAIL = (144, 108)  # px
+SAMPLE = (144, 108)  # px
 PAINTED = (464, 348)  # px; about what the styles were trained at
 EXAMPLE = (620, 464)
 
@@ -38,8 +38,8 @@ def main() -> None:
             Image.fromarray(painted).save(IMAGES / "sample-photo-style-by-example.jpg", quality=85)
         else:
             (painted,) = painter([photo(PAINTED)], [Painting(code=model.card.code)], [[]])
-        small = Image.fromarray(painted).resize(THUMBNAIL, Image.Resampling.LANCZOS)
-        small.save(WEIGHTS / model.name / THUMBNAIL_FILE, quality=45, method=6)
+        small = Image.fromarray(painted).resize(SAMPLE, Image.Resampling.LANCZOS)
+        small.save(WEIGHTS / model.name / "sample.webp", quality=45, method=6)
 
 
 if __name__ == "__main__":

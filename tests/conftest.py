@@ -14,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from app.settings import Settings
 from models.store.catalog import ModelCard, ModelFile
+from tests.chromium import NOT_FOUND, chromium
 from tests.processes import api, eventually, fake_worker, free_port, process
 from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
@@ -26,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 gc.disable()  # until all is loaded
 
 # A file's tests run in one process and share what its fixtures start. So do those of these folders.
-TOGETHER = ("tests/app/training",)
+TOGETHER = ("tests/app/training", "tests/studio")
 # They take the longest, so they begin first.
 LONGEST = (
     "tests/app/training",
@@ -36,6 +37,11 @@ LONGEST = (
     "tests/test_readme.py",
     "tests/worker",
 )
+
+
+def pytest_report_header() -> list[str]:
+    """Say at the start which tests this machine can't run."""
+    return [] if chromium() else [NOT_FOUND]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ TRAIN = "train"  # the function name of every attempt at a training run
 PREPARATION_QUEUE = "doppel-preparation"
 IMPORT = "worker.dataset_import.import_dataset"  # the function name of every import of a data set
 ADD_MODEL = "worker.model_import.import_model"  # the function name of every addition of a model
+FETCH_MODEL = "worker.model_fetch.fetch_model"  # the function name of every fetch that a client asked for
 ESTIMATE_QUEUE = "doppel-estimates"
 ESTIMATE = "worker.estimation.estimate"  # the function name of every estimate
 JOB_QUEUES = (INFERENCE_QUEUE, PREPARATION_QUEUE)  # clients can look up the jobs of these
@@ -29,7 +30,7 @@ WANTED_OF_PREPARERS = "doppel:wanted-of-preparers"  # those that workers without
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 
-Kind = Literal["translation", "style", "grid", "video", "dataset", "model"]
+Kind = Literal["translation", "style", "grid", "video", "dataset", "model", "fetch"]
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
@@ -125,6 +126,7 @@ class FailureCode(StrEnum):
     ARCHIVE_REFUSED = "archive_refused"  # an uploaded archive holds no data set that can be used
     MODEL_REFUSED = "model_refused"  # an uploaded weights file or model can't be used
     NAME_TAKEN = "name_taken"  # another upload took the name first
+    FETCH_FAILED = "fetch_failed"  # a model's weights could not be downloaded, or are not this model's
     IMPORT_FAILED = "import_failed"  # an upload could not be imported, through no fault of its own
     CANNOT_BE_DONE = "cannot_be_done"  # no worker could do this job
     MODEL_REMOVED = "model_removed"  # the model went out of service while the job waited

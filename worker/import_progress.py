@@ -16,6 +16,7 @@ REPORT_EVERY_S = 0.2
 # Set by the worker: a job can't name a folder.
 data_dir: ContextVar[Path] = ContextVar("data_dir")
 weights_dir: ContextVar[Path] = ContextVar("weights_dir")
+weights_url: ContextVar[str | None] = ContextVar("weights_url")
 
 
 class ImportProgress:

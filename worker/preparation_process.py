@@ -34,7 +34,7 @@ from worker.contract import HEARTBEAT_S, Failure, FailureCode, JobEvent, Status
 from worker.errors import JobCanceled, QueueError
 from worker.fetching import Fetcher
 from worker.heartbeat import ReportingWorker
-from worker.import_progress import data_dir, weights_dir
+from worker.import_progress import data_dir, weights_dir, weights_url
 from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
 from worker.janitor import Janitor
 from worker.preparation_queue import PREPARER_SEEN_S, PreparationQueue, PreparerReport, rq_preparation_queue
@@ -173,11 +173,19 @@ class EstimateWorker(PreparationWorker):
 class ImportWorker(PreparationWorker):
     """Takes uploads in: jobs that clients see, listen to and cancel as they do those of the inference queue."""
 
-    functions = (contract.IMPORT, contract.ADD_MODEL)
+    functions = (contract.IMPORT, contract.ADD_MODEL, contract.FETCH_MODEL)
     queue_name = contract.PREPARATION_QUEUE
 
-    def __init__(self, connection: redis.Redis, weights_dir: Path, data_dir: Path, fetcher: Fetcher | None) -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        weights_dir: Path,
+        data_dir: Path,
+        fetcher: Fetcher | None,
+        weights_url: str | None = None,
+    ) -> None:
         super().__init__(connection)
+        self._weights_url = weights_url
         self._fetcher = fetcher
         self._weights_dir = weights_dir
         self._data_dir = data_dir
@@ -205,6 +213,7 @@ class ImportWorker(PreparationWorker):
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         data_dir.set(self._data_dir)
         weights_dir.set(self._weights_dir)
+        weights_url.set(self._weights_url)
         return super().perform_job(job, queue, execution)
 
     def note_failure(self, job: Job, error: Exception) -> None:
@@ -248,6 +257,8 @@ def _failure(job: Job, error: Exception) -> Failure:
         return Failure(code=FailureCode.NAME_TAKEN, detail=str(error))
     if job.func_name == contract.ADD_MODEL and isinstance(error, Invalid):
         return Failure(code=FailureCode.MODEL_REFUSED, detail=str(error))
+    if job.func_name == contract.FETCH_MODEL and isinstance(error, DoppelError):
+        return Failure(code=FailureCode.FETCH_FAILED, detail=f"{str(error).rstrip('.')}.")
     if isinstance(error, ArchiveError | DatasetError):
         return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
     if isinstance(error, DoppelError):
@@ -271,7 +282,8 @@ def run_import_worker(
     catalog = Catalog(weights_dir.resolve(), data_dir.resolve())
     fetches = has_torch() and not offline
     fetcher = Fetcher(connection, catalog, weights_url, wanted=contract.WANTED_OF_PREPARERS) if fetches else None
-    ImportWorker(connection, weights_dir.resolve(), data_dir.resolve(), fetcher).work(logging_level="WARNING")
+    importer = ImportWorker(connection, weights_dir.resolve(), data_dir.resolve(), fetcher, weights_url)
+    importer.work(logging_level="WARNING")
 
 
 def run_estimate_worker(*, redis_url: str) -> None:

@@ -40,6 +40,12 @@ class AddTask(BaseModel):
     torch: bool  # whether it takes torch to read the file; not an exported model
 
 
+class FetchTask(BaseModel):
+    """Whose weights are to be downloaded."""
+
+    model: str
+
+
 class PreparerReport(BaseModel):
     """What one of a preparer's processes reports with each heartbeat."""
 
@@ -72,7 +78,11 @@ class PreparationQueue:
         """Queue the addition of the model that lies in the incoming folder ``job_id``."""
         self._submit(contract.ADD_MODEL, job_id, task, JobMeta(kind="model", model=task.addition.name or ""))
 
-    def _submit(self, function: str, job_id: str, task: ImportTask | AddTask, meta: JobMeta) -> None:
+    def submit_fetch(self, job_id: str, task: FetchTask) -> None:
+        """Queue the download of a model's weights."""
+        self._submit(contract.FETCH_MODEL, job_id, task, JobMeta(kind="fetch", model=task.model))
+
+    def _submit(self, function: str, job_id: str, task: ImportTask | AddTask | FetchTask, meta: JobMeta) -> None:
         with translating_errors():
             job = self._imports.create_job(
                 function,

@@ -1,12 +1,13 @@
-"""GET and DELETE /jobs/{id}, its picture and its events."""
+"""GET /jobs; GET and DELETE /jobs/{id}, its picture and its events."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from app.addresses import address
 from app.deps import JobDep, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
@@ -17,10 +18,38 @@ from app.schemas import Job
 from models.errors import NotFound
 from worker.contract import Status
 from worker.errors import QueueUnreachable
+from worker.overview import Overview
 
 POSITION_POLL_S = 1.0  # a change of the position in the queue sends no event
 
+PAGE = {
+    "description": "The jobs.",
+    "headers": {
+        "Link": {
+            "description": 'the next page, as `<...>; rel="next"`, if this one is full',
+            "schema": {"type": "string"},
+        },
+    },
+}
+
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.get("", summary="List the jobs", responses={200: PAGE, **answers.problems(503)})
+def list_jobs(
+    services: ServicesDep,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=200, description="jobs on a page")] = 50,
+    before: Annotated[str, Query(max_length=64, description="only jobs that are older than this one, by its id")] = "",
+) -> list[Job]:
+    """The newest jobs whose records are kept, of all clients, newest first. Pictures are not among them.
+
+    Training runs are listed by `GET /training`. A page that is full has a `Link` to the next.
+    """
+    ids = Overview(services.queue.connection).newest(limit=limit, before=before or None)
+    if len(ids) == limit:
+        response.headers["Link"] = f'<{address("/jobs")}?limit={limit}&before={ids[-1]}>; rel="next"'
+    return [Job.of(state) for state in services.queue.states(ids) if state is not None]
 
 
 @router.get("/{id}", summary="Read a job's status", responses=answers.problems(404, 503))
@@ -46,6 +75,8 @@ async def read_job_image(
         raise NotReady("This job makes a style code, not a picture; read it from the job itself.")
     if job.kind == "dataset":
         raise NotReady(f"This job makes a data set, not a picture; see /datasets/{job.dataset}.")
+    if job.kind == "fetch":
+        raise NotReady(f"This job fetches a model's weights and makes no picture; see /models/{job.model}.")
     if job.kind == "model":
         raise NotReady(f"This job adds a model and makes no picture; see /models/{job.model}.")
     offered = OFFERED[job.kind]

@@ -1,4 +1,4 @@
-"""GET and POST /models, GET /models/{name} and its archive; roll back; DELETE."""
+"""GET and POST /models, GET /models/{name}, its sample picture and archive; fetch; roll back; DELETE."""
 
 from typing import Annotated
 
@@ -11,14 +11,16 @@ from app.addresses import address
 from app.deps import Services, ServicesDep
 from app.errors import sentence
 from app.routes import answers, fields
-from app.schemas import ModelInfo
+from app.schemas import Job, ModelInfo
 from app.training_schemas import Published
 from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
-from models.errors import Conflict, DoppelError, Invalid, NotFound
+from models.errors import Conflict, DoppelError, Invalid, ModelUnavailable, NotFound, Unavailable
 from models.store.additions import Addition
 from models.store.catalog import Model
 from models.store.model_archives import export_chunks, is_model_archive
+from worker.inference_queue import new_job_id
+from worker.preparation_queue import FetchTask
 
 router = APIRouter(prefix="/models", tags=["models"])
 uploads = APIRouter(prefix="/models", tags=["models"])  # whose bodies may be larger
@@ -115,20 +117,6 @@ async def add_model(
 
 
 @router.get(
-    "/{name}/thumbnail",
-    summary="Show what a model makes",
-    response_class=Response,
-    responses={200: answers.file("A small picture that the model made.", "image/webp"), **answers.problems(404)},
-)
-def read_model_thumbnail(services: ServicesDep, name: str) -> Response:
-    """A small picture of what the model makes. `thumbnail` in `GET /models` says which models have one."""
-    thumbnail = services.catalog.get(name).thumbnail
-    if thumbnail is None:
-        raise NotFound(f"The model {name!r} has no thumbnail.")
-    return FileResponse(thumbnail, media_type="image/webp")
-
-
-@router.get(
     "/{name}/archive",
     summary="Export a model",
     response_class=Response,
@@ -142,6 +130,44 @@ def export_model(services: ServicesDep, name: str) -> Response:
     model = services.catalog.get(name)
     headers = {"Content-Disposition": f'attachment; filename="{model.name}.zip"'}
     return StreamingResponse(export_chunks(model), headers=headers, media_type="application/zip")
+
+
+@router.get(
+    "/{name}/sample",
+    summary="Get a model's sample picture",
+    response_class=Response,
+    responses={200: answers.file("The picture.", "image/png", "image/jpeg", "image/webp"), **answers.problems(404, 503)},
+)
+def read_model_sample(services: ServicesDep, name: str) -> Response:
+    """What the model makes: of a model that ships an example; of a published one the last sample picture of its run."""
+    sample = services.catalog.get(name).sample
+    if sample is None:
+        raise NotFound(f"The model {name!r} has no sample picture.")
+    return FileResponse(sample, headers={"Cache-Control": "no-cache"})
+
+
+@router.post(
+    "/{name}/fetch", status_code=202, summary="Fetch a model's weights", responses=answers.problems(404, 409, 503)
+)
+def fetch_model(services: ServicesDep, name: str, response: Response) -> Job:
+    """Download the weights from the model's authors, as a job with progress that can be canceled.
+
+    Without this call, a model is fetched when it is first asked for. `Location` is the job's address.
+    """
+    model = services.catalog.get(name)
+    if model.weights is not None:
+        raise Conflict(f"The weights of {name!r} are on this server already.")
+    if services.settings.offline:
+        raise ModelUnavailable(name, "it downloads nothing: DOPPEL_OFFLINE is set")
+    services.preparation.require_preparer(torch_for="Reading the files that upstream publishes")
+    job_id = new_job_id()
+    services.preparation.submit_fetch(job_id, FetchTask(model=name))
+    state = services.queue.state(job_id)
+    if state is None:
+        raise Unavailable("The queue lost this job. Try again.")
+    job = Job.of(state)
+    response.headers["Location"] = job.links.self
+    return job
 
 
 @router.post("/{name}/rollback", summary="Roll a model back", responses=answers.problems(404, 409))

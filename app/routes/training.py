@@ -33,6 +33,7 @@ from app.training_schemas import (
 from models.errors import Conflict, Invalid, NotFound
 from models.store.options import CycleGANOptions
 from models.store.publication import publish
+from models.store.samples import PlacedRow, read_rows
 from worker.errors import QueueUnreachable
 
 POLL_S = 0.5
@@ -197,14 +198,32 @@ def _sample(run_id: str, step: int) -> dict[str, Any]:
 )
 def read_run_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
     """The sample picture of a step, or of the `last` step that has one."""
-    if not run.samples or (step != "last" and step not in run.samples):
-        there = f"samples exist for: {', '.join(map(str, run.samples))}" if run.samples else "there are none yet"
-        raise NotFound(f"There is no sample picture of step {step}; {there}.")
-    path = services.runs.store.folder(run.id).sample_path(run.samples[-1] if step == "last" else step)
+    path = services.runs.store.folder(run.id).sample_path(_sample_step(run, step))
     try:
         return Response(path.read_bytes(), media_type="image/png")
     except FileNotFoundError as error:
         raise NotFound("The picture was deleted: the run was removed or resumed from an earlier checkpoint.") from error
+
+
+def _sample_step(run: TrainingRun, step: int | Literal["last"]) -> int:
+    if not run.samples or (step != "last" and step not in run.samples):
+        there = f"samples exist for: {', '.join(map(str, run.samples))}" if run.samples else "there are none yet"
+        raise NotFound(f"There is no sample picture of step {step}; {there}.")
+    return run.samples[-1] if step == "last" else step
+
+
+@router.get(
+    "/{id}/samples/{step}/rows",
+    summary="Read what is on a run's sample picture",
+    responses=answers.problems(404),
+)
+def read_run_sample_rows(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> list[PlacedRow]:
+    """The rows from top to bottom: what each shows, and the boxes of its cells in px: left, top, right, bottom."""
+    path = services.runs.store.folder(run.id).sample_path(_sample_step(run, step))
+    try:
+        return read_rows(path)
+    except FileNotFoundError as error:
+        raise NotFound("Nothing describes this picture: it is gone, or was made by an earlier version.") from error
 
 
 @router.get("/{id}/log", summary="Read a run's log", response_class=PlainTextResponse, responses=answers.problems(404))

@@ -23,8 +23,8 @@ from models.store.files import sha256
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
+SAMPLE_FILES = ("sample.png", "sample.jpg", "sample.webp")  # of a model that was published, and of those that ship
 LOCK_FILE = "lock.json"
-THUMBNAIL_FILE = "thumbnail.webp"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
 SETTLED_NS = 2_000_000_000  # how long nothing must have changed before a model's files are not looked at again
@@ -172,7 +172,7 @@ class Model:
     weights: Path | None  # None while the weights are not here
     sha256: str | None  # expected digest of the weights file
     failure: str | None  # why the last fetch failed, for FAILURE_REMEMBERED_S
-    thumbnail: Path | None = None  # a small picture of what it makes, if there is one
+    sample: Path | None = None  # a picture of what it makes, if there is one
 
     @property
     def name(self) -> str:
@@ -286,7 +286,8 @@ class Catalog:
             raise UnknownModel(name, self.names()) from None
         if card.name != name:
             raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
-        thumbnail = next((folder / THUMBNAIL_FILE for folder in folders if (folder / THUMBNAIL_FILE).is_file()), None)
+        pictures = (folder / file for folder in folders for file in SAMPLE_FILES)
+        sample = next((picture for picture in pictures if picture.is_file()), None)
         if card.shared is not None:
             folders += [_resolved(root / card.shared) for root in self._roots()]
         weights = next((folder / WEIGHTS_FILE for folder in folders if (folder / WEIGHTS_FILE).is_file()), None)
@@ -300,7 +301,7 @@ class Catalog:
             weights=weights,
             sha256=hashes.get(WEIGHTS_FILE),
             failure=self._remembered_failure(self.models_dir / name),
-            thumbnail=thumbnail,
+            sample=sample,
         )
 
     def can_run_any(self) -> bool:

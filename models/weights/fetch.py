@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +28,16 @@ READ_TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16
 
 
-def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
+def fetch(
+    card: ModelCard, folder: Path, *, mirror: str | None = None, report: Callable[[float], None] | None = None
+) -> Path:
     """Fetch a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
 
     An interrupted download continues where it stopped. Only one process fetches a model at a time.
 
     Args:
         mirror: base address to use instead of the card's; the file name is appended.
+        report: told the share that is downloaded, 0 to 1, again and again; what it raises ends the download.
 
     Returns:
         The converted weights file.
@@ -49,7 +53,7 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
             target = folder / WEIGHTS_FILE
             try:
                 if not _intact(target, folder):
-                    _fetch_locked(card, folder, target, mirror)
+                    _fetch_locked(card, folder, target, mirror, report)
             except OSError as error:
                 raise FetchError(f"{folder} cannot be written: {error}") from error
             except (FetchError, CheckpointError, NotInstalled) as error:
@@ -62,7 +66,9 @@ def fetch(card: ModelCard, folder: Path, *, mirror: str | None = None) -> Path:
         raise FetchError(f"{card.name} is being fetched by another process") from None
 
 
-def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | None) -> None:
+def _fetch_locked(
+    card: ModelCard, folder: Path, target: Path, mirror: str | None, report: Callable[[float], None] | None
+) -> None:
     upstream = [file for file in card.files if file.url is not None]
     if not upstream:
         raise FetchError(f"{card.name} has no upstream file to fetch")
@@ -72,9 +78,14 @@ def _fetch_locked(card: ModelCard, folder: Path, target: Path, mirror: str | Non
 
     lock = read_lock(folder)
     digests = {}
-    for file in upstream:
+    for number, file in enumerate(upstream):
         part = _part(folder, file)
-        _download(file, part, mirror)
+
+        def report_file(share: float, before: int = number) -> None:
+            if report is not None:
+                report((before + share) / len(upstream))
+
+        _download(file, part, mirror, report_file)
         digests[file.name] = sha256(part)
         _check_pin(file, digests[file.name], lock, part)
     complete = [folder / file.name for file in upstream]
@@ -111,7 +122,7 @@ def _intact(target: Path, folder: Path) -> bool:
     return target.is_file() and sha256(target) == read_lock(folder).get(WEIGHTS_FILE)
 
 
-def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
+def _download(file: ModelFile, part: Path, mirror: str | None, report: Callable[[float], None]) -> None:
     url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
     assert url is not None
     have = part.stat().st_size if part.exists() else 0
@@ -132,6 +143,8 @@ def _download(file: ModelFile, part: Path, mirror: str | None) -> None:
                 for chunk in response.iter_bytes(CHUNK_BYTES):
                     out.write(chunk)
                     bar.update(len(chunk))
+                    if total:
+                        report(min(1.0, bar.n / total))
     except httpx.HTTPStatusError as error:
         raise FetchError(f"{url} answered {error.response.status_code}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:

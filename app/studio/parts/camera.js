@@ -1,0 +1,36 @@
+// A picture from this device's camera, when a person asks for it.
+
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { snapshot } from "./pictures.js";
+import { Trouble } from "./widgets.js";
+
+export function Camera({ onPhoto, onClose }) {
+  const video = useRef(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    let stream;
+    let closed = false;
+    const begin = async () => {
+      try {
+        stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+        if (closed) stop();
+        else video.current.srcObject = stream;
+      } catch (refused) {
+        setError(new Error(`The camera can't be used: ${refused.message}.`));
+      }
+    };
+    const stop = () => stream?.getTracks().forEach((track) => track.stop());
+    begin();
+    return () => {
+      closed = true;
+      stop();
+    };
+  }, []);
+  return html`<div class="stage empty">
+    ${error ? html`<${Trouble} error=${error} />` : html`<video ref=${video} autoplay playsinline muted aria-label="What the camera sees"></video>`}
+    <div class="row center">
+      ${!error && html`<button type="button" class="primary" onClick=${async () => onPhoto(await snapshot(video.current))}>Take the picture</button>`}
+      <button type="button" onClick=${onClose}>Close</button>
+    </div>
+  </div>`;
+}

@@ -1,0 +1,112 @@
+"""What the server tells of itself: its status and its newest jobs."""
+
+import redis
+from PIL import Image
+
+from models.store.catalog import ModelFile
+from tests.app.test_models import generator, weights
+from tests.conftest import add_model
+from tests.fake_worker import GO, HELD, first_pixel
+from tests.pictures import encoded, landscape
+from tests.processes import api, eventually, file_server, preparer
+from worker.contract import PREPARERS
+from worker.preparation_queue import PreparerReport
+
+
+def send(client, picture=None, **fields):
+    image = encoded(picture or landscape())
+    return client.post("/translate", files={"image": image}, data={"model": "tiny", "wait": "0", **fields}).json()
+
+
+def test_the_status_counts_what_waits_and_runs(service, settings):
+    held = Image.fromarray(first_pixel(HELD))
+    first = send(service, held)
+    eventually(lambda: service.get(first["links"]["self"]).json()["status"] == "running")
+    for _ in range(3):
+        send(service)
+    status = service.get("/status").json()
+    pictures = status["queues"]["pictures"]
+    assert (pictures["waiting"], pictures["running"]) == (3, 1)
+    assert 0 <= pictures["oldest_waiting_s"] < 600
+    assert (status["ready"], status["queue_limit"]) == (True, settings.queue_limit)
+    [worker] = status["workers"]
+    assert (worker["device"], worker["loaded"]) == ("none", ["fake"])
+    assert worker["memory_mb"] > 10
+    assert status["disk"]["free_mb"] <= status["disk"]["total_mb"]
+    redis.Redis.from_url(settings.redis_url).set(GO, 1, ex=20)
+    eventually(lambda: service.get("/status").json()["queues"]["pictures"]["running"] == 0)
+
+
+def test_a_server_without_a_worker_says_that_it_is_not_ready(client):
+    status = client.get("/status").json()
+    assert (status["ready"], status["workers"], status["trainers"]) == (False, [], [])
+    assert status["queues"]["pictures"] == {"waiting": 0, "running": 0, "oldest_waiting_s": None}
+
+
+def test_jobs_are_listed_newest_first_page_by_page(service):
+    ids = [send(service)["id"] for _ in range(5)]
+    service.delete(f"/jobs/{ids[4]}")
+    eventually(lambda: all(service.get(f"/jobs/{id}").json()["status"] != "queued" for id in ids))
+    found, address = [], "/jobs?limit=2"
+    while address:
+        page = service.get(address)
+        found += [job["id"] for job in page.json()]
+        address = page.links.get("next", {}).get("url")
+    assert found == ids[::-1]
+    assert page.json()[0] == service.get(f"/jobs/{ids[0]}").json()
+    assert service.get("/jobs?limit=0").status_code == 422
+
+
+def test_a_sample_picture_is_served_where_there_is_one(client, settings):
+    assert client.get("/models/tiny").json()["sample"] is None
+    assert client.get("/models/tiny/sample").status_code == 404
+    folder = settings.weights_dir / "tiny"
+    (folder / "sample.jpg").write_bytes(encoded(landscape(), "JPEG"))
+    assert client.get("/models/tiny").json()["sample"] == "/models/tiny/sample"
+    answer = client.get("/models/tiny/sample")
+    assert (answer.headers["Content-Type"], answer.content) == ("image/jpeg", (folder / "sample.jpg").read_bytes())
+    (folder / "sample.png").write_bytes(encoded(landscape()))
+    assert client.get("/models/tiny/sample").headers["Content-Type"] == "image/png"
+    assert client.get("/models/nothing/sample").status_code == 404
+
+
+def test_a_fetch_is_refused_where_it_can_do_nothing(client, settings):
+    assert client.post("/models/tiny/fetch").status_code == 409
+    assert "DOPPEL_OFFLINE" in client.post("/models/missing/fetch").json()["detail"]
+    with api(settings.model_copy(update={"offline": False})) as online:
+        assert "doppel preparer" in online.post("/models/missing/fetch").json()["detail"]
+
+
+def test_a_fetch_that_waits_can_be_canceled(settings):
+    with api(settings.model_copy(update={"offline": False})) as client:
+        report = PreparerReport(name="p", pid=1, host="h", queue="doppel-preparation", seen_at=4e9)
+        redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
+        answer = client.post("/models/missing/fetch")
+        job = answer.json()
+        assert (answer.status_code, job["kind"], job["status"]) == (202, "fetch", "queued")
+        assert job["links"]["model"] == "/models/missing"
+        assert job["links"]["image"] is None
+        assert [listed["id"] for listed in client.get("/jobs").json()] == [job["id"]]
+        assert client.delete(answer.headers["Location"]).json()["status"] == "canceled"
+
+
+def test_weights_are_fetched_by_a_preparer(settings, tmp_path):
+    upstream = tmp_path / "upstream"
+    upstream.mkdir()
+    (upstream / "far.pth").write_bytes(weights(only=generator()))
+    with (
+        file_server(upstream) as url,
+        api(settings.model_copy(update={"offline": False})) as client,
+        preparer(settings, "imports"),
+    ):
+        file = ModelFile(name="far.pth", url=f"{url}/far.pth", format="pytorch")
+        add_model(settings.weights_dir, "far", ready=False, files=[file])
+        fetched = client.post("/models/far/fetch").headers["Location"]
+        failed = client.post("/models/missing/fetch").headers["Location"]
+        ended = eventually(lambda: (job := client.get(failed).json())["status"] == "failed" and job)
+        assert ended["error"]["code"] == "fetch_failed"
+        assert "cannot be reached" in ended["error"]["detail"]
+        assert client.get(fetched).json()["status"] == "succeeded"
+        assert client.get(f"{fetched}/image").status_code == 409
+        model = client.get("/models/far").json()
+        assert (model["availability"], model["can_be_removed"]) == ("ready", False)

@@ -1,0 +1,80 @@
+"""The page as a whole, by a real browser: every view, on a phone, under a prefix, by keyboard and screen reader."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.pictures import encoded, landscape
+from tests.studio.test_translate import give, shown
+
+VIEWS = ("translate", "style", "train", "models", "status")
+PHONE = {"width": 390, "height": 844}
+SMALLEST = {"width": 320, "height": 568}
+
+
+def visit(page, view):
+    page.goto(f"/#{view}")
+    expect(page.locator("nav [aria-current]")).to_have_text(view.capitalize())
+    expect(page.locator("h1")).to_be_attached()
+
+
+def test_a_phone_shows_the_result_in_its_first_screen_and_scrolls_no_view_sideways(page):
+    page.set_viewport_size(PHONE)
+    give(page, encoded(landscape(96, 64)))
+    shown(page)
+    box = page.locator(".compare").bounding_box()
+    assert box["y"] + box["height"] < PHONE["height"]
+    for size in (PHONE, SMALLEST):
+        page.set_viewport_size(size)
+        for view in VIEWS:
+            visit(page, view)
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (view, size)
+
+
+def test_everything_holds_under_a_prefix(page, behind):
+    origin = str(behind.base_url).rstrip("/")
+    base = f"{origin}/doppel/"
+    asked = []
+    page.on("request", lambda sent: asked.append(sent.url) if sent.url.startswith(origin) else None)
+    page.goto(base)
+    give(page, encoded(landscape()))
+    assert shown(page).shape == (64, 96, 3)
+    page.goto(f"{base}#models")
+    expect(page.get_by_role("img", name="A picture made by other")).to_be_visible()
+    assert asked
+    assert all(url.startswith(base) for url in asked), asked
+
+
+def test_text_from_the_server_is_shown_as_text(page):
+    visit(page, "models")
+    expect(page.get_by_text("<b>other</b> inverts")).to_be_visible()
+
+
+def test_the_status_names_the_worker_and_the_newest_job(page, server):
+    server.post("/translate", files={"image": encoded(landscape())}, data={"model": "other"})
+    visit(page, "status")
+    worker = server.get("/status").json()["workers"][0]["name"]
+    expect(page.get_by_role("cell", name=worker)).to_be_visible()
+    row = page.get_by_role("region", name="Newest jobs").get_by_role("row").nth(1)
+    expect(row).to_contain_text("other")
+    expect(row).to_contain_text("succeeded")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_view(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    give(page, encoded(landscape()))
+    shown(page)
+    for view in VIEWS:
+        visit(page, view)
+        found = Axe().run(page).response["violations"]
+        assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+def test_the_views_are_reached_by_keys(page):
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the view")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("nav [aria-current]")).to_have_text("Style")

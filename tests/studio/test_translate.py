@@ -1,0 +1,170 @@
+"""The page's Translate view, by a real browser: photos in by every way, pictures out."""
+
+import base64
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import redis
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.fake_worker import GO, HELD, first_pixel
+from tests.pictures import decoded, encoded, landscape
+from tests.processes import eventually
+
+GIVE = """([files, how]) => {
+  const transfer = new DataTransfer();
+  for (const [name, type, text] of files)
+    transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, { type }));
+  const init = { bubbles: true, cancelable: true };
+  const event = how === "drop" ? new DragEvent("drop", { ...init, dataTransfer: transfer })
+    : new ClipboardEvent("paste", { ...init, clipboardData: transfer });
+  document.querySelector("h1, main").dispatchEvent(event);
+}"""
+PIXELS = """async (image) => {
+  await image.decode();
+  const [width, height] = [image.naturalWidth, image.naturalHeight];
+  const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [width, height, [...context.getImageData(0, 0, width, height).data]];
+}"""
+
+
+def give(page, *pictures, how="drop", type="image/png"):
+    """Drop or paste files, named 1.png and so on."""
+    files = [(f"{n}.png", type, base64.b64encode(picture).decode()) for n, picture in enumerate(pictures, start=1)]
+    page.evaluate(GIVE, [files, how])
+
+
+def shown(page):
+    """The result on the stage, (H, W, 3), once it is there."""
+    after = page.locator(".compare img").first
+    expect(after).to_be_visible(timeout=30_000)
+    width, height, data = after.evaluate(PIXELS)
+    return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
+
+
+def inverted(picture):
+    return 255 - np.asarray(picture)
+
+
+@pytest.mark.parametrize("how", ["drop", "paste", "pick"])
+def test_a_photo_is_painted_at_once_and_the_next_one_takes_its_place(page, how):
+    for photo in (landscape(96, 64), landscape(64, 96)):
+        if how == "pick":
+            button = "Choose photos" if page.locator(".stage.empty").count() else "Choose other photos"
+            files = {"name": "1.png", "mimeType": "image/png", "buffer": encoded(photo)}
+            page.get_by_label(button).set_input_files(files)
+        else:
+            give(page, encoded(photo), how=how)
+        page.wait_for_function(
+            "(width) => document.querySelector('.compare img')?.naturalWidth === width", arg=photo.width
+        )
+        np.testing.assert_array_equal(shown(page), inverted(photo))
+    assert page.url.rstrip("/") == page.context.pages[0].url.rstrip("/")
+    assert len(page.context.pages) == 1
+
+
+def test_the_line_between_before_and_after_moves_by_keys_in_the_photos_own_shape(page):
+    give(page, encoded(landscape(120, 40)))
+    shown(page)
+    line = page.get_by_role("slider", name="Line between before and after")
+    line.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    expect(line).to_have_attribute("aria-valuetext", "40 % before")
+    box = page.locator(".compare").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(3, abs=0.02)
+    edge = page.locator(".compare .line").bounding_box()
+    assert (edge["x"] + edge["width"] / 2 - box["x"]) / box["width"] == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_photo_that_waits_says_so_and_can_be_canceled(page, server, settings):
+    queue = redis.Redis.from_url(settings.redis_url)
+    held = {"files": {"image": encoded(Image.fromarray(first_pixel(HELD)))}, "data": {"wait": "0"}}
+    first = server.post("/translate", **held).json()["links"]["self"]
+    eventually(lambda: server.get(first).json()["status"] == "running")
+    server.post("/translate", **held)
+    try:
+        give(page, encoded(landscape()))
+        expect(page.get_by_text("1 before you")).to_be_visible()
+        mine = server.get("/jobs", params={"limit": 1}).json()[0]
+        assert mine["status"] == "queued"
+        page.get_by_role("button", name="Cancel").click()
+        eventually(lambda: server.get(mine["links"]["self"]).json()["status"] == "canceled")
+        expect(page.get_by_role("button", name="Paint 1.png")).to_be_visible()
+    finally:
+        queue.set(GO, 1, ex=20)
+        eventually(lambda: server.get("/status").json()["queues"]["pictures"]["running"] == 0)
+
+
+def test_pictures_of_before_are_there_after_a_reload_until_they_are_deleted(page):
+    give(page, encoded(landscape()))
+    shown(page)
+    expect(page.locator(".strip li")).to_have_count(1)
+    page.reload()
+    page.get_by_role("button", name="1.png by style_monet").click()
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+    page.locator(".strip li").hover()
+    page.get_by_role("button", name="Delete 1.png").click()
+    expect(page.locator(".strip")).to_have_count(0)
+
+
+def test_several_photos_become_a_zip(page):
+    photos = [landscape(32 * n, 64) for n in (1, 2, 3)]
+    give(page, *map(encoded, photos))
+    expect(page.get_by_role("status").get_by_text("3 of 3")).to_be_visible(timeout=30_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all as zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == [f"{n}-style_monet.png" for n in (1, 2, 3)]
+        for n, photo in enumerate(photos, start=1):
+            np.testing.assert_array_equal(decoded(archive.read(f"{n}-style_monet.png")), inverted(photo))
+
+
+def test_one_photo_under_every_model_and_in_every_format(page, server):
+    give(page, encoded(landscape()))
+    shown(page)
+    for button, kind in (("Download", "PNG"), ("Download as jpg", "JPEG"), ("Download as webp", "WEBP")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=button, exact=True).click()
+        with Image.open(download.value.path()) as picture:
+            assert (picture.format, picture.size) == (kind, (96, 64))
+    page.get_by_role("button", name="All models").click()
+    expect(page.get_by_role("status").get_by_text("2 of 2")).to_be_visible(timeout=30_000)
+    newest = server.get("/jobs", params={"limit": 2}).json()
+    assert {job["model"] for job in newest} == {"other", "style_monet"}
+    page.get_by_role("button", name="Open other").click()
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+
+
+def test_errors_are_the_servers_own_sentences_and_waiting_counts_down(page, server):
+    give(page, b"no picture at all")
+    said = server.post("/translate", files={"image": ("1.png", b"no picture at all")}).json()["detail"]
+    expect(page.get_by_role("alert").get_by_text(said)).to_be_visible()
+
+    answers = [{"status": 503, "headers": {"Retry-After": "2"}, "json": {"detail": "The queue is full."}}]
+    page.route("**/translate", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_())
+    give(page, encoded(landscape()))
+    expect(page.get_by_text(re.compile("The queue is full. Trying again in [12] s."))).to_be_visible()
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+
+
+def test_a_lost_connection_is_said_and_comes_back(page):
+    page.context.set_offline(True)
+    give(page, encoded(landscape()))
+    expect(page.locator("#lost")).to_be_visible(timeout=10_000)
+    page.context.set_offline(False)
+    expect(page.locator("#lost")).to_be_hidden(timeout=10_000)
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+
+
+def test_a_large_photo_is_shrunk_before_it_travels(page):
+    with page.expect_request("**/translate") as sent:
+        give(page, encoded(landscape(1600, 1200)))
+    # The server would make the same size of it; less than half of the pixels cross the network, as JPEG.
+    assert int(sent.value.all_headers()["content-length"]) < len(encoded(landscape(1600, 1200), "JPEG", quality=95)) / 2
+    assert shown(page).shape[0] == 512
