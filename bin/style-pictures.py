@@ -1,4 +1,4 @@
-"""Paint the pictures that the repository holds of its style models, from the sample photo: sample pictures, and docs' own.
+"""Paint the pictures that the repository holds of its style models, from the sample photo: each one's sample, and docs' own.
 
 usage: bin/style-pictures.py        (in the repository's root)
 """
