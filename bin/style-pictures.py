@@ -1,4 +1,4 @@
-"""Paint the pictures that the repository holds of its style models, from the sample photo: each one's sample, and docs' own.
+"""Paint the pictures that the repository holds of its style models: a sample of each, and those in the docs.
 
 usage: bin/style-pictures.py        (in the repository's root)
 """
