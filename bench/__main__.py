@@ -1,43 +1,39 @@
-"""``make bench [ONLY=name]``: every measurement, or one of them."""
+"""``make bench [ONLY=name]``: every measurement, or one of them. ``python -m bench gpu --help`` has options."""
 
+import importlib
 import sys
-from collections.abc import Callable
 
-from bench import (
-    codecs,
-    inference,
-    long_run,
-    memory,
-    official,
-    peers,
-    recovery,
-    service,
-    start,
-    tiles,
-    training,
-    translate,
-)
-
-MEASUREMENTS: dict[str, Callable[[], None]] = {
-    "peers": peers.table,
-    "throughput": service.throughput,
-    "mixed": service.mixed,
-    "latency": service.latency,
-    "engines": inference.engines,
-    "memory": memory.residency,
-    "codecs": codecs.encoding,
-    "translate": translate.folder,
-    "first-picture": start.first_picture,
-    "two-workers": start.two_workers,
-    "large-pictures": tiles.large_pictures,
-    "official-faces": official.faces,
-    "training-steps": training.steps,
-    "beside-training": training.beside_training,
-    "long-run": long_run.calls,
-    "worker-deaths": recovery.worker_deaths,
-    "redis-deaths": recovery.redis_deaths,
+MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has what another one needs
+    "peers": "bench.peers:table",
+    "throughput": "bench.service:throughput",
+    "mixed": "bench.service:mixed",
+    "latency": "bench.service:latency",
+    "engines": "bench.inference:engines",
+    "memory": "bench.memory:residency",
+    "codecs": "bench.codecs:encoding",
+    "translate": "bench.translate:folder",
+    "first-picture": "bench.start:first_picture",
+    "two-workers": "bench.start:two_workers",
+    "large-pictures": "bench.tiles:large_pictures",
+    "official-faces": "bench.official:faces",
+    "training-steps": "bench.training:steps",
+    "beside-training": "bench.training:beside_training",
+    "long-run": "bench.long_run:calls",
+    "worker-deaths": "bench.recovery:worker_deaths",
+    "redis-deaths": "bench.recovery:redis_deaths",
+    "gpu": "bench.gpu:everything",
 }
 
+
+def measure(name: str, *options: str) -> None:
+    module, _, function = MEASUREMENTS[name].partition(":")
+    getattr(importlib.import_module(module), function)(*options)
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or MEASUREMENTS:
-        MEASUREMENTS[name]()
+    names = [argument for argument in sys.argv[1:] if argument in MEASUREMENTS]
+    if names[:1] == ["gpu"]:
+        measure("gpu", *sys.argv[2:])
+    else:
+        for name in sys.argv[1:] or MEASUREMENTS:
+            measure(name)

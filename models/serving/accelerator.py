@@ -143,11 +143,15 @@ class CudaDevice:
     def record(self, work: Work) -> Graph:
         # Graphs that are replayed one after the other, and whose results lie elsewhere, can share memory.
         graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.stream(self._stream),  # restores the stream, which a capture that fails does not
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            work()
+        try:
+            with (
+                torch.cuda.stream(self._stream),  # restores the stream, which a capture that fails does not
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                work()
+        except BaseException:
+            self._pool = torch.cuda.graph_pool_handle()  # the other may still be in the middle of it
+            raise
         return _CudaGraph(graph, self._stream)
 
 

@@ -34,7 +34,7 @@ class CudaTranslator(TorchTranslator):
     def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
         gpu = accelerator or cuda_device(device.name)  # before anything is done there
         super().__init__(model, device)
-        self._pipeline = PicturePipeline(RecordedNetwork(self._translated, gpu), gpu)
+        self._pipeline = PicturePipeline(RecordedNetwork(self.translated, gpu), gpu)
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return self.submit(list(pictures)).result()
@@ -52,7 +52,8 @@ class CudaTranslator(TorchTranslator):
         results = checked((made, np.array(finite)))
         return Pending(lambda: True, lambda: results)
 
-    def _translated(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def translated(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What :class:`PicturePipeline` asks of a network."""
         out = self._framed(self._network, pixels.to_features(levels).to(self._dtype))
         return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
 

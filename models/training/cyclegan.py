@@ -88,7 +88,7 @@ class CycleGANTrainer:
         return Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(self.device, memory_format=self._memory_format)
+        return x.to(self.device, non_blocking=True, memory_format=self._memory_format)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.options.precision == "bf16":

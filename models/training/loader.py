@@ -4,7 +4,7 @@ import functools
 import os
 import signal
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, Protocol
 
@@ -18,14 +18,14 @@ from models.training import distributed
 from models.training.launch import STOP_TIMEOUT_S
 from models.training.reader import PictureReader
 
-PROCESSES = 4  # for each training process, as in the papers' code; they keep an accelerator busy
+PROCESSES = 8  # for each training process; they keep an accelerator busy
 
 
 def default_processes(device: torch.device) -> int:
     """How many processes read pictures for a training on this device; none on a CPU, whose cores it needs itself."""
     if device.type == "cpu":
         return 0
-    return max(1, min(PROCESSES, usable_cores() // distributed.world_size()))
+    return max(1, min(PROCESSES, usable_cores() // distributed.world_size() - 1))
 
 
 class Pictures(Protocol):
@@ -43,6 +43,15 @@ class _Read:
     value: Any
     error: DatasetError | None
     unreadable: dict[str, str]
+
+    def pin_memory(self) -> "_Read":
+        """The same with its tensors in memory from which a GPU copies by itself. The data loader calls it."""
+        parts = None if self.value is None else [part.pin_memory() for part in self.value]
+        return replace(self, value=parts and _like(self.value, parts))
+
+
+def _like(batch: Any, parts: list[torch.Tensor]) -> Any:
+    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
 
 
 class _Reading(Dataset[_Read]):
@@ -69,10 +78,15 @@ class _Reading(Dataset[_Read]):
         return _Read(batch, error, {name: why for item in items for name, why in item.unreadable.items()})
 
 
-def batches(pictures: Pictures, batch_size: int, first_step: int, last_step: int, *, processes: int) -> Generator[Any]:
+def batches(
+    pictures: Pictures, batch_size: int, first_step: int, last_step: int, *, processes: int, pinned: bool = False
+) -> Generator[Any]:
     """This process's share of the batches for the steps after ``first_step``, up to and including ``last_step``.
 
     The batches do not depend on ``processes``, as long as an item depends on its number alone.
+
+    Args:
+        pinned: whether they lie in memory from which a GPU copies by itself.
 
     Raises:
         DatasetError: a file can't be opened, or none of a domain is a picture.
@@ -83,6 +97,7 @@ def batches(pictures: Pictures, batch_size: int, first_step: int, last_step: int
         _Reading(pictures),
         batch_sampler=shares,
         num_workers=processes,
+        pin_memory=pinned,
         collate_fn=_Reading.collate,
         worker_init_fn=functools.partial(_start_reading, os.getpid()),
     ):

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +72,26 @@ class Trainer(Protocol):
 
     def start_from_weights(self, path: Path) -> None:
         """Take over the networks that a file of published weights has."""
+
+
+def steps_ahead(device: torch.device) -> int:
+    """How many steps are launched before the losses of one are read: a GPU computes one while the last is recorded."""
+    return 1 if device.type == "cuda" else 0
+
+
+class _Launched:
+    """A step whose losses may not be computed yet. No later step delays their copy."""
+
+    def __init__(self, terms: dict[str, torch.Tensor]) -> None:
+        self._names = list(terms)
+        values = torch.stack(list(terms.values()))
+        self._values = values.to("cpu", non_blocking=values.is_cuda)
+        self._copied = torch.cuda.current_stream(values.device).record_event() if values.is_cuda else None
+
+    def losses(self) -> Losses:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return dict(zip(self._names, self._values.tolist(), strict=True))
 
 
 class Loop:
@@ -151,26 +172,40 @@ class Loop:
             self._measure(self._reporter)  # the attempt before may have been killed after its checkpoint
             trained_s = next((record["seconds"] for record in self._run.recorded.thinned(points=1)), 0.0)
         started = time.perf_counter() - trained_s
+        ahead = steps_ahead(self._trainer.device)
+        launched: deque[_Launched] = deque()
         for batch in batches:
-            terms = self._trainer.step(batch, progress=self.step)
-            values = torch.stack(list(terms.values())).tolist()  # one copy from the device, not one for each loss
-            losses = distributed.mean(dict(zip(terms, values, strict=True)))
-            if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
-                raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
-            self.step += 1
-            if self._reporter:
-                seconds = round(time.perf_counter() - started, 3)
-                self._run.append_metrics({"step": self.step, "seconds": seconds, **losses})
-                self._report(self._reporter, losses)
-            if self._is_due(self._choices.save_every):
-                self._save()
-            on_progress(self.step, losses)
+            launched.append(_Launched(self._trainer.step(batch, progress=self.step + len(launched))))
+            # What is due after a step needs the networks as they are then.
+            behind = 0 if self._anything_is_due(self.step + len(launched)) else ahead
+            while len(launched) > behind:
+                self._finish(launched.popleft(), started, on_progress)
             if distributed.agreed(should_stop()):
                 break
+        for last in launched:
+            self._finish(last, started, on_progress)
         if self._saved != self.step:
             self._save()
         if self._reporter and self.step == self._total_steps and (frames := self._trainer.film()):
             save_film(self._run.path, frames)
+
+    def _finish(self, launched: "_Launched", started: float, on_progress: Callable[[int, Losses], None]) -> None:
+        """Wait for the losses of the next step, and do what is due after it."""
+        losses = distributed.mean(launched.losses())
+        if broken := [f"{name} is {loss}" for name, loss in losses.items() if not math.isfinite(loss)]:
+            raise Diverged(f"Stopped at step {self.step + 1}: {', '.join(broken)}. {self._last_checkpoint()}")
+        self.step += 1
+        if self._reporter:
+            seconds = round(time.perf_counter() - started, 3)
+            self._run.append_metrics({"step": self.step, "seconds": seconds, **losses})
+            self._report(self._reporter, losses)
+        if self._is_due(self._choices.save_every):
+            self._save()
+        on_progress(self.step, losses)
+
+    def _anything_is_due(self, step: int) -> bool:
+        every = self._choices.sample_every, self._choices.save_every
+        return step == self._total_steps or any(step % steps == 0 for steps in every)
 
     def _is_due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self._total_steps

@@ -52,8 +52,15 @@ def plan(options: Options) -> Plan:
     return _stargan(options) if isinstance(options, StarGANOptions) else _cyclegan(options)
 
 
-def _cyclegan(options: CycleGANOptions) -> Plan:
+def _device(options: Options) -> torch.device:
     device = distributed.local_device(select_device(options.device))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches of a run have one shape
+    return device
+
+
+def _cyclegan(options: CycleGANOptions) -> Plan:
+    device = _device(options)
     dataset = UnpairedPictures(
         options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
     )
@@ -80,7 +87,7 @@ def _cyclegan(options: CycleGANOptions) -> Plan:
 
 
 def _stargan(options: StarGANOptions) -> Plan:
-    device = distributed.local_device(select_device(options.device))
+    device = _device(options)
     dataset = LabelledPictures(
         options.dataset,
         img_size=options.img_size,
@@ -114,7 +121,8 @@ def _batches(
     dataset: UnpairedPictures | LabelledPictures, options: Options, device: torch.device
 ) -> Callable[[int, int], Generator[Any]]:
     processes = default_processes(device) if options.loader_processes is None else options.loader_processes
-    return lambda first, last: batches(dataset, options.batch_size, first, last, processes=processes)
+    pinned = device.type == "cuda"
+    return lambda first, last: batches(dataset, options.batch_size, first, last, processes=processes, pinned=pinned)
 
 
 def _held_out(dataset: UnpairedPictures | LabelledPictures, options: Options) -> list[torch.Tensor]:

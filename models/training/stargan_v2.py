@@ -106,7 +106,7 @@ class StarGANTrainer:
 
     def step(self, batch: GuidedBatch, progress: int) -> Terms:
         """Train once with both kinds of guide; the losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
-        batch = GuidedBatch(*(part.to(self.device) for part in batch))
+        batch = GuidedBatch(*(part.to(self.device, non_blocking=True) for part in batch))
         if progress < self.options.identity_steps:
             losses = self._rebuild(batch)
         else:

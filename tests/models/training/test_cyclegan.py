@@ -170,6 +170,19 @@ def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_
     assert fingerprint(run) == fingerprint(finished)
 
 
+def test_a_run_whose_losses_are_read_one_step_later_is_the_same(finished, tmp_path, dataset, monkeypatch):
+    """As on a GPU, which computes the next step meanwhile."""
+    monkeypatch.setattr("models.training.loop.steps_ahead", lambda device: 1)
+    run = make_run(tmp_path / "ahead", dataset)
+    seen = []
+    attempt(run.path, on_progress=lambda step, *_: seen.append(step), should_stop=lambda: len(seen) >= 7)
+    assert seen == list(range(1, 9))  # one more was launched
+    assert load_state(run.checkpoints()[-1])["step"] == 8
+    assert train_here(run) is RunState.SUCCEEDED
+    assert fingerprint(run) == fingerprint(finished)
+    assert [row | {"seconds": 0} for row in run.metrics()] == [row | {"seconds": 0} for row in finished.metrics()]
+
+
 def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path, dataset):
     run = make_run(tmp_path / "ahead", dataset, loader_processes=2)
     kill_after(run, 7)

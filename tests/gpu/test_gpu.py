@@ -1,0 +1,160 @@
+"""What only a GPU can show: recorded work and copies on streams give what plain torch gives."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from models.device import ServingDevice
+from models.serving import engines
+from models.serving.accelerator import cuda_device
+from models.serving.cuda_engine import CudaStyleNetworks, CudaTranslator
+from models.serving.recorded_network import RecordedNetwork
+from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+from models.serving.translator import Translator
+from models.store.options import CycleGANOptions
+from models.training.cyclegan import CycleGANTrainer
+from models.training.loader import batches
+from models.training.reader import PictureReader
+
+CPU = ServingDevice("cpu")
+
+
+def pictures(seed, count, height, width):
+    """Smooth pictures, each of its own colours."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return coarse.repeat(height // 4, axis=1).repeat(width // 4, axis=2)
+
+
+def assert_like(actual, expected, within_db=35):
+    """As pictures of 16 bits are like those of float32."""
+    (made, finite), (wanted, _) = actual, expected
+    assert finite
+    assert made.shape == wanted.shape
+    for one, other in zip(made, wanted, strict=True):
+        mse = np.square(one.astype(float) - other).mean()
+        assert 10 * np.log10(255**2 / max(mse, 1e-9)) > within_db
+
+
+def test_a_gpu_is_chosen_and_computes_in_16_bits(cyclegan, stargan, device):
+    translator, styles = engines.translator(cyclegan, device), engines.style_networks(stargan, device)
+    assert isinstance(translator, CudaTranslator)
+    assert isinstance(styles, CudaStyleNetworks)
+    assert translator.precision in ("torch.float16", "torch.bfloat16")
+
+
+def test_batches_of_all_sizes_and_shapes_come_back_as_they_should(cyclegan, device):
+    network, plain = CudaTranslator(cyclegan, device), TorchTranslator(cyclegan, CPU)
+    chance = random.Random(0)
+    known = {
+        (count, shape): (batch := pictures(count, count, *shape), plain(batch))
+        for count in (1, 2, 3, 5)
+        for shape in ((32, 48), (64, 64), (16, 8))
+    }
+    waiting = []
+    for _ in range(60):
+        batch, expected = known[chance.choice(list(known))]
+        waiting.append((network.submit(list(batch)), expected))
+        if chance.random() < 0.5:
+            pending, wanted = waiting.pop(chance.randrange(len(waiting)))
+            assert_like(pending.result(), wanted)
+    for pending, wanted in waiting:
+        assert_like(pending.result(), wanted)
+
+
+def test_recorded_networks_share_memory_and_keep_apart(device):
+    gpu = cuda_device(device.name)
+    layers = [torch.nn.Conv2d(3, 64, 3, padding=1).to(gpu.device) for _ in range(2)]
+    networks = [RecordedNetwork(lambda x, layer=layer: (layer(x).relu(),), gpu, most_graphs=2) for layer in layers]
+    chance = random.Random(0)
+    for _ in range(60):
+        which, side = chance.randrange(2), chance.choice((8, 16, 24))
+        x = torch.randn(2, 3, side, side, device=gpu.device)
+        (made,) = networks[which](x)
+        with torch.inference_mode():
+            assert torch.allclose(made, layers[which](x).relu(), atol=1e-2)
+    assert all(len(network.recorded) == 2 for network in networks)
+
+
+def test_what_cannot_be_recorded_is_called_and_spoils_nothing(device, caplog):
+    gpu = cuda_device(device.name)
+
+    def waits(x):
+        return (x * float(x.sum().item() > 0),)
+
+    stream = torch.cuda.current_stream(gpu.device)
+    network = RecordedNetwork(waits, gpu)
+    for _ in range(4):
+        assert network(torch.ones(3, device=gpu.device))[0].tolist() == [1, 1, 1]
+    assert network.recorded == []
+    assert [record.message[:22] for record in caplog.records] == ["no graphs are recorded"]
+    after = RecordedNetwork(lambda x: (x + 1,), gpu)
+    for _ in range(4):
+        assert after(torch.ones(3, device=gpu.device))[0].tolist() == [2, 2, 2]
+    assert len(after.recorded) == 1
+    assert torch.cuda.current_stream(gpu.device) == stream
+
+
+def test_an_error_of_the_device_hits_its_batch_alone(cyclegan, device):
+    network, plain = CudaTranslator(cyclegan, device), TorchTranslator(cyclegan, CPU)
+    batch = pictures(0, 2, 64, 64)
+    before = network.submit(list(batch))
+    with pytest.raises(RuntimeError):
+        network.submit([np.zeros((2, 2, 3), np.uint8)]).result()  # too small for the network
+    after = network.submit(list(batch))
+    for pending in (before, after):
+        assert_like(pending.result(), plain(batch))
+
+
+def test_tiles_and_large_batches_are_as_on_a_cpu(cyclegan, device, monkeypatch):
+    picture = pictures(1, 1, 256, 320)[0]
+    (*_, (_, made)) = Translator(cyclegan, device).in_tiles(picture)
+    (*_, (_, expected)) = Translator(cyclegan, CPU).in_tiles(picture)
+    assert_like((made[None], True), (expected[None], True))
+    monkeypatch.setattr("models.serving.cuda_engine.MOST_BYTES", 0)
+    assert_like(CudaTranslator(cyclegan, device)(picture[None]), TorchTranslator(cyclegan, CPU)(picture[None]))
+
+
+def test_a_stargan_is_as_on_a_cpu(stargan, device):
+    networks, plain = CudaStyleNetworks(stargan, device), TorchStyleNetworks(stargan, CPU)
+    sources = pictures(2, 2, 64, 64)
+    latents = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    styles = plain.map_latents(latents)
+    assert np.allclose(networks.map_latents(latents), styles, atol=1e-2)
+    assert np.allclose(networks.encode(sources), plain.encode(sources), atol=0.05)
+    for _ in range(4):
+        made = networks.generate(networks.prepare(sources), [1, 0, 1], styles[:, 0])
+        assert_like(made, plain.generate(plain.prepare(sources), [1, 0, 1], styles[:, 0]), within_db=30)
+
+
+def test_training_on_a_gpu_follows_training_on_a_cpu(tmp_path):
+    torch.manual_seed(0)
+    pairs = [tuple(torch.rand(2, 3, 32, 32) * 2 - 1 for _ in range(2)) for _ in range(8)]
+    losses = {}
+    for name in ("cpu", "cuda"):
+        options = CycleGANOptions(dataset=tmp_path, ngf=8, ndf=8, n_blocks=1, image_size=32, load_size=32, pool_size=2)
+        trainer = CycleGANTrainer(
+            options, device=torch.device(name), fixed_inputs=pairs[0], constant_steps=4, decay_steps=4
+        )
+        terms = [trainer.step(pair, progress=n) for n, pair in enumerate(pairs)]
+        losses[name] = torch.stack([torch.stack(list(term.values())).cpu() for term in terms])
+        state = trainer.state_dict()
+        resumed = CycleGANTrainer(
+            options, device=torch.device(name), fixed_inputs=pairs[0], constant_steps=4, decay_steps=4
+        )
+        resumed.load_state_dict(state)
+    assert torch.isfinite(losses["cuda"]).all()
+    assert torch.allclose(losses["cuda"], losses["cpu"], rtol=0.1, atol=0.05)
+
+
+def test_batches_are_read_into_memory_that_a_gpu_copies_from(tmp_path):
+    class Numbers:
+        reader = PictureReader(tmp_path, [])
+
+        def __getitem__(self, n):
+            return torch.full((3, 2, 2), n), torch.full((3, 2, 2), -n)
+
+    read = list(batches(Numbers(), 2, 0, 3, processes=1, pinned=True))
+    assert [a[:, 0, 0, 0].tolist() for a, _ in read] == [[0, 1], [2, 3], [4, 5]]
+    assert all(part.is_pinned() for pair in read for part in pair)
