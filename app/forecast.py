@@ -27,7 +27,12 @@ class RunSize(BaseModel):
 
     parameters: dict[str, int]  # of each network
     flop_per_step: float
-    memory_mb: int  # of each process
+    memory_mb: int  # of each process, on a GPU
+    cpu_memory_mb: int
+
+    def on(self, trainer: TrainerReport) -> int:
+        """The memory in MiB that each process needs there."""
+        return self.memory_mb if trainer.gpu_memory_mb else self.cpu_memory_mb
 
 
 class TimedRun(BaseModel):
@@ -74,8 +79,9 @@ class Forecaster:
         forecasts = []
         for (options, total_steps, _), size in zip(runs, found, strict=True):
             for trainer in trainers:
-                _check_memory(trainer, options, size.memory_mb)
-            forecasts.append(_forecast(options, total_steps, size, timed))
+                _check_memory(trainer, options, size.on(trainer))
+            memory_mb = max((size.on(trainer) for trainer in trainers), default=size.memory_mb)
+            forecasts.append(_forecast(options, total_steps, size, memory_mb, timed))
         return forecasts
 
     def _sizes(self, requests: Sequence[dict[str, Any]]) -> list[RunSize]:
@@ -117,7 +123,9 @@ def _kind(options: Options) -> tuple[str, str, int]:
     return options.family, options.precision, options.gpus
 
 
-def _forecast(options: Options, total_steps: int | None, size: RunSize, timed: Sequence[TimedRun]) -> Forecast:
+def _forecast(
+    options: Options, total_steps: int | None, size: RunSize, memory_mb: int, timed: Sequence[TimedRun]
+) -> Forecast:
     gflop_per_step = float(f"{size.flop_per_step / 1e9:.4g}")
     gflop_per_s, estimated_by = _pace(options, gflop_per_step, timed)
     seconds_per_step = gflop_per_step / gflop_per_s
@@ -135,7 +143,7 @@ def _forecast(options: Options, total_steps: int | None, size: RunSize, timed: S
         parameters=size.parameters,
         total_steps=total_steps,
         gflop_per_step=gflop_per_step,
-        memory_mb=size.memory_mb,
+        memory_mb=memory_mb,
         seconds=round(seconds_per_step * total_steps if options.minutes is None else 60 * options.minutes, 1),
         estimated_by=estimated_by,
         warnings=warnings,

@@ -104,6 +104,11 @@ def winograd(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (ordered[0] if len(ordered) == 1 else torch.cat(ordered)).permute(0, 3, 1, 2)
 
 
+def _pays(count: int, height: int, width: int) -> bool:
+    """Whether so many results of this size consist of whole tiles, and of enough of them."""
+    return height % RESULT == 0 and width % RESULT == 0 and count * height * width >= MIN_TILES * RESULT**2 // 4
+
+
 class Conv3x3(nn.Module):
     """A 3 × 3 convolution of stride 1 in float32, with the parameters of torch's."""
 
@@ -125,14 +130,23 @@ class Conv3x3(nn.Module):
             and min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
         )
 
+    @staticmethod
+    def kept_numbers(layer: nn.Conv2d, count: int, height: int, width: int) -> int:
+        """How many numbers this keeps for the backward pass in place of a layer: transformed tiles and kernels.
+
+        Args:
+            layer: one that this can replace.
+            count: how many pictures.
+            height: of the result, in px; ``width`` alike.
+        """
+        if not _pays(count, height, width):
+            return 0
+        tiles = count * height * width // RESULT**2
+        return TILE**2 * layer.in_channels * (tiles + layer.out_channels)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = (side + 2 * margin - 2 for side, margin in zip(x.shape[2:], self.padding, strict=True))
-        if (
-            x.dtype != torch.float32
-            or height % RESULT
-            or width % RESULT
-            or x.shape[0] * height * width < MIN_TILES * RESULT**2 // 4
-        ):
+        if x.dtype != torch.float32 or not _pays(len(x), height, width):
             return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
         on_y, on_x = self.padding
         y = winograd(functional.pad(x, (on_x, on_x, on_y, on_y)) if any(self.padding) else x, self.weight)

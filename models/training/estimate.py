@@ -4,8 +4,8 @@ The networks are built on torch's meta device, where tensors have shapes but no 
 one backward pass. No picture is read, and nothing is computed.
 """
 
+import contextlib
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from models.landmarks.network import SIDE, LandmarkNetwork
 from models.stargan_v2.losses import r1_penalty
 from models.stargan_v2.networks import everywhere
 from models.store.options import CycleGANChoices, CycleGANOptions, RunChoices, StarGANChoices, StarGANOptions
+from models.training.cpu_layers import Conv3x3
 from models.training.cyclegan import CycleGANTrainer
 from models.training.stargan_v2 import AVERAGED, StarGANTrainer
 
@@ -38,7 +39,8 @@ class Estimate:
 
     parameters: dict[str, int]  # of each network
     flop_per_step: float  # of the whole batch
-    memory_mb: int  # of each process, with its share of the batch
+    memory_mb: int  # of each process, with its share of the batch, on an accelerator
+    cpu_memory_mb: int  # the same on a CPU, whose convolutions keep more (models/training/cpu_layers.py)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Pass:
     forward_flop: float
     backward_flop: float
     kept_bytes: float  # activations that the backward pass needs
+    replaceable: list[tuple[nn.Conv2d, torch.Size]]  # convolutions that compute otherwise on a CPU; of their results
+
+    def kept_by(self, share: int) -> float:
+        """Bytes for as many pictures at once."""
+        return share * self.kept_bytes
+
+    def kept_on_cpu_by(self, share: int) -> float:
+        """The same on a CPU."""
+        more = sum(Conv3x3.kept_numbers(layer, share, *shape[2:]) for layer, shape in self.replaceable)
+        return self.kept_by(share) + FLOAT_BYTES * more
 
     @property
     def flop(self) -> float:
@@ -102,7 +114,10 @@ def _cyclegan(choices: CycleGANChoices) -> Estimate:
     flop = 2 * (
         passes * generator.flop + discriminator.forward_flop + discriminator.backward_flop / 2 + 2 * discriminator.flop
     )
-    kept = 2 * passes * generator.kept_bytes + 2 * discriminator.kept_bytes
+
+    def kept(of: Callable[[Pass], float]) -> float:
+        return 2 * passes * of(generator) + 2 * of(discriminator)
+
     pools = 2 * choices.pool_size * _picture_bytes(side)
     return _total(choices, trainer.networks, flop, kept, pools + _held_out_bytes(choices, side, 2))
 
@@ -132,10 +147,10 @@ def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
     making = 2 * (2 * generator.flop + generator.forward_flop + judged) + encoding
     styles = mapping.flop + 2 * mapping.forward_flop + 3 * encoder.forward_flop
     flop = judging + making + styles
-    kept = max(
-        penalized.kept_bytes + discriminator.kept_bytes,
-        2 * generator.kept_bytes + discriminator.kept_bytes + 3 * encoder.kept_bytes,
-    )
+
+    def kept(of: Callable[[Pass], float]) -> float:
+        return max(of(penalized) + of(discriminator), 2 * of(generator) + of(discriminator) + 3 * of(encoder))
+
     averages = FLOAT_BYTES * sum(_count(trainer.networks[name]) for name in AVERAGED)
     fixed = averages + _held_out_bytes(choices, side, num_domains)
     if choices.needs_landmarks:
@@ -187,7 +202,16 @@ def measured(network: nn.Module, forward: Callable[[], torch.Tensor]) -> Pass:
             kept[storage._cdata] = x  # held on to, so that no later tensor has the same address
         return x
 
-    with FlopCounterMode(display=False) as counter:
+    replaceable: list[tuple[nn.Conv2d, torch.Size]] = []
+    hooks = [
+        module.register_forward_hook(lambda layer, x, y: replaceable.append((layer, y.shape)))
+        for module in network.modules()
+        if Conv3x3.can_replace(module)
+    ]
+    with contextlib.ExitStack() as stack:
+        for hook in hooks:
+            stack.enter_context(hook)
+        counter = stack.enter_context(FlopCounterMode(display=False))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             out = forward()
         forward_flop = counter.get_total_flops()
@@ -197,6 +221,7 @@ def measured(network: nn.Module, forward: Callable[[], torch.Tensor]) -> Pass:
         forward_flop=forward_flop,
         backward_flop=counter.get_total_flops() - forward_flop,
         kept_bytes=sum(x.untyped_storage().nbytes() for x in kept.values()),
+        replaceable=replaceable,
     )
 
 
@@ -205,20 +230,29 @@ def _count(network: nn.Module) -> int:
 
 
 def _total(
-    choices: CycleGANChoices | StarGANChoices, networks: nn.ModuleDict, flop: float, kept: float, fixed: float
+    choices: CycleGANChoices | StarGANChoices,
+    networks: nn.ModuleDict,
+    flop: float,
+    kept: Callable[[Callable[[Pass], float]], float],
+    fixed: float,
 ) -> Estimate:
     """The estimate of a run.
 
     Args:
         flop: of a step on one picture.
-        kept: bytes of activations of one picture.
+        kept: adds up the bytes of activations that are held at once, by those of each pass.
         fixed: bytes that depend neither on the batch nor on the networks' weights.
     """
     parameters = {name: _count(network) for name, network in networks.items()}
     weights = COPIES * FLOAT_BYTES * sum(parameters.values())
-    share = math.ceil(choices.batch_size / choices.gpus)
+    share = choices.batch_size // choices.gpus
+
+    def memory_mb(of: Callable[[Pass], float]) -> int:
+        return round((weights + MARGIN * kept(of) + fixed) / 2**20) + OVERHEAD_MB
+
     return Estimate(
         parameters=parameters,
         flop_per_step=flop * choices.batch_size,
-        memory_mb=round((weights + MARGIN * kept * share + fixed) / 2**20) + OVERHEAD_MB,
+        memory_mb=memory_mb(lambda one: one.kept_by(share)),
+        cpu_memory_mb=memory_mb(lambda one: one.kept_on_cpu_by(share)),
     )

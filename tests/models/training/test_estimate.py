@@ -78,6 +78,27 @@ SMALL_CYCLEGAN = {"image_size": 64, "load_size": 64, "ngf": 8, "ndf": 16, "n_blo
 SMALL_STARGAN = {"img_size": 64, "base_dim": 16, "max_conv_dim": 64, "batch_size": 2}
 
 
+def step(sizes, folder):
+    """Options with these sizes, and the arithmetic of a real step and the bytes that it takes, on a CPU."""
+    n, cpu = sizes["batch_size"], torch.device("cpu")
+    with Meter() as meter:
+        x = torch.zeros(n, 3, 64, 64)
+        if "ngf" in sizes:
+            options = CycleGANOptions(dataset=folder, **sizes)
+            trainer = CycleGANTrainer(options, device=cpu, fixed_inputs=(x, x), constant_steps=2, decay_steps=0)
+            batch = (x, x)
+        else:
+            options = StarGANOptions(dataset=folder, masks="ones", **sizes)
+            masks = everywhere if options.w_hpf else lambda x: None
+            trainer = StarGANTrainer(options, device=cpu, fixed_inputs=torch.stack([x, x]), masks=masks)
+            y, z = torch.zeros(n, dtype=torch.int64), torch.zeros(n, options.latent_dim)
+            batch = GuidedBatch(x, y, x, x, y, z, z)
+        trainer.step(batch, progress=0)  # Adam's moments exist from the first step on
+        before = meter.flop
+        trainer.step(batch, progress=1)
+    return options, meter.flop - before, meter.peak
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -88,25 +109,19 @@ SMALL_STARGAN = {"img_size": 64, "base_dim": 16, "max_conv_dim": 64, "batch_size
     ],
 )
 def test_a_real_step_takes_the_estimated_arithmetic_and_no_more_memory(sizes, tmp_path):
-    n, cpu = sizes["batch_size"], torch.device("cpu")
-    with Meter() as meter:
-        x = torch.zeros(n, 3, 64, 64)
-        if "ngf" in sizes:
-            options = CycleGANOptions(dataset=tmp_path, **sizes)
-            trainer = CycleGANTrainer(options, device=cpu, fixed_inputs=(x, x), constant_steps=2, decay_steps=0)
-            batch = (x, x)
-        else:
-            options = StarGANOptions(dataset=tmp_path, masks="ones", **sizes)
-            masks = everywhere if options.w_hpf else lambda x: None
-            trainer = StarGANTrainer(options, device=cpu, fixed_inputs=torch.stack([x, x]), masks=masks)
-            y, z = torch.zeros(n, dtype=torch.int64), torch.zeros(n, options.latent_dim)
-            batch = GuidedBatch(x, y, x, x, y, z, z)
-        trainer.step(batch, progress=0)  # Adam's moments exist from the first step on
-        before = meter.flop
-        trainer.step(batch, progress=1)
+    options, flop, peak_bytes = step(sizes, tmp_path)
     found = estimate_run(options)
-    assert found.flop_per_step == pytest.approx(meter.flop - before, rel=0.05)
-    assert meter.peak < (found.memory_mb - OVERHEAD_MB) * 2**20 < 2 * meter.peak
+    assert found.flop_per_step == pytest.approx(flop, rel=0.05)
+    assert peak_bytes < (found.memory_mb - OVERHEAD_MB) * 2**20 < 2 * peak_bytes
+    assert found.cpu_memory_mb == found.memory_mb
+
+
+def test_the_convolutions_of_a_cpu_compute_less_and_keep_what_is_estimated(tmp_path):
+    options, flop, peak_bytes = step(SMALL_CYCLEGAN | {"ngf": 32, "n_blocks": 2, "batch_size": 4}, tmp_path)
+    found = estimate_run(options)
+    assert flop < 0.7 * found.flop_per_step
+    assert (found.memory_mb - OVERHEAD_MB) * 2**20 < peak_bytes  # what would be kept on an accelerator
+    assert peak_bytes < (found.cpu_memory_mb - OVERHEAD_MB) * 2**20 < 2 * peak_bytes
 
 
 def test_larger_runs_take_more(tmp_path):
