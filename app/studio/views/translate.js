@@ -134,7 +134,7 @@ async function trySample() {
   take([new File([photo], "valley.jpg", { type: "image/jpeg" })]);
 }
 
-export function View() {
+export function View({ of: [asked] }) {
   const state = useStore(store);
   const { models } = useStore(server);
   useFiles(take);
@@ -145,6 +145,10 @@ export function View() {
     addEventListener("keydown", escape);
     return () => removeEventListener("keydown", escape);
   }, []);
+  useEffect(() => {
+    const model = new URLSearchParams(asked).get("model"); // from a link such as #translate?model=mine
+    if (model) change({ model, domain: "" });
+  }, [asked]);
   const { file, many } = state;
   return html`<h1 class="unseen">Translate a picture</h1>
     ${many
