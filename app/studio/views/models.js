@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { follow, post, remove, upload } from "../api.js";
 import { refreshModels, server, useFiles, useStore } from "../state.js";
+import { FAMILIES } from "../parts/models.js";
 import { baseName } from "../parts/pictures.js";
 import { FilePicker, Progress, Trouble, megabytes } from "../parts/widgets.js";
 
@@ -52,14 +53,14 @@ function Card({ model }) {
     confirm(`Remove ${model.name} with all its versions from this server?`) && attempt(() => remove(`models/${model.name}`));
   const loaded = model.loaded_on.length ? `loaded on ${model.loaded_on.length} worker${model.loaded_on.length > 1 ? "s" : ""}` : "";
   const facts = [
-    model.family === "cyclegan" ? "CycleGAN" : "StarGAN v2",
+    FAMILIES[model.family],
     `${model.image_size} px`,
     model.weights_bytes ? megabytes(model.weights_bytes / 2 ** 20) : "",
     model.version ? `version ${model.version}` : "",
     loaded,
   ];
   return html`<li class="model" id=${`model-${model.name}`}>
-    ${model.sample && html`<img class="sample" src=${model.sample} alt=${`A picture made by ${model.name}`} loading="lazy" />`}
+    ${(model.sample ?? model.thumbnail) && html`<img class="sample" src=${model.sample ?? model.thumbnail} alt=${`A picture made by ${model.name}`} loading="lazy" />`}
     <div class="body">
       <h3>${model.name} ${model.availability !== "ready" && html`<span class="badge">${model.runs_as ? "small twin" : model.availability}</span>`}</h3>
       <p>${model.description}</p>
