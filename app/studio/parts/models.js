@@ -11,6 +11,9 @@ export const needsExample = (model) => model.family === "style" && model.network
 
 export const FAMILIES = { cyclegan: "CycleGAN", stargan_v2: "StarGAN v2", style: "Style" };
 
+// A model's name as people read it; the styles say twice that they are styles.
+export const title = (model) => (model.family === "style" ? model.name.replace(/^style-/, "").replaceAll("-", " ") : model.name);
+
 // A small picture of what the model makes, or its small twin.
 export const thumbnail = (model, models) => {
   const shown = [model, runner(model, models)].find((one) => one.thumbnail ?? one.sample);

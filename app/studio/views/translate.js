@@ -5,7 +5,7 @@ import { blob, Problem } from "../api.js";
 import { createStore, refreshModels, remember, remembered, server, useFiles, useStore } from "../state.js";
 import { Camera } from "../parts/camera.js";
 import * as history from "../parts/history.js";
-import { badge, choices, runner, thumbnail } from "../parts/models.js";
+import { badge, choices, runner, thumbnail, title } from "../parts/models.js";
 import { paint, picture } from "../parts/painting.js";
 import { FORMATS, address, baseName, converted, refusal, save } from "../parts/pictures.js";
 import { LANGUAGES, recipe } from "../parts/recipes.js";
@@ -103,7 +103,7 @@ function cancel() {
 function compare() {
   const { file, settings } = store.get();
   const jobs = choices(server.get().models ?? []).map((model) => ({
-    file, label: model.name, settings: fields({ ...settings, model: model.name, domain: "" }),
+    file, label: title(model), settings: fields({ ...settings, model: model.name, domain: "" }),
   }));
   store.set({ many: { jobs, title: `${jobs.length} models`, key: Date.now() } });
 }
@@ -244,7 +244,7 @@ function Card({ model, models, checked }) {
   return html`<label class="card">
     <input type="radio" name="model" value=${model.name} checked=${checked} onChange=${() => change({ model: model.name, domain: "" })} />
     ${picture ? html`<img src=${picture} alt="" loading="lazy" />` : html`<span class="blank" aria-hidden="true"></span>`}
-    <span class="name">${model.name}${mark && html` <span class="badge">${mark}</span>`}</span>
+    <span class="name">${title(model)}${mark && html` <span class="badge">${mark}</span>`}</span>
     <span class="about">${model.description}</span>
   </label>`;
 }
