@@ -24,8 +24,11 @@ const store = createStore({
 });
 let underWay = null;
 
+const stargans = () => (server.get().models ?? []).filter((model) => model.family === "stargan_v2" && model.runs_as);
+const chosenModel = ({ model }) => model || stargans()[0]?.name;
+
 // The call that the form stands for: [path, fields]; null while something is missing.
-function call(state, more = {}) {
+function call(state) {
   const { way, source, styles, seed } = state;
   if (!source || !way) return null;
   if (way === "example") {
@@ -34,10 +37,10 @@ function call(state, more = {}) {
     const weights = styles.length > 1 ? JSON.stringify(styles.map((style) => style.weight)) : "";
     return ["style", { image: source, style: styles.map((style) => style.file), weights, strength, stroke, preserve_color: String(preserve_color) }];
   }
-  const { model, domain, psi, align } = state;
-  const shared = { image: source, model, domain, align, ...more };
+  const { domain, psi, align } = state;
+  const shared = { image: source, model: chosenModel(state), domain, align };
   if (seed === null) return styles.length ? ["stargan/reference", { ...shared, reference: styles[0].file }] : null;
-  return ["stargan/latent", { ...shared, seed: String(seed), psi: String(psi), ...more }];
+  return ["stargan/latent", { ...shared, seed: String(seed), psi: String(psi) }];
 }
 
 async function go() {
@@ -88,7 +91,8 @@ async function vary() {
 
 // A grid or a video of the source, and of the pictures added to it, in the references' styles or in drawn ones.
 function many(kind) {
-  const { source, others, styles, seed, locked, domain, model, align } = store.get();
+  const { source, others, styles, seed, locked, domain, align } = store.get();
+  const model = chosenModel(store.get());
   const sources = [source, ...others].slice(0, GRID.sources);
   const seeds = [...(seed !== null ? [seed] : []), ...Array.from({ length: GRID.seeds }, drawn)].slice(0, GRID.seeds);
   const look = seed === null && styles.length > (kind === "video" ? 1 : 0) ? { references: styles.map((style) => style.file) } : { seeds: JSON.stringify(locked ? seeds : seeds.slice(1).concat(drawn())) };
@@ -121,11 +125,10 @@ export function View() {
   useFiles((files) => (state.source ? takeStyles(files) : takeSource(files)));
   useEffect(() => void refreshModels(), []);
   const example = models?.some((model) => needsExample(model) && model.runs_as);
-  const stargans = models?.filter((model) => model.family === "stargan_v2" && model.runs_as) ?? [];
   useEffect(() => {
-    if (models && !state.way) store.set({ way: example ? "example" : stargans.length ? "stargan" : null });
+    if (models && !state.way) store.set({ way: example ? "example" : stargans().length ? "stargan" : null });
   }, [models]);
-  const ways = [example && ["example", "Like a picture"], stargans.length && ["stargan", "StarGAN"]].filter(Boolean);
+  const ways = [example && ["example", "Like a picture"], stargans().length && ["stargan", "StarGAN"]].filter(Boolean);
   return html`<h1 class="unseen">Style</h1>
     <div class="translate">
       <section class="stage-column" aria-label="Picture">
@@ -139,7 +142,7 @@ export function View() {
         ${models && !ways.length && html`<p>No model for this is ready. <a href="#models">Fetch one</a></p>`}
         ${ways.length > 1 && html`<${Choice} label="Way" value=${state.way} options=${ways} onChange=${(way) => change({ way })} />`}
         ${state.way === "example" && html`<${Example} ...${state} />`}
-        ${state.way === "stargan" && html`<${Stargan} ...${state} models=${stargans} />`}
+        ${state.way === "stargan" && html`<${Stargan} ...${state} models=${stargans()} />`}
       </section>
     </div>`;
 }
