@@ -16,8 +16,7 @@ export const title = (model) => (model.family === "style" ? model.name.replace(/
 
 // A small picture of what the model makes, or its small twin.
 export const thumbnail = (model, models) => {
-  const shown = [model, runner(model, models)].find((one) => one.thumbnail ?? one.sample);
-  return shown && (shown.thumbnail ?? shown.sample);
+  return model.sample ?? runner(model, models).sample;
 };
 
 // The model that really runs.

@@ -60,7 +60,7 @@ function Card({ model }) {
     loaded,
   ];
   return html`<li class="model" id=${`model-${model.name}`}>
-    ${(model.sample ?? model.thumbnail) && html`<img class="sample" src=${model.sample ?? model.thumbnail} alt=${`A picture made by ${model.name}`} loading="lazy" />`}
+    ${model.sample && html`<img class="sample" src=${model.sample} alt=${`A picture made by ${model.name}`} loading="lazy" />`}
     <div class="body">
       <h3>${model.name} ${model.availability !== "ready" && html`<span class="badge">${model.runs_as ? "small twin" : model.availability}</span>`}</h3>
       <p>${model.description}</p>
