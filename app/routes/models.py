@@ -25,6 +25,7 @@ from worker.preparation_queue import FetchTask
 router = APIRouter(prefix="/models", tags=["models"])
 uploads = APIRouter(prefix="/models", tags=["models"])  # whose bodies may be larger
 
+SAMPLE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 SHOWN_LABEL = 100  # characters of an uploaded file's name
 
 
@@ -146,7 +147,7 @@ def read_model_sample(services: ServicesDep, name: str) -> Response:
     sample = services.catalog.get(name).sample
     if sample is None:
         raise NotFound(f"The model {name!r} has no sample picture.")
-    return FileResponse(sample, headers={"Cache-Control": "no-cache"})
+    return FileResponse(sample, media_type=SAMPLE_TYPES[sample.suffix], headers={"Cache-Control": "no-cache"})
 
 
 @router.post(

@@ -15,7 +15,7 @@ let shown = "";
 
 // The address: #view, or #view/what it shows.
 async function show() {
-  const [name, ...rest] = location.hash.slice(1).split(/[/?]/);
+  const [name, ...rest] = location.hash.slice(1).split(/[/?]/).map(decodeURIComponent);
   const view = VIEWS[name] ? name : "translate";
   const { View } = await VIEWS[view]();
   for (const link of document.querySelectorAll("nav a")) {
@@ -23,7 +23,7 @@ async function show() {
     else link.removeAttribute("aria-current");
   }
   document.title = view === "translate" ? "Doppel" : `${view[0].toUpperCase()}${view.slice(1)} · Doppel`;
-  render(html`<${View} key=${view} of=${rest.map(decodeURIComponent)} />`, main);
+  render(html`<${View} key=${view} of=${rest} />`, main);
   if (shown && shown !== view) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);

@@ -14,7 +14,7 @@ SMALLEST = {"width": 320, "height": 568}
 
 def visit(page, view):
     page.goto(f"/#{view}")
-    expect(page.locator("nav [aria-current]")).to_have_text(view.capitalize())
+    expect(page.locator("nav [aria-current]")).to_have_text(view.split("/")[0].capitalize())
     expect(page.locator("h1")).to_be_attached()
 
 

@@ -1,4 +1,4 @@
-// One picture through one model: sent, queued, painted, fetched, with every stage told. Waits where waiting helps.
+// One order of the API from its fields to its picture: sent, queued, run, fetched, every stage told. Waits where it helps.
 
 import { Problem, blob, ended, follow, pause, remove, upload } from "../api.js";
 import { prepared } from "./pictures.js";
@@ -6,13 +6,17 @@ import { prepared } from "./pictures.js";
 const MOST_PATIENCE_S = 30; // a server that asks for more is not waited for
 const LOST_PAUSE_MS = 2000;
 
-// settings: the fields of POST /translate, without the picture. onStage({stage, ...}): uploading (share), queued
-// (position), running (progress), waiting (seconds left, why). Returns { result, job, seconds }.
-// Aborting the signal cancels the job on the server, too.
-export async function paint(file, settings, { onStage, signal }) {
+// settings: the fields of POST /translate, without the picture.
+export async function paint(file, settings, hooks) {
+  return order("translate", { image: await prepared(file, settings.resolution), ...settings }, hooks);
+}
+
+// path, fields: a call that makes a picture or a video. onStage({stage, ...}): uploading (share), queued (position),
+// running (progress), waiting (why). Returns { result, job, seconds }. Aborting the signal cancels the job on the
+// server, too.
+export async function order(path, fields, { onStage, signal, type = "image/png" }) {
   const begun = performance.now();
-  const image = await prepared(file, settings.resolution);
-  const job = await patiently(() => begin(image, settings, onStage, signal), onStage, signal);
+  const job = await patiently(() => begin(path, fields, onStage, signal), onStage, signal);
   const cancel = () => remove(`jobs/${job.id}`).catch(() => {}); // it may have ended
   signal.addEventListener("abort", cancel, { once: true });
   try {
@@ -22,17 +26,17 @@ export async function paint(file, settings, { onStage, signal }) {
     const last = await follow(job, tell, { signal, onLost });
     if (last.status === "canceled") throw new DOMException("canceled", "AbortError");
     if (last.status === "failed") throw new Problem(last.error.detail, { status: 500, title: last.error.title });
-    const result = await patiently(() => picture(last, "image/png", signal), onStage, signal);
+    const result = await patiently(() => picture(last, type, signal), onStage, signal);
     return { result, job: last, seconds: (performance.now() - begun) / 1000 };
   } finally {
     signal.removeEventListener("abort", cancel);
   }
 }
 
-function begin(image, settings, onStage, signal) {
+function begin(path, fields, onStage, signal) {
   onStage({ stage: "uploading", share: 0 });
   const onSent = (share) => onStage({ stage: "uploading", share });
-  return upload("translate", { image, ...settings, wait: "0" }, { onSent, signal });
+  return upload(path, { ...fields, wait: "0" }, { onSent, signal });
 }
 
 export const picture = (job, type, signal) => blob(`jobs/${job.id}/image`, { headers: { Accept: type }, signal });

@@ -29,7 +29,7 @@ export function CopiedText({ text }) {
     <${Doing} act=${() => navigator.clipboard.writeText(text)} done="Copied" className="small">Copy<//></div>`;
 }
 
-export function FilePicker({ onFiles, multiple, accept = "image/*", className = "button", label, children }) {
+export function FilePicker({ onFiles, multiple, directory, accept = "image/*", className = "button", label, children }) {
   const input = useRef(null);
   const chosen = (event) => {
     const files = [...event.target.files];
@@ -37,7 +37,7 @@ export function FilePicker({ onFiles, multiple, accept = "image/*", className = 
     if (files.length) onFiles(files);
   };
   return html`<button type="button" class=${className} onClick=${() => input.current.click()}>${children}</button>
-    <input ref=${input} type="file" class="hidden" tabindex="-1" aria-label=${label} accept=${accept} multiple=${multiple} onChange=${chosen} />`;
+    <input ref=${input} type="file" class="hidden" tabindex="-1" aria-label=${label} accept=${accept} multiple=${multiple} webkitdirectory=${directory} onChange=${chosen} />`;
 }
 
 // One of a few, as a row of buttons.

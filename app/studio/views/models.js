@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { follow, post, remove, upload } from "../api.js";
 import { refreshModels, server, useFiles, useStore } from "../state.js";
+import { FAMILIES } from "../parts/models.js";
 import { baseName } from "../parts/pictures.js";
 import { FilePicker, Progress, Trouble, megabytes } from "../parts/widgets.js";
 
@@ -52,7 +53,7 @@ function Card({ model }) {
     confirm(`Remove ${model.name} with all its versions from this server?`) && attempt(() => remove(`models/${model.name}`));
   const loaded = model.loaded_on.length ? `loaded on ${model.loaded_on.length} worker${model.loaded_on.length > 1 ? "s" : ""}` : "";
   const facts = [
-    model.family === "cyclegan" ? "CycleGAN" : "StarGAN v2",
+    FAMILIES[model.family],
     `${model.image_size} px`,
     model.weights_bytes ? megabytes(model.weights_bytes / 2 ** 20) : "",
     model.version ? `version ${model.version}` : "",

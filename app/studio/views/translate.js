@@ -5,15 +5,17 @@ import { blob, Problem } from "../api.js";
 import { createStore, refreshModels, remember, remembered, server, useFiles, useStore } from "../state.js";
 import { Camera } from "../parts/camera.js";
 import * as history from "../parts/history.js";
-import { badge, choices, runner } from "../parts/models.js";
-import { paint, picture, words } from "../parts/painting.js";
+import { badge, choices, runner, thumbnail, title } from "../parts/models.js";
+import { paint, picture } from "../parts/painting.js";
 import { FORMATS, address, baseName, converted, refusal, save } from "../parts/pictures.js";
 import { LANGUAGES, recipe } from "../parts/recipes.js";
 import { Sheet } from "../parts/sheet.js";
 import { BeforeAfter } from "../parts/slider.js";
-import { Choice, CopiedText, Doing, FilePicker, Progress, Trouble } from "../parts/widgets.js";
+import { Choice, CopiedText, Doing, FilePicker, Trouble } from "../parts/widgets.js";
+import { Working } from "../parts/working.js";
 
 const SIZES = [["256", "256 px"], ["", "512 px"], ["1024", "1024 px"], ["native", "As uploaded"]];
+const MANY = 6; // models whose cards are shown as pictures with names alone
 const DEFAULTS = { model: "style_monet", resolution: "", domain: "" };
 
 // file: the photo on the stage. stage: what happens to it now. entry: what became of it. many: a contact sheet.
@@ -101,7 +103,7 @@ function cancel() {
 function compare() {
   const { file, settings } = store.get();
   const jobs = choices(server.get().models ?? []).map((model) => ({
-    file, label: model.name, settings: fields({ ...settings, model: model.name, domain: "" }),
+    file, label: title(model), settings: fields({ ...settings, model: model.name, domain: "" }),
   }));
   store.set({ many: { jobs, title: `${jobs.length} models`, key: Date.now() } });
 }
@@ -134,7 +136,7 @@ async function trySample() {
   take([new File([photo], "valley.jpg", { type: "image/jpeg" })]);
 }
 
-export function View() {
+export function View({ of: [asked] }) {
   const state = useStore(store);
   const { models } = useStore(server);
   useFiles(take);
@@ -145,6 +147,10 @@ export function View() {
     addEventListener("keydown", escape);
     return () => removeEventListener("keydown", escape);
   }, []);
+  useEffect(() => {
+    const model = new URLSearchParams(asked).get("model"); // from a link such as #translate?model=mine
+    if (model) change({ model, domain: "" });
+  }, [asked]);
   const { file, many } = state;
   return html`<h1 class="unseen">Translate a picture</h1>
     ${many
@@ -183,27 +189,12 @@ function Stage({ file, stage, entry }) {
   }
   return html`<div class="stage">
     <img class=${`whole ${stage ? "waiting" : ""}`} src=${address(file)} alt=${file.name} onLoad=${fit} />
-    ${stage && html`<${Working} stage=${stage} />`}
+    ${stage && html`<${Working} stage=${stage} onCancel=${cancel} />`}
   </div>`;
 }
 
 // As large as the result will be.
 const fit = ({ target }) => target.style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
-
-function Working({ stage }) {
-  const [seconds, setSeconds] = useState(0);
-  useEffect(() => {
-    const begun = Date.now();
-    const timer = setInterval(() => setSeconds(Math.round((Date.now() - begun) / 1000)), 500);
-    return () => clearInterval(timer);
-  }, []);
-  return html`<div class="working">
-    <div class="row spread"><span role="status">${words(stage)}</span>
-      <span class="muted" aria-hidden="true">${seconds ? `${seconds} s` : ""}</span>
-      <button type="button" class="small" onClick=${cancel}>Cancel</button></div>
-    <${Progress} share=${stage.stage === "uploading" ? stage.share : stage.progress} label="How far it is" />
-  </div>`;
-}
 
 function Actions({ file, entry, stage }) {
   const full = () => document.querySelector(".stage").requestFullscreen();
@@ -233,7 +224,7 @@ function Into({ models, settings }) {
     <h2>Into</h2>
     ${!models && html`<p class="muted">Asking the server…</p>`}
     ${models && !ready.length && html`<p>No model is ready. <a href="#models">Fetch one</a></p>`}
-    <div class="cards" role="radiogroup" aria-label="Model">
+    <div class=${`cards ${ready?.length > MANY ? "many" : ""}`} role="radiogroup" aria-label="Model">
       ${ready?.map((model) => html`<${Card} key=${model.name} model=${model} models=${models} checked=${model.name === settings.model} />`)}
     </div>
     ${chosen?.domains.length > 0 && html`<${Choice} label="Domain" value=${settings.domain || chosen.domains[0]}
@@ -248,12 +239,12 @@ function Into({ models, settings }) {
 }
 
 function Card({ model, models, checked }) {
-  const thumbnail = model.sample ?? runner(model, models).sample;
+  const picture = thumbnail(model, models);
   const mark = badge(model);
   return html`<label class="card">
     <input type="radio" name="model" value=${model.name} checked=${checked} onChange=${() => change({ model: model.name, domain: "" })} />
-    ${thumbnail ? html`<img src=${thumbnail} alt="" loading="lazy" />` : html`<span class="blank" aria-hidden="true"></span>`}
-    <span class="name">${model.name}${mark && html` <span class="badge">${mark}</span>`}</span>
+    ${picture ? html`<img src=${picture} alt="" loading="lazy" />` : html`<span class="blank" aria-hidden="true"></span>`}
+    <span class="name">${title(model)}${mark && html` <span class="badge">${mark}</span>`}</span>
     <span class="about">${model.description}</span>
   </label>`;
 }

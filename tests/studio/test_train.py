@@ -1,0 +1,114 @@
+"""The page's Train and Style views, by a real browser."""
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from models.store.options import CycleGANOptions
+from models.store.run_lock import lock_run
+from models.store.run_status import Alarm, RunState, RunStatus, now, read_status, write_status
+from models.store.runs import RunStore
+from models.store.samples import SampleRow
+from tests.pictures import encoded, landscape
+from tests.processes import eventually, preparer
+from tests.studio.test_page import visit
+from tests.studio.test_translate import give, inverted, shown
+
+
+def rows(step):
+    """A small sheet whose colours tell the step."""
+    pictures = [np.full((16, 16, 3), (step, 0, 0), np.uint8)] * 2
+    return [SampleRow("A", "input", pictures), SampleRow("A → B", "output", pictures, "A")]
+
+
+@pytest.fixture
+def running(settings):
+    """The folder of a run that trains, as its process would write it, in this process."""
+    store = RunStore(settings.data_dir)
+    options = CycleGANOptions(dataset=settings.data_dir / "datasets" / "photos")
+    moment = now()
+    status = RunStatus(
+        status=RunState.RUNNING, dataset="photos", family="cyclegan", created_at=moment, updated_at=moment, attempts=1
+    )
+    status.alarms = [Alarm(kind="collapse", subject="A → B", step=7, detail="A → B: all pictures are alike")]
+    status.step, status.total_steps = 10, 100
+    folder = store.folder(store.create(options, status))
+    with lock_run(folder.path):
+        yield folder
+    write_status(folder.path, status.model_copy(update={"status": RunState.STOPPED}))
+
+
+def test_a_runs_curves_and_samples_grow_while_it_trains(page, running):
+    for step in (10, 20):
+        running.append_metrics({"step": step, "seconds": step, "loss_one": 1 / step})
+        running.save_sample(step, rows(step))
+    visit(page, f"train/{running.path.name}")
+    expect(page.get_by_role("alert")).to_contain_text("all pictures are alike. Stop it.")
+    curve = page.locator(".chart polyline:not(.raw)").first
+    expect(curve).to_have_attribute("points", of_points(2))
+    slider = page.get_by_role("slider", name="Step")
+    expect(slider).to_have_attribute("aria-valuetext", "step 20")
+    expect(page.get_by_role("img", name="A → B, 2")).to_be_visible()
+
+    running.append_metrics({"step": 30, "seconds": 30, "loss_one": 0.5})
+    running.save_sample(30, rows(30))
+    expect(slider).to_have_attribute("aria-valuetext", "step 30")
+    expect(curve).to_have_attribute("points", of_points(3))
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("output")).to_have_text("step 10")
+    page.get_by_role("button", name="loss_one").click()
+    expect(page.locator(".chart polyline")).to_have_count(0)
+
+    page.get_by_role("button", name="Stop").click()
+    eventually(lambda: running.stop_requested)
+    assert read_status(running.path).status is RunState.RUNNING
+
+
+def of_points(count):
+    """The attribute of a curve that has this many points."""
+    return re.compile(rf"^([-\d.]+,[-\d.]+ ?){{{count}}}$")
+
+
+def test_two_folders_become_a_data_set(page, settings, tmp_path):
+    for folder, width in (("photos", 32), ("paintings", 48)):
+        (tmp_path / folder).mkdir()
+        for n in range(3):
+            (tmp_path / folder / f"{n}.png").write_bytes(encoded(landscape(width, 32 + n)))
+        (tmp_path / folder / "broken.png").write_bytes(b"no picture")
+    with preparer(settings, "imports"):
+        visit(page, "train")
+        page.get_by_label("Choose a folder of pictures").set_input_files(tmp_path / "photos")
+        page.get_by_label("Choose the other folder").set_input_files(tmp_path / "paintings")
+        expect(page.get_by_role("textbox", name="Name")).to_have_value("photos2paintings")
+        page.get_by_role("button", name="Upload").click()
+        made = page.locator(".panel")
+        expect(made).to_contain_text("6 pictures · A 3 · B 3", timeout=60_000)
+        made.get_by_text("Left out: 2 files").click()
+        expect(made.get_by_text("trainA/broken.png")).to_be_visible()
+    made.get_by_role("link", name="Train on it").click()
+    # Nobody sizes runs here: the server's own sentence says who would.
+    expect(page.get_by_role("alert")).to_contain_text("doppel preparer", timeout=60_000)
+
+
+def newest(server):
+    return {"seeds": []} | server.get("/jobs", params={"limit": 1}).json()[0]
+
+
+def test_a_photo_takes_the_style_of_a_picture_or_of_a_seed(page, server):
+    visit(page, "style")
+    expect(page.get_by_role("heading", name="Like")).to_be_visible()
+    give(page, encoded(landscape()))
+    give(page, encoded(landscape(64, 64)))
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+    assert newest(server)["model"] == "style-by-example"
+
+    page.get_by_role("button", name="StarGAN").click()
+    eventually(lambda: newest(server)["seeds"] == [1])
+    page.get_by_role("button", name="Roll the dice").click()
+    eventually(lambda: newest(server)["seeds"] not in ([1], []))
+    page.get_by_role("button", name="That of a picture").click()
+    eventually(lambda: newest(server)["seeds"] == [])
+    assert newest(server)["model"] == "stars"
