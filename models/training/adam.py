@@ -33,7 +33,6 @@ class Adam(torch.optim.Adam):
         self._recorded = recorded and fused
         rate = torch.tensor(lr, device=parameters[0].device) if self._recorded else lr
         super().__init__(parameters, lr=rate, fused=fused, capturable=self._recorded, **settings)
-        self._warned_capturable_if_run_uncaptured = True  # the first steps are, and so may be all
 
     def set_rate(self, lr: float) -> None:
         """The learning rate from the next step on."""
