@@ -109,10 +109,15 @@ class _Repeated:
         pass
 
 
-@functools.cache
 def cuda_device(name: str) -> "CudaDevice":
     """The one of this process: models take turns on its streams, and their graphs share memory."""
-    return CudaDevice(torch.device(name))
+    index = torch.device(name).index
+    return _cuda_device(torch.cuda.current_device() if index is None else index)
+
+
+@functools.cache
+def _cuda_device(index: int) -> "CudaDevice":
+    return CudaDevice(index)
 
 
 class CudaDevice:
@@ -126,8 +131,7 @@ class CudaDevice:
     compute: Stream
     copy_out: Stream
 
-    def __init__(self, device: torch.device) -> None:
-        index = torch.cuda.current_device() if device.index is None else device.index
+    def __init__(self, index: int) -> None:
         self.device = torch.device("cuda", index)
         torch.cuda.synchronize(self.device)
         self._stream, copy_in, copy_out = (torch.cuda.Stream(self.device) for _ in range(3))  # type: ignore[no-untyped-call]

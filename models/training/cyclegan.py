@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from models import pixels
-from models.cyclegan.losses import GAN_LOSSES, discriminator_loss, distance, generator_losses
+from models.cyclegan.losses import GAN_LOSSES, Generated, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
 from models.pictures import Picture
+from models.serving.accelerator import Accelerator, cuda_device
 from models.store.catalog import CycleGANNetwork
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
@@ -23,6 +24,7 @@ from models.training.adam import Adam
 from models.training.alarms import Translations
 from models.training.cpu_layers import quicken
 from models.training.evaluation import Evaluation
+from models.training.recorded_part import RecordedPart
 from models.weights import doctor
 from models.weights.architecture import CYCLEGAN, Arguments
 
@@ -41,6 +43,7 @@ class CycleGANTrainer:
         fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1]. N may differ.
         constant_steps: number of steps at the full learning rate.
         decay_steps: number of steps after them, over which it falls linearly to 0.
+        accelerator: records the step; None: the GPU, if that is the device.
     """
 
     def __init__(
@@ -51,9 +54,14 @@ class CycleGANTrainer:
         fixed_inputs: tuple[torch.Tensor, torch.Tensor],
         constant_steps: int,
         decay_steps: int,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self.options = options
         self.device = device
+        if accelerator is None and device.type == "cuda":
+            accelerator = cuda_device(str(device))
+        # What is dropped is drawn anew each time, and several processes wait for each other.
+        self._accelerator = None if options.dropout or distributed.world_size() > 1 else accelerator
         self.constant_steps = constant_steps
         self.decay_steps = decay_steps
         # On a CPU, torch's own convolutions are slower in float32 with channels last (bench: training-steps).
@@ -82,10 +90,18 @@ class CycleGANTrainer:
         self._optimizer_d = self._adam(self.d_a, self.d_b)
         self._pool_a = ImagePool(options.pool_size, seed=options.seed)
         self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
+        self._record_anew()
 
     def _adam(self, *networks: nn.Module) -> Adam:
         parameters = [p for network in networks for p in network.parameters()]
-        return Adam(parameters, lr=self.options.lr, betas=(self.options.beta1, self.options.beta2))
+        betas = self.options.beta1, self.options.beta2
+        return Adam(parameters, lr=self.options.lr, betas=betas, recorded=self._accelerator is not None)
+
+    def _record_anew(self) -> None:
+        recordable = self._optimizer_g.can_be_recorded and self._optimizer_d.can_be_recorded
+        accelerator = self._accelerator if recordable else None
+        self._improve_generators = RecordedPart(self._play, accelerator)
+        self._improve_discriminators = RecordedPart(self._judge, accelerator)
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.device, non_blocking=True, memory_format=self._memory_format)
@@ -113,14 +129,16 @@ class CycleGANTrainer:
         return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, torch.Tensor]:
-        """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar."""
+        """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar.
+
+        The next step may put its own losses in their place.
+        """
         real_a, real_b = (self._place(x) for x in batch)
         if self.options.dropout:  # what is dropped depends on the step alone, so that a resumed run drops the same
             torch.manual_seed(zlib.crc32(f"{self.options.seed}/{progress}/{distributed.rank()}".encode()))
         lr = self.learning_rate(progress)
         for optimizer in (self._optimizer_g, self._optimizer_d):
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            optimizer.set_rate(lr)
 
         if progress < self.options.identity_steps:
             return self._step_identity(real_a, real_b)
@@ -143,6 +161,12 @@ class CycleGANTrainer:
         return {name: term.detach() for name, term in terms.items()}
 
     def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, torch.Tensor]:
+        terms, generated = self._improve_generators(real_a, real_b)
+        fake_a = self._history(self._pool_a, generated.fake_a)
+        fake_b = self._history(self._pool_b, generated.fake_b)
+        return terms | self._improve_discriminators(real_a, real_b, fake_a, fake_b)
+
+    def _play(self, real_a: torch.Tensor, real_b: torch.Tensor) -> tuple[dict[str, torch.Tensor], Generated]:
         self.d_a.requires_grad_(False)
         self.d_b.requires_grad_(False)
         with self._autocast():
@@ -161,20 +185,20 @@ class CycleGANTrainer:
             )
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
+        return {name: term.detach() for name, term in terms.items()}, generated
 
+    def _judge(
+        self, real_a: torch.Tensor, real_b: torch.Tensor, fake_a: torch.Tensor, fake_b: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         self.d_a.requires_grad_(True)
         self.d_b.requires_grad_(True)
         with self._autocast():
             judged = {
-                "d_b": discriminator_loss(
-                    self.d_b, real_b, self._history(self._pool_b, generated.fake_b), self._gan_loss
-                ),
-                "d_a": discriminator_loss(
-                    self.d_a, real_a, self._history(self._pool_a, generated.fake_a), self._gan_loss
-                ),
+                "d_b": discriminator_loss(self.d_b, real_b, fake_b, self._gan_loss),
+                "d_a": discriminator_loss(self.d_a, real_a, fake_a, self._gan_loss),
             }
         self._improve(self._optimizer_d, judged)
-        return {name: term.detach() for name, term in (terms | judged).items()}
+        return {name: term.detach() for name, term in judged.items()}
 
     @staticmethod
     def _history(pool: ImagePool, fakes: torch.Tensor) -> torch.Tensor:
@@ -262,6 +286,7 @@ class CycleGANTrainer:
         self._optimizer_d.load_state_dict(state["optimizer_d"])
         self._pool_a.load_state_dict(state["pool_a"])
         self._pool_b.load_state_dict(state["pool_b"])
+        self._record_anew()
 
     def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:

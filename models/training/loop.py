@@ -34,7 +34,10 @@ class Trainer(Protocol):
     device: torch.device
 
     def step(self, batch: Any, progress: int) -> dict[str, torch.Tensor]:
-        """Train on one batch, after ``progress`` steps; the losses of this step by name, each a scalar."""
+        """Train on one batch, after ``progress`` steps; the losses of this step by name, each a scalar.
+
+        They are read by what is launched before the next step.
+        """
 
     def rates(self, progress: int) -> dict[str, float]:
         """The learning rate after ``progress`` steps, and weights of losses that change over time."""
