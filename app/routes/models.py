@@ -136,7 +136,10 @@ def export_model(services: ServicesDep, name: str) -> Response:
     "/{name}/sample",
     summary="Get a model's sample picture",
     response_class=Response,
-    responses={200: answers.file("The picture.", "image/png", "image/jpeg", "image/webp"), **answers.problems(404, 503)},
+    responses={
+        200: answers.file("The picture.", "image/png", "image/jpeg", "image/webp"),
+        **answers.problems(404, 503),
+    },
 )
 def read_model_sample(services: ServicesDep, name: str) -> Response:
     """What the model makes: of a model that ships an example; of a published one the last sample picture of its run."""
