@@ -17,7 +17,13 @@ from tests.processes import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OF_A_STACK = ["README.md", "models.md", "recipes.md", "training.md"]  # whose examples need a running service
+OF_A_STACK = [
+    "README.md",
+    "models.md",
+    "recipes.md",
+    "styles.md",
+    "training.md",
+]  # whose examples need a running service
 DATASETS = {"landscapes": unpaired(), "two-domains": domains("painting", "photo")}
 
 
