@@ -112,7 +112,7 @@ def test_the_shipped_styles_are_what_their_cards_say():
         assert "Apache License" in model.weights.with_name("LICENSE").read_text()
     for model in (by_example, *fixed):
         assert model.card.licence.startswith("Weights: Apache-2.0")
-        assert model.thumbnail.stat().st_size <= 6 << 10
+        assert model.sample.stat().st_size <= 6 << 10
 
 
 def test_a_model_is_exported_with_the_weights_that_it_shares(tmp_path):
