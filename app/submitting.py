@@ -91,7 +91,7 @@ async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
         (_numbered(order.reference_field, n, order.references), data, order.reference_geometry)
         for n, data in enumerate(order.references)
     ]
-    in_tiles = order.model.card.family != "stargan_v2"
+    in_tiles = order.model.card.family != "stargan_v2" and order.kind == "translation"
     prepared = []
     for name, data, geometry in uploads:
         try:

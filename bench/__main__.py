@@ -10,6 +10,7 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "latency": "bench.service:latency",
     "engines": "bench.inference:engines",
     "memory": "bench.memory:residency",
+    "styles": "bench.styles:styles",
     "codecs": "bench.codecs:encoding",
     "translate": "bench.translate:folder",
     "first-picture": "bench.start:first_picture",

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 BOUNDARY = "doppel-bench"
 
 
-def translate_request(picture: bytes, fields: dict[str, str], accept: str) -> bytes:
-    """POST /translate as bytes, ready to send."""
+def translate_request(picture: bytes, fields: dict[str, str], accept: str, path: str = "/translate") -> bytes:
+    """POST /translate, or another call that takes ``image``, as bytes, ready to send."""
     parts = [f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
     head = "".join(parts) + f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
     headers = (
-        f"POST /translate HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     )
     return headers.encode() + body

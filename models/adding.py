@@ -20,7 +20,7 @@ from models.errors import CheckpointError, DoppelError, Invalid
 from models.installed import require_torch
 from models.process import quick_imports
 from models.serving.engine import Pictures
-from models.serving.engines import style_networks, translator
+from models.serving.engines import style_networks, style_painter, translator
 from models.serving.random_numbers import uniform
 from models.store.additions import Addition
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
@@ -132,6 +132,10 @@ def _try(model: Model) -> None:
     device = ServingDevice("cpu", core_limit())
     if model.card.family == "cyclegan":
         _, finite = translator(model, device)(_noise(TRIAL_SIDE))
+    elif model.card.family == "style":
+        painter, code = style_painter(model, device), model.card.code
+        codes = painter.encode(_noise(model.card.image_size)) if code is None else np.array([code], np.float32)
+        _, finite = painter.paint(_noise(TRIAL_SIDE), codes)
     else:
         networks = style_networks(model, device)
         noise = _noise(model.card.full_network["img_size"])

@@ -17,7 +17,13 @@ from tests.processes import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OF_A_STACK = ["README.md", "models.md", "recipes.md", "training.md"]  # whose examples need a running service
+OF_A_STACK = [
+    "README.md",
+    "models.md",
+    "recipes.md",
+    "styles.md",
+    "training.md",
+]  # whose examples need a running service
 DATASETS = {"landscapes": unpaired(), "two-domains": domains("painting", "photo")}
 
 
@@ -141,8 +147,9 @@ def test_the_file_map_names_every_file_and_no_other():
     }
 
 
-def test_the_table_of_models_names_every_model_that_ships():
+def test_the_tables_of_models_name_every_model_that_ships():
     listed = re.findall(r"^\| `([\w-]+)`", (ROOT / "docs" / "models.md").read_text(), re.MULTILINE)
+    listed += re.findall(r"^\| \d+ \| `([\w-]+)`", (ROOT / "docs" / "styles.md").read_text(), re.MULTILINE)
     assert set(listed) == {path.parent.name for path in (ROOT / "weights").glob("*/model.json")}
 
 

@@ -37,7 +37,7 @@ class Painter:
         self._networks = engines.style_painter(model, device)
         self._name = model.weights_name
         self._reads_styles = network.predictor
-        self._tiling = Tiling.of_painter(network, number_bytes=self._networks.number_bytes)
+        self.tiling = Tiling.of_painter(network, number_bytes=self._networks.number_bytes)
         self.nbytes = self._networks.nbytes
         self.precision = self._networks.precision
         log.info("loaded %s on %s as %s, %.1f MB", self._name, device.name, self.precision, self.nbytes / 1e6)
@@ -118,7 +118,7 @@ class Painter:
         """
         network = _InStyle(self._networks, self.style(painting, styles, picture))
         made: Picture = np.zeros_like(picture)
-        for done in translate_in_tiles(network, picture, made, self._tiling, name=self._name):
+        for done in translate_in_tiles(network, picture, made, self.tiling, name=self._name):
             yield done, self.finished(made, picture, painting) if done == 1 else made
 
     def finished(self, painted: Picture, picture: Picture, painting: Painting) -> Picture:
@@ -142,16 +142,16 @@ class Brush:
 
     def __init__(self, painter: Painter, painting: Painting, styles: Sequence[Picture]) -> None:
         code = painting.code or painter.code(styles, painting.weights).tolist()
-        self._painter = painter
+        self.painter = painter
         self._painting = painting.model_copy(update={"code": code, "weights": []})
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Paint N pictures of one shape, as :meth:`Painter.paint`."""
-        return self._painter(pictures, [self._painting] * len(pictures), [[]] * len(pictures))
+        return self.painter(pictures, [self._painting] * len(pictures), [[]] * len(pictures))
 
     def in_tiles(self, picture: Picture) -> Iterator[tuple[float, Picture]]:
         """Paint one picture of any size, as :meth:`Painter.in_tiles`."""
-        return self._painter.in_tiles(picture, self._painting, [])
+        return self.painter.in_tiles(picture, self._painting, [])
 
 
 class _InStyle:

@@ -4,7 +4,8 @@ from typing import Any
 
 from models.errors import CheckpointError, Invalid
 from models.store.additions import Addition
-from models.weights.architecture import STARGAN, Arguments
+from models.style.shape import CODE_SIDE
+from models.weights.architecture import CYCLEGAN, STARGAN, STYLE, Arguments
 from models.weights.doctor import SERVABLE, Checkpoint, shown
 
 DEFAULT_SIZE = 256  # px; what most CycleGANs were trained at
@@ -22,11 +23,10 @@ def card_fields(checkpoint: Checkpoint, addition: Addition, label: str) -> dict[
     """
     if checkpoint.kind not in SERVABLE:
         raise CheckpointError(f"{label} is a {checkpoint.kind}, which makes no pictures; a model needs a generator")
-    of_other_family = ("padding",) if checkpoint.kind == STARGAN else ("domains", "w_hpf")
-    for field in of_other_family:
+    for field in _OF_OTHER_FAMILIES[checkpoint.kind]:
         if getattr(addition, field) is not None:
             raise Invalid(f"{field}: {label} is a {checkpoint.kind}, which has no such thing; leave it out.")
-    fields = (_stargan if checkpoint.kind == STARGAN else _cyclegan)(checkpoint.arguments, addition, label)
+    fields = _FIELDS[checkpoint.kind](checkpoint.arguments, addition, label)
     return fields | {
         "description": addition.description or f"{checkpoint.kind}, {shown(checkpoint.arguments)}; added from {label}",
         "licence": addition.licence or "not stated",
@@ -65,3 +65,19 @@ def _stargan(arguments: Arguments, addition: Addition, label: str) -> dict[str, 
         "masks": masks,
         "align": "face" if landmarks else "none",
     }
+
+
+def _style(arguments: Arguments, addition: Addition, label: str) -> dict[str, Any]:
+    if not arguments["predictor"]:
+        raise CheckpointError(
+            f"{label} is a painter of fixed styles, whose codes are in no weights file: add a model that was exported"
+        )
+    return {"family": "style", "network": dict(arguments), "image_size": CODE_SIDE}
+
+
+_FIELDS = {CYCLEGAN: _cyclegan, STARGAN: _stargan, STYLE: _style}
+_OF_OTHER_FAMILIES = {
+    CYCLEGAN: ("domains", "w_hpf"),
+    STARGAN: ("padding",),
+    STYLE: ("domains", "w_hpf", "padding", "image_size"),
+}

@@ -12,7 +12,7 @@ from models.errors import CheckpointError
 from models.store.catalog import PLAIN_GENERATOR
 from models.store.files import replacing
 from models.weights import architecture, strangers
-from models.weights.architecture import CYCLEGAN, STARGAN, Arguments, StateDict
+from models.weights.architecture import CYCLEGAN, STARGAN, STYLE, Arguments, StateDict
 from models.weights.inventory import FoundNetwork, Inventory, take_inventory
 from models.weights.reading import read
 
@@ -20,7 +20,7 @@ from models.weights.reading import read
 LEGACY_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 UNUSED_FILTER = "generator.hpf.filter"  # a constant that some files contain
 SHOWN_KEYS = 3
-SERVABLE = (CYCLEGAN, STARGAN)
+SERVABLE = (CYCLEGAN, STARGAN, STYLE)
 
 # The landmark network's file also holds the other modules of the stack that it was taken from.
 _OTHER_MODULES = re.compile(r"(?:m|top_m_|conv_last|bn_end|l)[1-9]\d*\.|(?:al|bl)\d+\.")

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,10 +21,13 @@ from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import Generator, everywhere
 from models.store.catalog import Catalog, Model
 from models.store.files import replacing
+from models.style.networks import StyleEnsemble
 from models.weights.loading import load_weights
 
 OPSET = 18  # read by onnxruntime from 1.14 on
 VALUE_RANGE = "[-1, 1], RGB: uint8 / 127.5 - 1; clamp what comes out"
+
+_SEVERAL = {"stargan_v2": "a StarGAN v2", "style": "a style model"}
 
 Shape = tuple[int | str, ...]  # a named side may have any length
 
@@ -94,7 +98,7 @@ def export(model: Model, target: Path) -> list[Path]:
     """Write a model's networks.
 
     Args:
-        target: of a CycleGAN the file, of a StarGAN v2 the folder, which is made if it is missing.
+        target: of a CycleGAN the file, of the other families the folder, which is made if it is missing.
 
     Returns:
         The files. A file that was there is replaced.
@@ -103,7 +107,7 @@ def export(model: Model, target: Path) -> list[Path]:
         NotInstalled: the package that writes ONNX is missing.
         ModelUnavailable: the model's weights are not here.
         CheckpointError: its weights file does not match its card.
-        Invalid: ``target`` is in no folder, or it is one file for a StarGAN v2, which is several.
+        Invalid: ``target`` is in no folder, or it is one file for a model of several networks.
         OSError: a file can't be written.
     """
     if not target.parent.is_dir():
@@ -116,13 +120,13 @@ def export(model: Model, target: Path) -> list[Path]:
         return [target]
     if target.suffix.lower() in (".onnx", ".zip") or target.is_file():
         raise Invalid(
-            f"{model.name} is a StarGAN v2, which is several networks with a file each: "
+            f"{model.name} is {_SEVERAL[model.card.family]}, which has a file for each of its networks: "
             f"name a folder for them, not {target.name}."
         )
-    ensemble = _ensemble(model)
+    parts = _style_parts(model) if model.card.family == "style" else _parts(_ensemble(model), model)
     target.mkdir(exist_ok=True)
     files = []
-    for part in _parts(ensemble, model):
+    for part in parts:
         files.append(target / part.file)
         _write(part, model, files[-1])
     return files
@@ -174,6 +178,22 @@ def _parts(ensemble: Ensemble, model: Model) -> Iterator[Part]:
     yield Part("style_encoder.onnx", ensemble.style_encoder, reference, ("style",), domains)
 
 
+def _style_parts(model: Model) -> list[Part]:
+    weights = load_weights(model)
+    arguments: dict[str, Any] = dict(weights.arguments)
+    ensemble = StyleEnsemble(**arguments)
+    ensemble.load_state_dict(weights.state)
+    code: Shape = ("N", arguments["code_dim"])
+    notes = {"sides": _sides(model)} | ({"code": json.dumps(model.card.code)} if model.card.code else {})
+    inputs: dict[str, Shape] = {"source": ("N", 3, "H", "W"), "code": code}
+    parts = [Part("painter.onnx", ensemble.painter, inputs, ("picture",), notes)]
+    if ensemble.predictor is not None:
+        side = model.card.image_size
+        style: dict[str, Shape] = {"style": ("N", 3, side, side)}
+        parts.append(Part("predictor.onnx", ensemble.predictor, style, ("code",), {}))
+    return parts
+
+
 def _sides(model: Model) -> str:
     return f"multiples of {model.card.side_multiple}"
 
@@ -221,7 +241,7 @@ def main() -> int:
         prog="python -m models.weights.onnx_export", description="Write a model's networks as ONNX files."
     )
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="CycleGAN: file; StarGAN v2: folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="CycleGAN: file; others: folder")
     parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
     parser.add_argument("--data-dir", type=Path, default=Path("var"))
     arguments = parser.parse_args()

@@ -6,9 +6,11 @@ import pytest
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
 from models.errors import CheckpointError, NotFinite
+from models.serving.painting import Painting
 from models.store.catalog import Catalog
 from tests.conftest import add_model, let_overflow
 from tests.pictures import landscape
+from tests.processes import ROOT
 from worker import resident_models
 from worker.contract import FailureCode, Task
 from worker.errors import ModelRemoved
@@ -86,6 +88,29 @@ def test_models_in_memory_and_the_one_that_is_being_loaded_never_exceed_the_budg
     add_model(catalog.models_dir, "third", ready=True)  # weights that were replaced
     held.load("third")
     assert Counted.peak_bytes == 2 * each
+
+
+def test_models_that_share_weights_are_held_once(tmp_path):
+    catalog = Catalog(ROOT / "weights", tmp_path)
+    held = residents(catalog)
+    assert held.load("style-embers") is held.load("style-yellow-ink")
+    assert held.loaded() == ["style-26"]
+
+
+def test_a_batch_is_painted_each_in_its_own_style(tmp_path):
+    catalog = Catalog(ROOT / "weights", tmp_path)
+    held = residents(catalog)
+    codes = [catalog.get(name).card.code for name in ("style-embers", "style-yellow-ink")]
+    tasks = [
+        LoadedTask(Task(model="style-embers", height=64, width=96, painting=Painting(code=code)), [PICTURE])
+        for code in codes
+    ]
+    pictures = [result.pictures[0] for result in held.run_batch(tasks)]
+    for code, picture in zip(codes, pictures, strict=True):
+        assert np.array_equal(picture, held.load("style-embers").paint([PICTURE], [np.array(code, np.float32)])[0])
+    red, ink = (picture.reshape(-1, 3).mean(axis=0) for picture in pictures)
+    assert red[0] > 2 * red[2]  # glowing red
+    assert ink.mean() > 100  # on light ground
 
 
 def test_nothing_is_dropped_for_a_model_that_cannot_be_read(catalog):

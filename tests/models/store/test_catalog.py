@@ -1,16 +1,22 @@
 """The two folders of models, and what ships in the first."""
 
 import hashlib
+import io
+import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from models.errors import CatalogError, ModelUnavailable, UnknownModel
 from models.store.catalog import Catalog
+from models.store.model_archives import export_chunks
 from tests.conftest import add_model
 
 SHIPPED = Catalog(Path(__file__).parents[3] / "weights", Path("/nonexistent"))
 LITE = ["monet2photo-lite", "style_monet-lite"]
+STYLES = [name for name in SHIPPED.names() if name.startswith("style-")]
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def test_a_card_that_names_another_model_is_refused(catalog):
 
 def test_the_official_models_ship_as_cards_and_the_lite_ones_whole():
     names = SHIPPED.names()
-    whole = {*LITE, "stargan-monet-lite"}
+    whole = {*LITE, "stargan-monet-lite", *STYLES}
     families = [SHIPPED.get(name).card.family for name in set(names) - whole]
     assert (families.count("cyclegan"), families.count("stargan_v2")) == (18, 2)
     for name in names:
@@ -93,6 +99,54 @@ def test_a_shipped_model_is_what_its_card_says(name):
     assert len(data) <= 8 << 20
     assert model.card.network["ngf"] <= 32
     assert "research" in model.card.licence
+
+
+def test_the_shipped_styles_are_what_their_cards_say():
+    by_example, *fixed = sorted((SHIPPED.get(name) for name in STYLES), key=lambda model: model.card.code is not None)
+    assert (by_example.name, len(fixed)) == ("style-by-example", 26)
+    assert {tuple(model.card.code) for model in fixed} == {tuple(int(n == k) for k in range(26)) for n in range(26)}
+    assert len({model.weights for model in fixed}) == 1
+    for model in (by_example, fixed[0]):
+        assert hashlib.sha256(model.weights.read_bytes()).hexdigest() == model.sha256
+        assert model.weights.stat().st_size <= 6 << 20
+        assert "Apache License" in model.weights.with_name("LICENSE").read_text()
+    for model in (by_example, *fixed):
+        assert model.card.licence.startswith("Weights: Apache-2.0")
+        assert model.sample.stat().st_size <= 6 << 10
+
+
+def test_a_model_is_exported_with_the_weights_that_it_shares(tmp_path):
+    model = SHIPPED.get("style-embers")
+    with zipfile.ZipFile(io.BytesIO(b"".join(export_chunks(model)))) as archive:
+        card = json.loads(archive.read("model.json"))
+        assert archive.read("weights.safetensors") == model.weights.read_bytes()
+    assert "shared" not in card
+    assert card["code"] == model.card.code
+
+
+def test_shared_weights_may_be_missing(tmp_path):
+    shutil.copytree(SHIPPED.weights_dir / "style-embers", tmp_path / "weights" / "style-embers")
+    catalog = Catalog(tmp_path / "weights", tmp_path / "data")
+    assert catalog.get("style-embers").availability == "not fetched"
+    shutil.copytree(SHIPPED.weights_dir / "style-26", tmp_path / "weights" / "style-26")
+    assert catalog.get("style-embers").availability == "ready"
+    assert catalog.names() == ["style-embers"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"code": [1.0] * 25}, "code has 25 numbers; 26 finite ones are needed"),
+        ({"code": None}, "neither a style code"),
+        ({"shared": "../style-26"}, "no folder beside"),
+    ],
+)
+def test_a_card_that_no_picture_can_be_painted_with_is_refused(tmp_path, changed, why):
+    card = json.loads((SHIPPED.weights_dir / "style-embers" / "model.json").read_text()) | changed
+    (tmp_path / "style-embers").mkdir()
+    (tmp_path / "style-embers" / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CatalogError, match=why):
+        Catalog(tmp_path, tmp_path / "data").get("style-embers")
 
 
 def test_the_shipped_stargan_is_what_its_card_says():
