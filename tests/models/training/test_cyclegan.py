@@ -15,7 +15,7 @@ from PIL import Image
 from models import pixels
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
-from models.errors import DatasetError, PublicationError, RunFolderError
+from models.errors import CheckpointError, DatasetError, PublicationError, RunFolderError
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from models.store.options import CycleGANOptions
@@ -34,7 +34,7 @@ from tests.models.training.forks import training
 from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here, write_run
 from tests.pictures import landscape
 from tests.processes import eventually
-from tests.training import ENDLESS
+from tests.training import ENDLESS, add_dataset
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +356,13 @@ def test_each_lap_shows_every_picture_once(dataset):
             lambda root: (root / "options.json").write_text('{"dataset": "/nowhere", "load_size": 64}'),
             RunFolderError,
             "smaller than the crop",
+        ),
+        (
+            lambda root: (root / "options.json").write_text(
+                f'{{"dataset": "{add_dataset(root)}", "init_from": "/nowhere.safetensors"}}'
+            ),
+            CheckpointError,
+            "/nowhere.safetensors",
         ),
     ],
 )
