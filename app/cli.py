@@ -1,6 +1,7 @@
 """The command ``doppel``."""
 
 import argparse
+import importlib
 import importlib.util
 import io
 import locale
@@ -276,7 +277,7 @@ def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     mirror = ["--mirror", settings.weights_url] if settings.weights_url else []
     folders = ["--weights-dir", str(settings.weights_dir), "--data-dir", str(settings.data_dir)]
-    return _python("models.weights.fetch", *folders, *mirror, *parsed.names)
+    return _program("models.weights.fetch", *folders, *mirror, *parsed.names)
 
 
 def _models(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -313,7 +314,7 @@ def _train(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _check(settings: Settings, parsed: argparse.Namespace) -> int:
     require_torch("Reading weights files")
-    return _python("models.weights.check", str(parsed.file), *_options({"network": parsed.network}))
+    return _program("models.weights.check", str(parsed.file), *_options({"network": parsed.network}))
 
 
 def _add(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -327,7 +328,7 @@ def _add(settings: Settings, parsed: argparse.Namespace) -> int:
     except pydantic.ValidationError as error:
         parsed.complain("; ".join(problems(error)))
     folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
-    return _python("models.adding", str(parsed.file), *_options(given | folders))
+    return _program("models.adding", str(parsed.file), *_options(given | folders))
 
 
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -342,7 +343,7 @@ def _export(settings: Settings, parsed: argparse.Namespace) -> int:
             default = f"{parsed.name}.onnx" if model.card.family == "cyclegan" else f"{parsed.name}-onnx"
             folders = {"weights_dir": settings.weights_dir, "data_dir": settings.data_dir}
             options = _options({"output": parsed.output or default} | folders)
-            return _python("models.weights.onnx_export", parsed.name, *options)
+            return _program("models.weights.onnx_export", parsed.name, *options)
         target = parsed.output or Path(f"{parsed.name}.zip")
         export(model, target)
     except (DoppelError, OSError) as error:
@@ -358,9 +359,12 @@ def _options(values: dict[str, Any]) -> list[str]:
     return [f"{option(name)}={value}" for name, value in lines.items() if value is not None]
 
 
-def _python(module: str, *arguments: str) -> int:
-    """Run one of our modules in a process of its own: only it needs torch."""
-    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+def _program(module: str, *arguments: str) -> int:
+    """Run one of our programs that need torch, which is loaded for them alone."""
+    with quick_imports():
+        program = importlib.import_module(module)
+    status: int = program.main([*arguments])
+    return status
 
 
 if __name__ == "__main__":

@@ -157,19 +157,20 @@ class CommandLine(Addition):
     data_dir: Annotated[Path, Field(description="where the model is stored")] = Path("var")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run this program; its exit status. ``arguments`` None: those of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m models.adding", description="Put a weights file or an exported model into service."
     )
-    arguments = CommandArguments(parser, CommandLine).read()
-    versions = Versions(Catalog(arguments.weights_dir, arguments.data_dir), arguments.data_dir)
-    addition = Addition(**arguments.model_dump(include=set(Addition.model_fields)))
+    given = CommandArguments(parser, CommandLine).read(arguments)
+    versions = Versions(Catalog(given.weights_dir, given.data_dir), given.data_dir)
+    addition = Addition(**given.model_dump(include=set(Addition.model_fields)))
     try:
-        card = add(arguments.file, versions, addition, in_place_of_missing=True)
+        card = add(given.file, versions, addition, in_place_of_missing=True)
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
-    print(f"added {card.name} to {arguments.data_dir.resolve()}: {card.description}")
+    print(f"added {card.name} to {given.data_dir.resolve()}: {card.description}")
     if card.family == "cyclegan":
         print(f"translate with it: doppel translate photo.jpg -m {card.name} -o out.png")
     return 0

@@ -122,13 +122,19 @@ def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[byte
 
 
 @contextmanager
-def preparer(settings: Settings, *jobs: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``doppel preparer`` as a process, once it takes jobs: ``imports``, ``estimates``, or both."""
-    with process(sys.executable, "-m", "app.cli", "preparer", *jobs, env=environment(settings)) as child:
+def preparer(settings: Settings, *jobs: str, loaded: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """``doppel preparer`` as a process, once it takes jobs: ``imports``, ``estimates``, or both.
+
+    Args:
+        loaded: a module that the processes of its jobs find loaded; else each loads what it needs.
+    """
+    program = ["-m", "app.cli"] if loaded is None else ["-c", f"import {loaded}, app.cli; app.cli.main()"]
+    with process(sys.executable, *program, "preparer", *jobs, env=environment(settings)) as child:
         queue = PreparationQueue(connect(str(settings.redis_url), patience_s=1))
 
         def served() -> set[str]:
             mine = {child.pid, *children(child.pid)}
+            assert child.poll() is None, "the preparer has ended"
             return {report.queue for report in queue.preparers(seen_within_s=60) if report.pid in mine}
 
         eventually(lambda: len(served()) == (len(jobs) or 2))

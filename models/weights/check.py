@@ -30,10 +30,11 @@ class CommandLine(BaseModel):
     network: Annotated[str | None, Field(description="the name of one network, of a file that holds several")] = None
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run this program; its exit status. ``arguments`` None: those of the command line."""
     parser = argparse.ArgumentParser(prog="python -m models.weights.check", description="Say what a weights file is.")
-    arguments = command_line.Arguments(parser, CommandLine).read()
-    path, network = arguments.file, arguments.network
+    given = command_line.Arguments(parser, CommandLine).read(arguments)
+    path, network = given.file, given.network
     try:
         if path.is_file() and is_model_archive(path):
             return _report_archive(path)

@@ -164,18 +164,19 @@ class CommandLine(BaseModel):
     mirror: Annotated[str | None, Field(description="base address to fetch from instead of upstream's")] = None
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run this program; its exit status. ``arguments`` None: those of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m models.weights.fetch", description="Fetch models' upstream weights."
     )
-    arguments = Arguments(parser, CommandLine).read()
-    catalog = Catalog(arguments.weights_dir, arguments.data_dir)
+    given = Arguments(parser, CommandLine).read(arguments)
+    catalog = Catalog(given.weights_dir, given.data_dir)
     failed = False
-    for name in arguments.names:
+    for name in given.names:
         try:
             model = catalog.get(name)
             if any(file.url for file in model.card.files):
-                fetch(model.card, catalog.models_dir / name, mirror=arguments.mirror)
+                fetch(model.card, catalog.models_dir / name, mirror=given.mirror)
             print(f"{name}: ready")
         except DoppelError as error:
             failed = True

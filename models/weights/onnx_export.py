@@ -236,7 +236,8 @@ def _example(name: str, shape: Shape, model: Model) -> torch.Tensor:
     return torch.zeros([lengths[side] if isinstance(side, str) else side for side in shape])
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run this program; its exit status. ``arguments`` None: those of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m models.weights.onnx_export", description="Write a model's networks as ONNX files."
     )
@@ -244,10 +245,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="CycleGAN: file; others: folder")
     parser.add_argument("--weights-dir", type=Path, default=Path("weights"))
     parser.add_argument("--data-dir", type=Path, default=Path("var"))
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
-        model = Catalog(arguments.weights_dir, arguments.data_dir).get(arguments.name)
-        files = export(model, arguments.output)
+        model = Catalog(given.weights_dir, given.data_dir).get(given.name)
+        files = export(model, given.output)
     except (DoppelError, OSError) as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1

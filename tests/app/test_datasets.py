@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app import uploads
 from app.settings import Settings
 from models.errors import ArchiveError, DatasetError, UnknownDataset
 from models.store import files
@@ -82,7 +83,8 @@ def left(root):
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what):
+def test_a_bad_archive_is_refused_and_leaves_nothing(client, settings, what, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_FILES", 500)
     make, words = BAD[what]
     archive = make()
     answer = upload(client, archive)
@@ -251,12 +253,12 @@ def test_a_cancellation_is_either_refused_or_keeps_its_word(client, settings):
 
 def test_an_import_survives_the_server_that_accepted_it(client, settings):
     with fake_worker(settings.redis_url), api_process(settings) as (server, other):
-        job = upload(other, slow(100), wait=0).json()["links"]["self"]
+        job = upload(other, slow(40), wait=0).json()["links"]["self"]
         server.kill()
         server.wait()
     eventually(lambda: ended(client, job))
     assert client.get(job).json()["status"] == "succeeded"
-    assert client.get("/datasets/pictures").json()["domains"]["A"]["train"] == 100
+    assert client.get("/datasets/pictures").json()["domains"]["A"]["train"] == 40
 
 
 def test_without_a_preparer_an_upload_is_refused_and_leaves_nothing(tmp_path, weights_dir):

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from app import cli
 from models.store.run_folder import RunFolder
 from models.store.run_lock import is_locked
 from models.store.run_status import RunState, read_status
@@ -43,19 +44,32 @@ def command(*arguments):
     return [sys.executable, "-m", "app.cli", "train", *map(str, arguments)]
 
 
-def typed(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=120)
+@pytest.fixture
+def typed(capfd):
+    """Types a command, which runs in this process but for the training: its exit status, and what it printed."""
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in handled]
+
+    def typed(*arguments):
+        try:
+            status = cli.main(["train", *map(str, arguments)])
+        except SystemExit as ended:
+            status = ended.code
+        return status, "".join(capfd.readouterr())
+
+    yield typed
+    for number, handler in zip(handled, handlers, strict=True):
+        signal.signal(number, handler)
 
 
-def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path):
+def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path, typed):
     output = tmp_path / "run"
-    answer = typed("cyclegan", pictures, "-o", output, *SMALL, "--epochs=0.5")
-    assert answer.returncode == 0, answer.stderr
-    assert "the run has succeeded" in answer.stderr
+    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL, "--epochs=0.5")
+    assert status == 0, printed
+    assert "the run has succeeded" in printed
     assert read_status(output).status is RunState.SUCCEEDED
-    again = typed("cyclegan", pictures, "-o", output, *SMALL)
-    assert again.returncode == 2
-    assert "--resume" in again.stderr
+    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL)
+    assert (status, "--resume" in printed) == (2, True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "the terminal is closed"])
@@ -71,7 +85,7 @@ def test_a_signal_saves_a_checkpoint(pictures, tmp_path, number):
     assert not is_locked(output)
 
 
-def test_a_stopped_run_is_resumed_with_its_own_pictures_wherever_they_are(pictures, tmp_path):
+def test_a_stopped_run_is_resumed_with_its_own_pictures_wherever_they_are(pictures, tmp_path, typed):
     output = tmp_path / "run"
     run = RunFolder(output)
     with trained("cyclegan", pictures, "-o", output, *ENDLESS) as training:
@@ -81,11 +95,11 @@ def test_a_stopped_run_is_resumed_with_its_own_pictures_wherever_they_are(pictur
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
     assert not is_locked(output)
-    refused = typed("cyclegan", pictures, "-o", output, "--resume", "--lr=1")
-    assert (refused.returncode, "lr: can't change when a run is resumed" in refused.stderr) == (2, True)
-    assert "of another family, cyclegan" in typed("stargan", pictures, "-o", output, "--resume").stderr
+    refused, printed = typed("cyclegan", pictures, "-o", output, "--resume", "--lr=1")
+    assert (refused, "lr: can't change when a run is resumed" in printed) == (2, True)
+    assert "of another family, cyclegan" in typed("stargan", pictures, "-o", output, "--resume")[1]
     shutil.copy(pictures / "train/red/0.png", pictures / "train/red/more.png")
-    assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume").stderr
+    assert "are not those that the run began with" in typed("cyclegan", pictures, "-o", output, "--resume")[1]
     (pictures / "train/red/more.png").unlink()
     pictures, output = pictures.rename(tmp_path / "elsewhere"), output.rename(tmp_path / "moved")
     run = RunFolder(output)
@@ -154,33 +168,34 @@ def test_killed_it_takes_its_training_along(pictures, tmp_path):
         (["--image-size=512"], "load_size"),
         (["--lr=quick"], "--lr: "),
         (["--device=cuda:99"], "cuda"),
-        (["--init-from=nowhere.safetensors"], "nowhere.safetensors"),
         (["--init-from=/dev/null"], "/dev/null can't be read: it ends too early"),
     ],
 )
-def test_a_refused_run_leaves_no_folder(pictures, tmp_path, arguments, words):
+def test_a_refused_run_leaves_no_folder(pictures, tmp_path, arguments, words, typed):
     output = tmp_path / "run"
-    answer = typed("cyclegan", pictures, "-o", output, *SMALL, *arguments)
-    assert answer.returncode == 2
-    assert words in answer.stderr
-    assert "Traceback" not in answer.stderr
+    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL, *arguments)
+    assert status == 2
+    assert words in printed
+    assert "Traceback" not in printed
     assert not output.exists()
 
 
 @pytest.mark.parametrize("output", ["", "file", "file/run", "x" * 300], ids=["none", "a file", "in a file", "too long"])
-def test_an_impossible_folder_is_refused(pictures, tmp_path, output):
+def test_an_impossible_folder_is_refused(pictures, tmp_path, output, typed):
     (tmp_path / "file").touch()
-    answer = typed("cyclegan", pictures, "-o", tmp_path / output if output else "", *SMALL)
-    assert answer.returncode == 2
-    assert "Traceback" not in answer.stderr
+    status, printed = typed("cyclegan", pictures, "-o", tmp_path / output if output else "", *SMALL)
+    assert status == 2
+    assert "Traceback" not in printed
 
 
-def test_missing_pictures_are_refused(tmp_path):
-    answer = typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run")
-    assert (answer.returncode, answer.stderr) == (2, f"doppel: {tmp_path / 'nowhere'} is not a folder\n")
+def test_missing_pictures_are_refused(tmp_path, typed):
+    assert typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run") == (
+        2,
+        f"doppel: {tmp_path / 'nowhere'} is not a folder\n",
+    )
 
 
-def test_help_shows_choices_and_defaults():
-    text = " ".join(typed("cyclegan", "--help").stdout.split())
+def test_help_shows_choices_and_defaults(typed):
+    text = " ".join(typed("cyclegan", "--help")[1].split())
     assert "the generator that starts from init_from, if that is safetensors; AtoB or BtoA; default: AtoB" in text
     assert "Adam's learning rate; default: 0.0002" in text

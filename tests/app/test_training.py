@@ -26,7 +26,7 @@ from tests.conftest import TINY_STARGAN, add_stargan
 from tests.processes import api, eventually, preparer
 from tests.training import add_dataset, cyclegan, stargan
 from worker import contract
-from worker.preparation_queue import PreparerReport
+from worker.preparation_queue import PreparationQueue, PreparerReport
 from worker.training_queue import TrainerReport, rq_training_queue
 
 
@@ -40,8 +40,14 @@ def preparers(redis_server):
         yield {report.name: report.model_dump_json()}
 
 
+@pytest.fixture(scope="module")
+def sized():
+    """What the preparer has answered in this file: request, as JSON → estimate. Each takes it a second."""
+    return {}
+
+
 @pytest.fixture
-def silenced(preparers, training, queue):
+def silenced(preparers, training, queue, sized):
     """Called, it lets the preparer report no more, until the test ends."""
     [report] = preparers.values()
     pid = PreparerReport.model_validate_json(report).pid
@@ -49,6 +55,7 @@ def silenced(preparers, training, queue):
     def silence():
         os.kill(pid, signal.SIGSTOP)
         queue.connection.delete(contract.PREPARERS)
+        sized.clear()
 
     yield silence
     os.kill(pid, signal.SIGCONT)
@@ -66,8 +73,18 @@ def stock(tmp_path_factory):
 
 
 @pytest.fixture
-def training(client, queue, settings, preparers, stock):
+def training(client, queue, settings, preparers, stock, sized, monkeypatch):
     """A client of a service that has data sets and a preparer, and has heard of a trainer, which will never come."""
+    ask = PreparationQueue.estimate
+
+    def estimate(self, requests, **options):
+        keys = [json.dumps(request, sort_keys=True) for request in requests]
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in sized}
+        if missing:
+            sized.update(zip(missing, ask(self, list(missing.values()), **options), strict=True))
+        return [sized[key] for key in keys]
+
+    monkeypatch.setattr(PreparationQueue, "estimate", estimate)
     queue.connection.hset(contract.PREPARERS, mapping=preparers)  # Redis was emptied since its last heartbeat
     shutil.copytree(stock / "datasets", settings.data_dir / "datasets", dirs_exist_ok=True)
     shutil.copytree(stock / "weights", settings.weights_dir, dirs_exist_ok=True)

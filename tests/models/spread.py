@@ -1,13 +1,10 @@
-"""One of the processes that train together: ``torchrun tests/models/spread.py STEPS OPTIONS...``.
-
-It prints a line for each file of options: the losses of each step.
+"""The losses of a training, alone or as one of several processes that train together.
 
 In float64: in float32 a GAN makes the last digit's rounding, which is another when sums are formed in another order,
 ten times larger at each step.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -34,15 +31,12 @@ def losses(options: Path, steps: int) -> list[dict[str, float]]:
         torch.set_default_dtype(usual)
 
 
-def main() -> None:
+def print_losses(steps: int, *options: Path) -> None:
+    """As one of several processes: the first prints a line for each file of options, the losses of each step."""
     torch.set_num_threads(1)
     distributed.join()
-    for options in sys.argv[2:]:
-        found = losses(Path(options), int(sys.argv[1]))
+    for path in options:
+        found = losses(path, steps)
         if distributed.rank() == 0:
             print(json.dumps(found), flush=True)
     distributed.leave()
-
-
-if __name__ == "__main__":
-    main()

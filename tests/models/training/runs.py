@@ -1,16 +1,16 @@
 """Training runs: written, trained in this process or in one of their own, killed, compared."""
 
 import hashlib
-import subprocess
-import sys
-from collections.abc import Sequence
+import signal
 from pathlib import Path
 
 from models.store.options import Options
 from models.store.run_folder import RunFolder
+from models.store.run_lock import is_locked
 from models.store.run_status import RunState
 from models.training.attempt import attempt
 from models.training.checkpoints import load_state
+from tests.models.training.forks import training
 from tests.processes import eventually
 
 
@@ -25,21 +25,19 @@ def train_here(run: RunFolder) -> RunState:
     return attempt(run.path, on_progress=lambda step, total_steps, losses: None, should_stop=lambda: False)
 
 
-def train(
-    run: RunFolder, *, within_s: float | None = None, python_options: Sequence[str] = ()
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *python_options, "-m", "models.training", str(run.path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within_s)
+def train(run: RunFolder, *, within_s: float | None = None, file_bytes: int | None = None) -> tuple[int, str]:
+    """Train in a process of its own, which may write files of ``file_bytes``; its exit status, and what it printed."""
+    with training(run, file_bytes=file_bytes) as process:
+        return process.wait(within_s), process.printed
 
 
 def kill_after(run: RunFolder, steps_done: int) -> None:
-    """Train, and kill -9 the process once it has done so many steps."""
-    killed = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
-    try:
+    """Train in a process of its own, and kill -9 it once it has done so many steps."""
+    with training(run) as killed:
         eventually(lambda: len(steps(run)) >= steps_done, every_s=0.005)
-    finally:
-        killed.kill()
-    killed.wait()
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    eventually(lambda: not is_locked(run.path))  # by those that read its pictures
 
 
 def steps(run: RunFolder) -> list[int]:

@@ -1,8 +1,7 @@
 """Alarms, each by a run that was made to show it."""
 
 import json
-import subprocess
-import sys
+import resource
 
 import numpy as np
 import pytest
@@ -12,10 +11,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models.store.options import CycleGANOptions
 from models.store.run_folder import RunFolder
-from models.store.run_status import RunState, read_status
+from models.store.run_status import RunState, RunStatus, now, read_status
 from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
+from models.training.attempt import attempt
 from models.training.checkpoints import load_state
-from tests.models.training.runs import kill_after, train, train_here, write_run
+from models.training.reporter import Reporter
+from tests.models.training.forks import fork
+from tests.models.training.runs import kill_after, steps, train, train_here, write_run
 from tests.training import CYCLEGAN, add_dataset
 
 
@@ -78,17 +80,21 @@ def test_a_discriminator_that_wins(tmp_path, dataset):
         Image.fromarray(np.full((40, 40, 3), 40 * n, np.uint8)).save(root / "train" / "blue" / f"{n}.png")
         noise = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(root / "train" / "red" / f"{n}.png")
-    weak = {"ngf": 1, "ndf": 8, "epochs": 60, "load_size": 32, "sample_every": 1000, "save_every": 1000}
+    weak = {"ngf": 1, "ndf": 8, "lr": 1e-3, "epochs": 60, "load_size": 32, "sample_every": 1000, "save_every": 1000}
     weak |= {"lambda_a": 1e4, "lambda_b": 1e4, "lambda_identity": 0}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=root, **(CYCLEGAN | weak)))
-    assert train_here(run) is RunState.SUCCEEDED
-    alarms = read_status(run.path).alarms
-    assert ("discriminator wins", "d_b") in [(alarm.kind, alarm.subject) for alarm in alarms]
+
+    def won():
+        return ("discriminator wins", "d_b") in [(alarm.kind, alarm.subject) for alarm in read_status(run.path).alarms]
+
+    attempt(run.path, on_progress=lambda *_: None, should_stop=won)  # or it goes on for nothing
+    assert won()
+    assert steps(run)[-1] > WINNING_STEPS
 
 
 def test_a_loss_that_is_not_finite(tmp_path, dataset):
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | {"lr": 1e30})))
-    assert train(run).returncode == 3
+    assert train(run)[0] == 3
     status = read_status(run.path)
     assert status.status is RunState.FAILED
     assert [alarm.kind for alarm in status.alarms] == ["not finite"]
@@ -100,13 +106,7 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     options = run.options().model_copy(update={"epochs": 3})
     run.options_file.write_text(options.model_dump_json())
     # No file may become longer than half a checkpoint.
-    limit = run.checkpoints()[-1].stat().st_size // 2
-    script = (
-        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-        f"sys.argv[1:] = [{str(run.path)!r}]; runpy.run_module('models.training', run_name='__main__')"
-    )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert answer.returncode == 3, answer.stderr
+    assert train(run, file_bytes=run.checkpoints()[-1].stat().st_size // 2)[0] == 3
     status = read_status(run.path)
     assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
     assert run.checkpoints()[-1].stem == "000006"
@@ -116,22 +116,19 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     assert read_status(run.path).step == 18
 
 
+def write_curves_without_room(folder):
+    reporter = Reporter(folder, RunStatus(created_at=now(), updated_at=now()), batch_size=1)
+    reporter.begin(0, torch.device("cpu"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    for step in range(10_000):
+        reporter.stepped(step, {"g_ab_adv": 0.5}, {})
+
+
 def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
-    script = (
-        "import pathlib, resource, sys, torch\n"
-        "from models.store.run_status import RunStatus, now\n"
-        "from models.training.reporter import Reporter\n"
-        "status = RunStatus(created_at=now(), updated_at=now())\n"
-        "reporter = Reporter(pathlib.Path(sys.argv[1]), status, batch_size=1)\n"
-        "reporter.begin(0, torch.device('cpu'))\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "for step in range(10_000): reporter.stepped(step, {'g_ab_adv': 0.5}, {})"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert answer.returncode == 1
-    assert "\nOSError: [Errno 27]" in answer.stderr  # TensorBoard's thread prints one, too, maybe in between
+    output = tmp_path / "printed"
+    with fork(write_curves_without_room, tmp_path, output=output) as process:
+        assert process.wait(timeout=120) == 1
+        assert "\nOSError: [Errno 27]" in process.printed  # TensorBoard's thread prints one, too, maybe in between
 
 
 def curve(run):
@@ -146,7 +143,7 @@ def test_curves_of_a_resumed_run_have_every_step_once(tmp_path, dataset):
     whole, killed = write_run(tmp_path / "whole", options), write_run(tmp_path / "killed", options)
     assert train_here(whole) is RunState.SUCCEEDED
     kill_after(killed, 8)
-    assert train(killed).returncode == 0
+    assert train(killed)[0] == 0
     assert curve(killed) == curve(whole)
     assert [step for step, _ in curve(whole)] == list(range(1, 19))
 

@@ -15,7 +15,7 @@ from PIL import Image
 from models import pixels
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
-from models.errors import DatasetError, PublicationError, RunFolderError
+from models.errors import CheckpointError, DatasetError, PublicationError, RunFolderError
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from models.store.options import CycleGANOptions
@@ -23,17 +23,18 @@ from models.store.publication import publish
 from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
 from models.store.samples import read_rows, save_sheet
-from models.training import __main__ as training
+from models.training import __main__ as program
 from models.training.attempt import attempt
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
 from models.training.launch import STOP_TIMEOUT_S
 from models.weights import doctor
+from tests.models.training.forks import training
 from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here, write_run
 from tests.pictures import landscape
-from tests.processes import eventually, running
-from tests.training import ENDLESS
+from tests.processes import eventually
+from tests.training import ENDLESS, add_dataset
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def make_run(path, dataset, **options):
 def undisturbed(tmp_path_factory, dataset):
     """A run that nobody disturbed, 18 steps, and the answer of its process, which lists what it imported."""
     run = make_run(tmp_path_factory.mktemp("runs") / "whole", dataset)
-    answer = train(run, python_options=["-X", "importtime"])
+    command = [sys.executable, "-X", "importtime", "-m", "models.training", str(run.path)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return run, answer
 
@@ -160,10 +162,10 @@ def test_weights_that_are_not_finite_are_not_published(finished, tmp_path):
 
 def test_a_run_stopped_by_a_signal_saves_at_that_step_and_resumes(finished, tmp_path, dataset):
     run = make_run(tmp_path / "stopped", dataset, save_every=1000)
-    stopped = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], stderr=subprocess.DEVNULL)
-    eventually(lambda: (status := read_status(run.path)) and status.total_steps, every_s=0.005)
-    stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait(timeout=120) == 0
+    with training(run) as stopped:
+        eventually(lambda: (status := read_status(run.path)) and status.total_steps, every_s=0.005)
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(timeout=120) == 0
     assert len(run.checkpoints()) == 1
     assert steps(run)[-1] == load_state(run.checkpoints()[0])["step"]
     assert train_here(run) is RunState.SUCCEEDED
@@ -186,18 +188,17 @@ def test_a_run_whose_losses_are_read_one_step_later_is_the_same(finished, tmp_pa
 def test_pictures_read_ahead_by_other_processes_are_the_same(finished, tmp_path, dataset):
     run = make_run(tmp_path / "ahead", dataset, loader_processes=2)
     kill_after(run, 7)
-    eventually(lambda: running(str(run.path)) is None)
-    assert train(run).returncode == 0
+    assert train(run)[0] == 0
     assert fingerprint(run) == fingerprint(finished)
     assert steps(run) == list(range(1, 19))
 
 
 def test_a_signal_to_the_whole_group_ends_a_run_with_a_checkpoint(tmp_path, dataset):
     run = make_run(tmp_path / "run", dataset, loader_processes=2, **ENDLESS)
-    training = subprocess.Popen([sys.executable, "-m", "models.training", str(run.path)], start_new_session=True)
-    eventually(lambda: len(steps(run)) > 3)
-    os.killpg(training.pid, signal.SIGTERM)
-    assert training.wait(timeout=120) == 0
+    with training(run) as leader:
+        eventually(lambda: len(steps(run)) > 3)
+        os.killpg(leader.pid, signal.SIGTERM)
+        assert leader.wait(timeout=120) == 0
     status = read_status(run.path)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
 
@@ -209,7 +210,7 @@ def test_a_run_whose_pictures_turn_out_to_be_damaged_says_so(tmp_path, dataset, 
     for picture in (pictures / "trainA").iterdir():
         picture.write_bytes(picture.read_bytes()[:200])  # the header is sound
     run = make_run(tmp_path / "run", pictures, loader_processes=loader_processes, epochs=3)
-    assert train(run, within_s=STOP_TIMEOUT_S).returncode == 2  # sooner than reading processes that linger
+    assert train(run, within_s=STOP_TIMEOUT_S)[0] == 2  # sooner than reading processes that linger
     status = read_status(run.path)
     assert status.status is RunState.FAILED
     assert status.error.startswith("None of the pictures in trainA can be read. trainA/")
@@ -356,20 +357,27 @@ def test_each_lap_shows_every_picture_once(dataset):
             RunFolderError,
             "smaller than the crop",
         ),
+        (
+            lambda root: (root / "options.json").write_text(
+                f'{{"dataset": "{add_dataset(root)}", "init_from": "/nowhere.safetensors"}}'
+            ),
+            CheckpointError,
+            "/nowhere.safetensors",
+        ),
     ],
 )
 def test_a_run_that_cannot_start_says_why(tmp_path, prepare, error, words):
     prepare(tmp_path)
     with pytest.raises(error, match=words):
-        training.run(tmp_path)
+        program.run(tmp_path)
 
 
 def test_an_unknown_option_is_refused_without_a_traceback(tmp_path):
     (tmp_path / "options.json").write_text('{"dataset": "/nowhere", "learning_rate": 1}')
-    answer = train(RunFolder(tmp_path))
-    assert answer.returncode == 2
-    assert "learning_rate" in answer.stderr
-    assert "Traceback" not in answer.stderr
+    status, printed = train(RunFolder(tmp_path))
+    assert status == 2
+    assert "learning_rate" in printed
+    assert "Traceback" not in printed
 
 
 def test_a_run_may_begin_with_the_identity_alone(tmp_path, dataset):

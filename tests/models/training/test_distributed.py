@@ -1,18 +1,17 @@
 """Two processes that train together are held to one process with the same batches."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.launch import command
-from tests.models.spread import losses
+from tests.models.spread import losses, print_losses
+from tests.models.training.forks import fork, training
 from tests.models.training.runs import steps, write_run
-from tests.processes import ROOT, children, eventually, running
+from tests.processes import children, eventually, free_port, process, running
 from tests.training import CYCLEGAN, ENDLESS, STARGAN, add_dataset
 
 STEPS = 5
@@ -34,15 +33,24 @@ def families(dataset, tmp_path_factory):
     return {path.stem: path for path in folder.iterdir()}
 
 
+def ranks():
+    """What torchrun tells each of two processes, by environment variables."""
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+
+
 @pytest.fixture(scope="module")
-def spread(families):
+def spread(families, tmp_path_factory):
     """The losses of the families' runs in two processes that train together: family → a dict for each step."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, "tests/models/spread.py", str(STEPS), *map(str, families.values())]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    return dict(zip(families, map(json.loads, answer.stdout.splitlines()), strict=True))
+    outputs = [tmp_path_factory.mktemp("spread") / name for name in ("first", "second")]
+    with contextlib.ExitStack() as both:
+        processes = [
+            both.enter_context(fork(print_losses, STEPS, *families.values(), output=output, env=env))
+            for output, env in zip(outputs, ranks(), strict=True)
+        ]
+        assert [process.wait(300) for process in processes] == [0, 0], processes[0].printed
+    lines = [line for line in outputs[0].read_text().splitlines() if line.startswith("[")]
+    return dict(zip(families, map(json.loads, lines), strict=True))
 
 
 @pytest.mark.parametrize("family", ["cyclegan", "stargan_v2"])
@@ -57,10 +65,10 @@ def test_told_to_end_with_all_that_they_started_they_save_a_checkpoint(dataset, 
     endless = CYCLEGAN | ENDLESS | {"batch_size": 2}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, gpus=2, loader_processes=1, **endless))
     # torchrun passes the signal on to each process with those that read its pictures.
-    training = subprocess.Popen(command(run.path, "--device", "cpu"), stderr=subprocess.DEVNULL)
-    eventually(lambda: len(steps(run)) > 3)
-    training.terminate()
-    training.wait(timeout=120)
+    with process(*command(run.path, "--device", "cpu")) as torchrun:
+        eventually(lambda: len(steps(run)) > 3)
+        torchrun.terminate()
+        torchrun.wait(timeout=120)
     status = read_status(run.path)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
     eventually(lambda: running(str(run.path)) is None)
@@ -69,18 +77,19 @@ def test_told_to_end_with_all_that_they_started_they_save_a_checkpoint(dataset, 
 def test_a_torchrun_that_is_killed_takes_all_along(dataset, tmp_path):
     options = CycleGANOptions(dataset=dataset, device="cpu", gpus=2, **(CYCLEGAN | ENDLESS | {"batch_size": 2}))
     run = write_run(tmp_path / "run", options)
-    training = subprocess.Popen(command(run.path), stderr=subprocess.DEVNULL)
-    eventually(lambda: len(children(training.pid)) == 2)
-    training.kill()
-    training.wait()
+    with process(*command(run.path)) as torchrun:
+        eventually(lambda: len(children(torchrun.pid)) == 2)
+        torchrun.kill()
+        torchrun.wait()
     eventually(lambda: running(str(run.path)) is None)
 
 
 def test_a_run_of_two_processes_leaves_what_one_does(dataset, tmp_path):
     options = CycleGANOptions(dataset=dataset, device="cpu", gpus=2, **(CYCLEGAN | {"batch_size": 2}))
     run = write_run(tmp_path / "run", options)
-    answer = subprocess.run(command(run.path), capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
+    with contextlib.ExitStack() as both:
+        processes = [both.enter_context(training(run, env=env)) for env in ranks()]
+        assert [process.wait(300) for process in processes] == [0, 0], processes[0].printed
     assert steps(run) == list(range(1, 10))
     status = read_status(run.path)
     assert (status.status, status.step, status.last_checkpoint) == (RunState.SUCCEEDED, 9, 9)

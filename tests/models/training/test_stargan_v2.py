@@ -48,8 +48,7 @@ def make_run(path, dataset, **options):
 def finished(tmp_path_factory, dataset):
     """A run that nobody disturbed."""
     run = make_run(tmp_path_factory.mktemp("runs") / "whole", dataset)
-    answer = train(run)
-    assert answer.returncode == 0, answer.stderr
+    assert train_here(run) is RunState.SUCCEEDED
     return run
 
 
@@ -113,10 +112,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     state = torch.load(run.checkpoints()[-1], weights_only=True)
     state["trainer"]["networks"]["style_encoder.shared.0.weight"].fill_(torch.inf)
     torch.save(state, run.checkpoints()[-1])
-    answer = train(run)
-    assert answer.returncode == 3
-    assert "Stopped at step 3" in answer.stderr
-    assert "The last checkpoint is from step 2" in answer.stderr
+    status, printed = train(run)
+    assert status == 3
+    assert "Stopped at step 3" in printed
+    assert "The last checkpoint is from step 2" in printed
     assert steps(run) == [1, 2]
     assert run.checkpoints()[-1].stem == "000002"
 
