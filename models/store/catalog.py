@@ -11,7 +11,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,15 +231,16 @@ class Catalog:
 
     def all(self) -> list[Model]:
         """Every model whose card can be read. The others are logged."""
-        models = []
+        return list(self._each())
+
+    def _each(self) -> Iterator[Model]:
         for name in self.names():
             try:
-                models.append(self.get(name))
+                yield self.get(name)
             except UnknownModel:
                 continue  # removed just now
             except CatalogError as error:
                 log.error("%s", error)
-        return models
 
     def known(self, name: str) -> Model | None:
         """The model of this name at the price of four calls of ``stat``; None if :meth:`get` must look at its files.
@@ -306,7 +307,7 @@ class Catalog:
 
     def can_run_any(self) -> bool:
         """Whether there is any model whose weights are here."""
-        return any(model.weights is not None for model in self.all())
+        return any(model.weights is not None for model in self._each())
 
     def resolve(self, name: str) -> Model:
         """The model that runs for ``name``: itself, or its fallback while its weights are missing.

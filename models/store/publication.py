@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from PIL import Image
 from pydantic import BaseModel, Field
 
 from models.command_line import Arguments, Positional
@@ -27,6 +28,7 @@ from models.store.finiteness import all_finite
 from models.store.options import CycleGANOptions, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
+from models.store.samples import PADDING_PX, read_rows
 
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"
@@ -74,7 +76,7 @@ def publish(
             )
     (folder / LOCK_FILE).unlink(missing_ok=True)  # it pins weights that were fetched under this name before
     if samples := [sampled for sampled in run.samples() if sampled <= step]:
-        shutil.copyfile(run.sample_path(samples[-1]), folder / SAMPLE_FILE)
+        _save_sample(run.sample_path(samples[-1]), folder / SAMPLE_FILE, direction)
     model = ModelCard.model_validate(
         {
             "name": folder.name,
@@ -89,6 +91,27 @@ def publish(
     )
     replace_text(folder / CARD_FILE, model.text())
     return model
+
+
+def _save_sample(sheet: Path, target: Path, direction: str | None) -> None:
+    """Cut out of a run's sample picture one input of this direction and what was made of it, side by side.
+
+    A sheet that nothing describes, since an earlier version saved it, is copied whole.
+    """
+    try:
+        rows = read_rows(sheet)
+    except FileNotFoundError:
+        shutil.copyfile(sheet, target)
+        return
+    outputs = [row for row in rows if row.role == "output"]
+    output = outputs[-1 if direction == "BtoA" else 0]
+    source = next(row for row in rows if row.label == output.source)
+    with Image.open(sheet) as picture:
+        halves = [picture.crop(row.cells[0]) for row in (source, output)]
+    pair = Image.new("RGB", (2 * halves[0].width + PADDING_PX, halves[0].height), "white")
+    pair.paste(halves[0], (0, 0))
+    pair.paste(halves[1], (halves[0].width + PADDING_PX, 0))
+    pair.save(target)
 
 
 def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:

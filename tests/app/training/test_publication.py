@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.app.training.client import picture, start, wait
-from tests.pictures import encoded, landscape
+from tests.pictures import decoded, encoded, landscape
 from tests.processes import child, eventually
 from tests.training import ENDLESS, cyclegan
 from worker.connection import connect
@@ -30,6 +30,13 @@ def test_a_published_model_is_served_at_once_and_rolled_back(finished, service):
     there = translate()
     assert service.post(f"{run}/publish", json={"name": "colors-model", "direction": "BtoA"}).json()["version"] == 2
     assert not np.array_equal(translate(), there)
+    sample = decoded(service.get("/models/colors-model/sample").content)
+    sheet = decoded(service.get(f"{run}/samples/last").content)
+    rows = service.get(f"{run}/samples/last/rows").json()  # A, translated, and back; then B, translated, and back
+    assert [row["role"] for row in rows] == ["input", "output", "cycle"] * 2
+    cells = [row["cells"][0] for row in rows[3:5]]
+    for (left, top, right, bottom), half in zip(cells, (sample[:, :32], sample[:, -32:]), strict=True):
+        np.testing.assert_array_equal(half, sheet[top:bottom, left:right])
     card = service.get("/models/colors-model").json()
     assert (card["version"], card["training"]["dataset"], card["training"]["direction"]) == (2, "colors", "BtoA")
     assert service.post("/models/colors-model/rollback").json() == {"name": "colors-model", "version": 1}
