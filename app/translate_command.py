@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
+from app.clip_command import film_file, is_clip
 from app.errors import BadPicture
 from app.geometry import Geometry, Resolution, delivered
 from app.orders import Order, painting_order
@@ -41,7 +42,7 @@ def translate_files(
     resolution: Resolution,
     style: StyleOptions = NO_STYLE,
 ) -> int:
-    """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
+    """Translate ``source`` into ``output``: one picture, a clip, or all pictures of a folder into another folder.
 
     Pictures of a folder that can't be used are reported and skipped. What else it holds is left out, and said unless it
     is clutter.
@@ -65,7 +66,11 @@ def translate_files(
         output.mkdir(parents=True, exist_ok=True)
     else:
         pairs = [(source, output)]
-        if output.suffix.lower() not in MEDIA_TYPES:
+        if is_clip(source):
+            if output.suffix.lower() != ".mp4":
+                print(f"doppel: {output}: name a file that ends in .mp4, which a video becomes", file=sys.stderr)
+                return 2
+        elif output.suffix.lower() not in MEDIA_TYPES:
             print(f"doppel: {output}: name a file that ends in {', '.join(MEDIA_TYPES)}", file=sys.stderr)
             return 2
     try:
@@ -86,6 +91,8 @@ def translate_files(
         print(
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
+    if is_clip(source) and not source.is_dir():
+        return film_file(settings, source, output, translator, Geometry(resolution, stroke=style.stroke or 1.0))
     failed = 0
     geometry = Geometry(resolution, stroke=style.stroke or 1.0)
     with contextlib.closing(_Pipeline(settings, translator, geometry)) as pipeline:

@@ -6,7 +6,7 @@ other files and addresses. So the format is told by the first bytes, and only th
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,7 +77,7 @@ class Clip:
         """Whether it has sound that can't be kept in an MP4."""
         return self.sound is not None and self.sound not in SOUND
 
-    def frames(self, size: tuple[int, int] | None = None) -> Iterator["Frame"]:
+    def frames(self, size: tuple[int, int] | None = None) -> Generator["Frame"]:
         """Decode the frames one after the other, as they are shown: upright.
 
         Args:
@@ -111,10 +111,12 @@ class Clip:
     @contextlib.contextmanager
     def _opened(self) -> Iterator["InputContainer"]:
         import av
+        from av.container import InputContainer
 
         limits = {"max_pixels": str(self._bounds.max_pixels)}  # which the decoder checks before it takes the memory
         with _readable():
             container = av.open(io.BytesIO(self._data), format=self._format, options=limits, metadata_errors="ignore")
+        assert isinstance(container, InputContainer)
         with container:
             yield container
 

@@ -38,7 +38,8 @@ class Running(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
         if self._moments is not None:
-            mean, variance = (old.lerp(new, self.share) for old, new in zip(self._moments, (mean, variance)))
+            old_mean, old_variance = self._moments
+            mean, variance = old_mean.lerp(mean, self.share), old_variance.lerp(variance, self.share)
         self._moments = mean, variance
         return functional.batch_norm(x, mean, variance, eps=EPSILON)
 

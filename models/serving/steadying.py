@@ -40,7 +40,7 @@ class MotionMeter:
     """
 
     def __init__(self) -> None:
-        self._before: tuple[Luma, NDArray[np.complex64]] | None = None
+        self._before: tuple[Luma, NDArray[np.complexfloating]] | None = None
 
     def __call__(self, frame: Picture) -> Motion:
         """Measure.
@@ -80,12 +80,14 @@ class Steady:
     def __call__(self, frame: Picture) -> Picture:
         """Paint (H, W, 3) uint8 RGB, sides multiples of 4."""
         motion = self._meter(frame)
-        self._moved = np.zeros(2) if motion.is_cut else self._moved + (motion.down, motion.right)
+        self._moved = np.zeros(2) if motion.is_cut else self._moved + [motion.down, motion.right]
         down, right = -self._moved % GRID
         height, width = frame.shape[:2]
         around = np.pad(frame, ((2 * MARGIN,) * 2, (2 * MARGIN,) * 2, (0, 0)), mode="symmetric")
         laid = _cut_out(around, MARGIN - down, MARGIN - right, height + 2 * MARGIN, width + 2 * MARGIN)
-        return _cut_out(self._paint(laid, 1.0 if motion.is_cut else SHARE), MARGIN + down, MARGIN + right, height, width)
+        return _cut_out(
+            self._paint(laid, 1.0 if motion.is_cut else SHARE), MARGIN + down, MARGIN + right, height, width
+        )
 
 
 def _cut_out(picture: Picture, top: float, left: float, height: int, width: int) -> Picture:
@@ -93,9 +95,7 @@ def _cut_out(picture: Picture, top: float, left: float, height: int, width: int)
     if top.is_integer() and left.is_integer():
         return np.ascontiguousarray(picture[int(top) : int(top) + height, int(left) : int(left) + width])
     place = (1, 0, left, 0, 1, top)
-    moved = Image.fromarray(picture).transform(
-        (width, height), Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
-    )
+    moved = Image.fromarray(picture).transform((width, height), Image.Transform.AFFINE, place, Image.Resampling.BICUBIC)
     return np.asarray(moved)
 
 
@@ -110,7 +110,14 @@ def _peak(correlation: NDArray[np.floating]) -> tuple[float, float]:
     """Where the highest value is, as a shift from the upper left corner, by a parabola through its logarithms."""
     place = np.unravel_index(int(correlation.argmax()), correlation.shape)
     down, right = (
-        _shift([correlation[tuple(np.add(place, np.eye(2, dtype=int)[axis] * step) % correlation.shape)] for step in (-1, 0, 1)], int(place[axis]), correlation.shape[axis])
+        _shift(
+            [
+                correlation[tuple(np.add(place, np.eye(2, dtype=int)[axis] * step) % correlation.shape)]
+                for step in (-1, 0, 1)
+            ],
+            int(place[axis]),
+            correlation.shape[axis],
+        )
         for axis in (0, 1)
     )
     return down, right
