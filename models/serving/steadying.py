@@ -80,7 +80,7 @@ class Steady:
     def __call__(self, frame: Picture) -> Picture:
         """Paint (H, W, 3) uint8 RGB, sides multiples of 4."""
         motion = self._meter(frame)
-        self._moved = np.zeros(2) if motion.is_cut else self._moved + [motion.down, motion.right]
+        self._moved = np.zeros(2) if motion.is_cut else self._moved + np.array([motion.down, motion.right])
         down, right = -self._moved % GRID
         height, width = frame.shape[:2]
         around = np.pad(frame, ((2 * MARGIN,) * 2, (2 * MARGIN,) * 2, (0, 0)), mode="symmetric")
@@ -107,24 +107,18 @@ def _smooth(shape: tuple[int, ...]) -> Luma:
 
 
 def _peak(correlation: NDArray[np.floating]) -> tuple[float, float]:
-    """Where the highest value is, as a shift from the upper left corner, by a parabola through its logarithms."""
-    place = np.unravel_index(int(correlation.argmax()), correlation.shape)
-    down, right = (
-        _shift(
-            [
-                correlation[tuple(np.add(place, np.eye(2, dtype=int)[axis] * step) % correlation.shape)]
-                for step in (-1, 0, 1)
-            ],
-            int(place[axis]),
-            correlation.shape[axis],
-        )
-        for axis in (0, 1)
-    )
-    return down, right
+    """Where the highest value is, as a shift from the upper left corner, within a pixel."""
+    row, column = map(int, np.unravel_index(int(correlation.argmax()), correlation.shape))
+    return _top(correlation[:, column], row), _top(correlation[row], column)
 
 
-def _shift(values: list[float], at: int, length: int) -> float:
-    before, here, after = np.log(np.maximum(values, 1e-9))
+def _top(values: NDArray[np.floating], at: int) -> float:
+    """Where the highest of cyclic values is, by a parabola through the logarithms of three, as a shift to either side.
+
+    Args:
+        at: the place of the highest.
+    """
+    before, here, after = np.log(np.maximum(values[[at - 1, at, (at + 1) % len(values)]], 1e-9))
     bend = before - 2 * here + after
     exact = at + (before - after) / (2 * bend) if bend else float(at)
-    return float(exact if exact < length / 2 else exact - length)
+    return float(exact if exact < len(values) / 2 else exact - len(values))
