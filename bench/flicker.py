@@ -1,4 +1,4 @@
-"""What flickers in films of a slow camera: each frame painted alone, on the grid of the one before, and by its statistics"""
+"""What flickers in films of a slow camera: frames painted alone, on the grid of the last one, with its statistics."""
 
 import itertools
 from collections.abc import Callable, Sequence
