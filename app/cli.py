@@ -118,8 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
     command("models", _models, "list the models and where their weights stand")
-    translate = command("translate", _translate, "translate a picture, or each picture of a folder, without a server")
-    translate.add_argument("source", type=Path, metavar="FILE", help="picture or folder")
+    translate = command(
+        "translate", _translate, "translate a picture, a clip, or each picture of a folder, without a server"
+    )
+    translate.add_argument("source", type=Path, metavar="FILE", help="picture, clip or folder")
     translate.add_argument(
         "-m", "--model", metavar="NAME", help="default: style_monet, and with --style style-by-example"
     )

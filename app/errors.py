@@ -4,7 +4,8 @@ The tree is in ``models/errors.py`` and ``worker/errors.py``. This file adds:
 
 DoppelError
 ├── Invalid                422
-│   └── BadPicture         422  the upload is not a usable picture
+│   ├── BadPicture         422  the upload is not a usable picture
+│   └── BadVideo           422  the upload is not a usable video
 ├── Conflict               409
 │   └── NotReady           409  the result does not exist yet
 ├── Expired                410  the result existed and has been deleted
@@ -42,6 +43,10 @@ class BadPicture(Invalid):
     """The upload is not a usable picture."""
 
 
+class BadVideo(Invalid):
+    """The upload is not a usable video."""
+
+
 class NotReady(Conflict):
     """The result does not exist yet."""
 
@@ -73,6 +78,7 @@ class RangeNotSatisfiable(DoppelError):
 # Status and title. The first of an error's classes, in method resolution order, that is listed here decides.
 _ANSWERS: dict[type, tuple[int, str]] = {
     BadPicture: (422, "Not a usable picture"),
+    BadVideo: (422, "Not a usable video"),
     Invalid: (422, "Invalid request"),
     NotFound: (404, "Not found"),
     NotReady: (409, "Not ready"),

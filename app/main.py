@@ -20,7 +20,20 @@ from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, document, operation_id
 from app.parameters import refuse_unknown
 from app.rendering import RecentVideos
-from app.routes import comparisons, docs, health, jobs, models, stargan, status, studio, style, training, translate
+from app.routes import (
+    comparisons,
+    docs,
+    health,
+    jobs,
+    models,
+    stargan,
+    status,
+    studio,
+    style,
+    style_video,
+    training,
+    translate,
+)
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
 from app.training_runs import Runs
@@ -106,6 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_handlers(app)
     max_bytes = settings.max_upload_mb << 20
     max_archive_bytes = settings.max_dataset_mb << 20
+    max_clip_bytes = settings.max_clip_mb << 20
     max_model_bytes = settings.max_model_mb << 20
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
@@ -114,11 +128,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     of_paths = {
         f"{root}{path}": limit
         for root in ("", settings.root_path)
-        for path, limit in (("/datasets", max_archive_bytes), ("/models", max_model_bytes))
+        for path, limit in (
+            ("/datasets", max_archive_bytes),
+            ("/models", max_model_bytes),
+            ("/style/video", max_clip_bytes),
+        )
     }
     app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
     install_guards(app, settings)
-    calls = _calls(max_bytes, max_archive_bytes, max_model_bytes)
+    calls = _calls(max_bytes, max_archive_bytes, max_clip_bytes, max_model_bytes)
     app.router.routes += calls.router.routes
     app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     if settings.root_path:
@@ -130,14 +148,18 @@ class _Calls:
     """The calls of the API and their description, both of which take long to build, so that applications share them.
 
     Args:
-        max_bytes: the most that a request's body may have, but for uploads of data sets and of models.
+        max_bytes: the most that a request's body may have, but for uploads of data sets, clips and models.
     """
 
-    def __init__(self, max_bytes: int, max_archive_bytes: int, max_model_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_archive_bytes: int, max_clip_bytes: int, max_model_bytes: int) -> None:
         self.router = APIRouter(generate_unique_id_function=operation_id)
         modules = (translate, stargan, style, jobs, models, comparisons, training, health, status, docs, studio)
         limits = [(module.router, max_bytes) for module in modules]
-        limits += [(datasets_routes.router, max_archive_bytes), (models.uploads, max_model_bytes)]
+        limits += [
+            (datasets_routes.router, max_archive_bytes),
+            (style_video.router, max_clip_bytes),
+            (models.uploads, max_model_bytes),
+        ]
         for router, limit in limits:
             self.router.include_router(
                 router,

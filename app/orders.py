@@ -17,7 +17,7 @@ class Order:
     """What a client wants done."""
 
     model: Model  # the one that runs
-    images: list[bytes]  # the sources, as uploaded
+    images: list[bytes]  # the sources, as uploaded; a clip
     geometry: Geometry  # of the sources and what becomes of them
     guides: list[StyleGuide] = field(default_factory=list)  # StarGAN v2 only
     # As uploaded: one for each guide that is by reference, or the style pictures of a painting.
@@ -98,6 +98,11 @@ def painting_order(model: Model, image: bytes, geometry: Geometry, look: Paintin
         Invalid: the fields are not acceptable to this model.
     """
     return Order(model, [image], geometry, references=look.styles, painting=look.painting_for(model))
+
+
+def clip_order(model: Model, clip: bytes, geometry: Geometry, look: PaintingFields) -> Order:
+    """Order a clip painted by a model of the family ``style``. As :func:`painting_order`."""
+    return replace(painting_order(model, clip, geometry, look), kind="clip")
 
 
 def mixed_code_order(model: Model, styles: list[bytes], weights: str) -> Order:

@@ -11,6 +11,7 @@ from app import images, video
 from app.geometry import delivered, resized
 from models.pictures import Picture
 from worker.contract import Arrangement, Delivery, Kind
+from worker.file_bytes import unpack_file
 
 ZIP = "application/zip"
 MP4 = "video/mp4"
@@ -21,6 +22,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "translation": images.MEDIA_TYPES,
     "grid": (*images.MEDIA_TYPES, ZIP),
     "video": (MP4, WEBP),
+    "clip": (MP4,),
     "style": (),
     "dataset": (),
     "model": (),
@@ -67,6 +69,8 @@ def render(
         delivery: how each generated picture, and each source, becomes what the client asked for.
         media_type: one of those ``OFFERED`` for this kind.
     """
+    if kind == "clip":
+        return video.marked(unpack_file(result[0]))
     references = range(arrangement.sources, arrangement.sources + arrangement.references) if arrangement else range(0)
     result = [picture if n in references else delivered(picture, delivery) for n, picture in enumerate(result)]
     if kind == "video" and arrangement is not None:

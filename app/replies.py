@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import Response
 
 from app.deps import Services
-from app.errors import NotReady
+from app.errors import BadVideo, NotReady
 from app.images import is_small
 from app.negotiation import JSON
 from app.rendering import render
@@ -37,6 +37,7 @@ async def job_reply(services: Services, submission: Submission) -> Response:
         Unavailable: the job is gone.
         NotReady: it was canceled.
         Conflict: its model was taken out of service.
+        BadVideo: its clip is damaged behind its beginning.
     """
     waited = submission.end is not None
     state = await services.jobs.state(submission.job_id)
@@ -46,6 +47,8 @@ async def job_reply(services: Services, submission: Submission) -> Response:
         raise NotReady("The job was canceled before it ended.")
     if waited and state.error is not None and state.error.code is FailureCode.MODEL_REMOVED:
         raise Conflict(state.error.detail)
+    if waited and state.error is not None and state.error.code is FailureCode.CLIP_REFUSED:
+        raise BadVideo(state.error.detail)
     status = {Status.SUCCEEDED: 200, Status.FAILED: 500}.get(state.status, 202) if waited else 202
     job = Job.of(state)
     headers = job_headers(state.id, state.model, notes=state.notes, seeds=state.seeds) | {"Location": job.links.self}

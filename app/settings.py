@@ -76,6 +76,12 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, description="largest picture that a CycleGAN translates in tiles, in pixels; 0: no tiles"),
     ] = 50_000_000
+    max_clip_mb: Annotated[int, Field(ge=1, description="largest upload with a video that is painted, in MiB")] = 64
+    max_clip_s: Annotated[float, Field(gt=0, description="longest video that is painted, in seconds")] = 60.0
+    max_clip_frames: Annotated[int, Field(ge=1, description="most frames of a video that is painted")] = 1800
+    max_clip_pixels: Annotated[
+        int, Field(ge=1, description="largest frame of a video that is painted, in pixels, before it is scaled")
+    ] = 8_847_360
     queue_limit: Annotated[int, Field(ge=1, description="most jobs in the queue")] = 1000
     result_ttl_s: Annotated[
         int, Field(ge=1, description="how long the result of a job is kept if no request waited for it")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from app import images
+from app.clips import PreparedClip, prepare_clip
 from app.deps import Services
 from app.errors import BadPicture
 from app.faces import cut_out
@@ -15,6 +16,7 @@ from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
 from worker.contract import LONG_KINDS, Delivery, JobEvent, Task
+from worker.file_bytes import pack_file
 from worker.inference_queue import new_job_id
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
@@ -56,7 +58,8 @@ class _Upload:
     picture: Picture
     delivery: Delivery | None  # of the picture that is made of it
     notes: list[str]
-    tiled: bool  # it is too large to be given to the model at once
+    tiled: bool = False  # it is too large to be given to the model at once
+    clip: PreparedClip | None = None  # the picture is its file
 
 
 async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delivery | None, list[str]]:
@@ -94,6 +97,10 @@ async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:
     in_tiles = order.model.card.family != "stargan_v2" and order.kind == "translation"
     prepared = []
     for name, data, geometry in uploads:
+        if order.kind == "clip" and data is order.images[0]:
+            clip = await services.codecs.run(prepare_clip, data, geometry, services.settings)
+            prepared.append(_Upload(pack_file(data), None, clip.notes, clip=clip))
+            continue
         try:
             upload = await _prepare(services, data, PHOTO if order.align else geometry, in_tiles=in_tiles)
         except BadPicture as error:
@@ -140,6 +147,8 @@ def _task(order: Order, source: _Upload) -> Task:
     # A cut-out face has a margin, which the generated picture has not.
     side = order.model.card.image_size
     height, width = (side, side) if order.align else source.picture.shape[:2]
+    if source.clip is not None:
+        width, height = source.clip.size
     task = Task(
         kind=order.kind,
         model=order.model.name,
@@ -149,6 +158,7 @@ def _task(order: Order, source: _Upload) -> Task:
         guides=order.guides,
         painting=order.painting,
         frames=order.frames,
+        filming=source.clip.filming if source.clip else None,
         align=order.align,
         tiled=source.tiled,
     )
@@ -167,7 +177,8 @@ def _check_result_size(task: Task, delivery: Delivery | None) -> None:
             "smaller resolution."
         )
     nbytes = max(task.result_bytes, task.generated * width * height * 3 if task.kind in LONG_KINDS else 0)
-    if nbytes > MAX_RESULT_BYTES and not task.tiled:  # whose size the settings bound
+    bounded = task.tiled or task.filming is not None  # by the settings
+    if nbytes > MAX_RESULT_BYTES and not bounded:
         raise Invalid(
             f"The result would be {task.generated} pictures of {width} × {height}, {nbytes >> 20} MB before "
             f"compression; at most {MAX_RESULT_BYTES >> 20} MB are made at once. Ask for fewer sources, styles or "

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app import images
+from app.clip_command import film_file, is_clip
 from app.errors import BadPicture
 from app.geometry import Geometry, Resolution, delivered
 from app.orders import Order, painting_order
@@ -41,7 +42,7 @@ def translate_files(
     resolution: Resolution,
     style: StyleOptions = NO_STYLE,
 ) -> int:
-    """Translate ``source`` into ``output``: one picture, or all pictures of a folder into another folder.
+    """Translate ``source`` into ``output``: one picture, a clip, or all pictures of a folder into another folder.
 
     Pictures of a folder that can't be used are reported and skipped. What else it holds is left out, and said unless it
     is clutter.
@@ -49,34 +50,15 @@ def translate_files(
     Returns:
         The exit status: 0 when every picture was translated.
     """
-    if source.is_dir():
-        # Keep the whole old name, so that a.jpg and a.png don't collide, and no picture overwrites its source.
-        pairs = [(path, output / f"{path.name}.png") for path in list_pictures(source)]
-        left_out = _left_out(source)
-        if not pairs:
-            print(
-                f"doppel: {source} has no pictures directly in it ({', '.join(sorted(SUFFIXES))})"
-                + (f", but {left_out}" if left_out else ""),
-                file=sys.stderr,
-            )
-            return 1
-        if left_out:
-            print(f"doppel: only the pictures directly in {source} are translated, not its {left_out}", file=sys.stderr)
-        output.mkdir(parents=True, exist_ok=True)
-    else:
-        pairs = [(source, output)]
-        if output.suffix.lower() not in MEDIA_TYPES:
-            print(f"doppel: {output}: name a file that ends in {', '.join(MEDIA_TYPES)}", file=sys.stderr)
-            return 2
+    pairs = _pairs_of(source, output) if source.is_dir() else [(source, output)]
+    if not pairs:
+        return 1
+    if not source.is_dir() and not _is_named_rightly(source, output):
+        return 2
     try:
         runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
-        if runs.card.family == "stargan_v2":
-            print(
-                f"doppel: {runs.name} takes a style too; send it to a running service, see the README", file=sys.stderr
-            )
-            return 2
-        if runs.card.family != "style" and style.given:
-            print(f"doppel: {runs.name} has one style, and takes no {' and '.join(style.given)}", file=sys.stderr)
+        if refusal := _refusal(runs, style):
+            print(f"doppel: {refusal}", file=sys.stderr)
             return 2
         translator = _translator(settings, runs, style)
     except DoppelError as error:
@@ -86,8 +68,10 @@ def translate_files(
         print(
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
-    failed = 0
     geometry = Geometry(resolution, stroke=style.stroke or 1.0)
+    if is_clip(source) and not source.is_dir():
+        return film_file(settings, source, output, translator, geometry)
+    failed = 0
     with contextlib.closing(_Pipeline(settings, translator, geometry)) as pipeline:
         for done in tqdm(pipeline.run(pairs), total=len(pairs), unit="picture", disable=len(pairs) == 1):
             if done.note:
@@ -96,6 +80,42 @@ def translate_files(
                 failed += 1
                 tqdm.write(f"doppel: {done.source}: {done.error}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _pairs_of(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """The pictures of a folder and the files that they become; none if it has none, which is reported."""
+    # Keep the whole old name, so that a.jpg and a.png don't collide, and no picture overwrites its source.
+    pairs = [(path, output / f"{path.name}.png") for path in list_pictures(source)]
+    left_out = _left_out(source)
+    if not pairs:
+        print(
+            f"doppel: {source} has no pictures directly in it ({', '.join(sorted(SUFFIXES))})"
+            + (f", but {left_out}" if left_out else ""),
+            file=sys.stderr,
+        )
+        return []
+    if left_out:
+        print(f"doppel: only the pictures directly in {source} are translated, not its {left_out}", file=sys.stderr)
+    output.mkdir(parents=True, exist_ok=True)
+    return pairs
+
+
+def _is_named_rightly(source: Path, output: Path) -> bool:
+    """Whether a file can become one of this name; if not, that is reported."""
+    endings = [".mp4"] if is_clip(source) else list(MEDIA_TYPES)
+    if output.suffix.lower() not in endings:
+        print(f"doppel: {output}: name a file that ends in {', '.join(endings)}", file=sys.stderr)
+        return False
+    return True
+
+
+def _refusal(model: Model, style: StyleOptions) -> str | None:
+    """Why this command can't run a model, if it can't."""
+    if model.card.family == "stargan_v2":
+        return f"{model.name} takes a style too; send it to a running service, see the README"
+    if model.card.family != "style" and style.given:
+        return f"{model.name} has one style, and takes no {' and '.join(style.given)}"
+    return None
 
 
 def _translator(settings: Settings, model: Model, style: StyleOptions) -> Translator | Brush:

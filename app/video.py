@@ -34,8 +34,12 @@ def encode_mp4(frames: Iterable[Picture], fps: int) -> bytes:
             for frame in itertools.chain([first], others):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
-        mark = struct.pack(">I4s", 8 + len(_XMP_BOX) + len(GENERATED_XMP), b"uuid") + _XMP_BOX + GENERATED_XMP
-        return path.read_bytes() + mark
+        return marked(path.read_bytes())
+
+
+def marked(mp4: bytes) -> bytes:
+    """The MP4 marked as generated."""
+    return mp4 + struct.pack(">I4s", 8 + len(_XMP_BOX) + len(GENERATED_XMP), b"uuid") + _XMP_BOX + GENERATED_XMP
 
 
 def encode_webp(frames: Sequence[Picture], fps: int) -> bytes:

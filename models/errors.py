@@ -4,6 +4,7 @@ DoppelError
 ├── Invalid                what was sent or asked for can't be used
 │   ├── ArchiveError       an uploaded archive is refused
 │   ├── PictureRejected    a file is no picture that can be used
+│   ├── ClipRejected       a file is no video that can be used
 │   ├── DatasetError       a folder is not a usable data set
 │   ├── CheckpointError    a weights file can't be used
 │   ├── DeviceError        the device that was asked for is not here
@@ -49,6 +50,10 @@ class ArchiveError(Invalid):
 
 class PictureRejected(Invalid):
     """A file can't be used as a picture. The message continues a sentence that names the file: "is damaged"."""
+
+
+class ClipRejected(Invalid):
+    """A file can't be used as a clip. The message continues a sentence that names the file: "is damaged"."""
 
 
 class DatasetError(Invalid):

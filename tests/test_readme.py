@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from app.settings import Settings
 from tests.archives import domains, unpaired, zipped
+from tests.clips import tiny_clip
 from tests.pictures import decoded
 from tests.processes import ROOT
 
@@ -65,6 +66,7 @@ def folder(tmp_path):
     for copy in ("photo.jpg", "photos/one.jpg", "photos/two, with a comma.jpg"):
         shutil.copy(IMAGES / "sample-photo.jpg", tmp_path / copy)
     shutil.copy(IMAGES / "sample-painting.jpg", tmp_path / "painting.jpg")
+    (tmp_path / "clip.mp4").write_bytes(tiny_clip())
     (tmp_path / "pictures.zip").write_bytes(zipped(unpaired()))
     (tmp_path / "domains.zip").write_bytes(zipped(DATASETS["two-domains"]))
     return tmp_path
@@ -87,8 +89,6 @@ def check_files(example, folder):
 def test_shell_examples(client, folder, example):
     if "ffmpeg" in example:
         require("ffmpeg", "ffprobe")
-        moving = ["-f", "lavfi", "-i", "testsrc=size=96x64:rate=5:duration=0.6", "-pix_fmt", "yuv420p"]
-        run(["ffmpeg", "-loglevel", "error", *moving, "clip.mp4"], folder)
     for name, files in DATASETS.items():
         if f"name={name}" in example:
             client.delete(f"/datasets/{name}")

@@ -30,9 +30,10 @@ WANTED_OF_PREPARERS = "doppel:wanted-of-preparers"  # those that workers without
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 
-Kind = Literal["translation", "style", "grid", "video", "dataset", "model", "fetch"]
+Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "model", "fetch"]
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
+FILMED_PIXELS_PER_BYTE = 4  # of a clip that is written as H.264; brushwork takes many bytes
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
 FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
 FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face
@@ -55,11 +56,21 @@ class Status(StrEnum):
         return self not in (Status.QUEUED, Status.RUNNING)
 
 
+class Filming(BaseModel):
+    """What is made of a clip beside its frames, which are painted in the shape that the task says."""
+
+    width: int  # px, of the frames that are written; even
+    height: int
+    frames: int  # as many as the clip has
+    max_pixels: int  # of a frame of the clip
+
+
 class Task(BaseModel):
     """What a worker is to do.
 
     Its pictures are stored beside it (``picture_bytes.py``): the sources, then one reference for each guide that is by
-    reference, or the style pictures of a painting.
+    reference, or the style pictures of a painting. The source of kind ``clip`` is a video file, and so is the result
+    (``file_bytes.py``).
     """
 
     kind: Kind = "translation"
@@ -70,13 +81,14 @@ class Task(BaseModel):
     guides: list[StyleGuide] = []  # StarGAN v2 only: one; for a grid one per row, for a video one per stop
     painting: Painting | None = None  # of a model of the family style
     frames: int = 0  # video only: from one style to the next
+    filming: Filming | None = None  # clip only
     align: bool = False  # the pictures are cut-out faces, to be aligned first
     tiled: bool = False  # a translation of a picture that is too large to be given to the model at once
 
     @property
     def long(self) -> bool:
         """Whether it runs in steps, between which short tasks may run."""
-        return self.kind in LONG_KINDS or self.tiled
+        return self.kind in LONG_KINDS or self.tiled or self.filming is not None
 
     @property
     def generated(self) -> int:
@@ -87,7 +99,9 @@ class Task(BaseModel):
 
     @property
     def result_bytes(self) -> int:
-        """Size of the generated pictures, uncompressed."""
+        """Size of the generated pictures, uncompressed; of a clip about as much as its file may take."""
+        if self.filming is not None:
+            return self.filming.frames * self.filming.height * self.filming.width // FILMED_PIXELS_PER_BYTE
         return self.generated * self.height * self.width * 3
 
     @property
@@ -125,6 +139,7 @@ class FailureCode(StrEnum):
 
     ARCHIVE_REFUSED = "archive_refused"  # an uploaded archive holds no data set that can be used
     MODEL_REFUSED = "model_refused"  # an uploaded weights file or model can't be used
+    CLIP_REFUSED = "clip_refused"  # an uploaded video is damaged somewhere behind its beginning
     NAME_TAKEN = "name_taken"  # another upload took the name first
     FETCH_FAILED = "fetch_failed"  # a model's weights could not be downloaded, or are not this model's
     IMPORT_FAILED = "import_failed"  # an upload could not be imported, through no fault of its own

@@ -9,6 +9,7 @@ DoppelError
 │       ├── QueueFull
 │       └── QueueUnreachable
 ├── TaskError               a job can't be done, whoever tries
+│   ├── BadClip             its clip is damaged somewhere
 │   └── ModelRemoved        its model went out of service while it waited
 └── JobCanceled             a job was canceled while it ran
 """
@@ -45,6 +46,12 @@ class TaskError(DoppelError):
     """A job can't be done, whoever tries; the message is for the job's owner."""
 
     code = FailureCode.CANNOT_BE_DONE
+
+
+class BadClip(TaskError):
+    """The clip is damaged somewhere behind its beginning, which was read when it was accepted."""
+
+    code = FailureCode.CLIP_REFUSED
 
 
 class ModelRemoved(TaskError):

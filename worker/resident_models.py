@@ -2,23 +2,29 @@
 
 import logging
 import math
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from models.device import ServingDevice
-from models.errors import DoppelError, UnknownModel
+from models.errors import ClipRejected, DoppelError, UnknownModel
 from models.pictures import Picture
+from models.pictures.clips import Clip, ClipBounds
 from models.serving.engine import Pending
+from models.serving.filming import film
 from models.serving.painter import Painter
 from models.serving.style_codes import interpolated
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
 from models.store.catalog import Catalog, Model
-from worker.errors import ModelRemoved
+from worker.contract import Filming
+from worker.errors import BadClip, ModelRemoved
+from worker.file_bytes import pack_file, unpack_file
 from worker.tasks import LoadedTask, Result, Step
 
 log = logging.getLogger("doppel.worker")
@@ -87,7 +93,7 @@ class ResidentModels:
         return None if pending is None else pending.then(lambda made: [Result([picture]) for picture in made])
 
     def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
-        """Run a grid or a video, ``step_size`` pictures at a time, or a translation in tiles.
+        """Run a grid or a video, ``step_size`` pictures at a time, a translation in tiles, or a clip frame by frame.
 
         A grid's first pictures are its sources and its references.
 
@@ -97,7 +103,12 @@ class ResidentModels:
         model = self.load(task.task.model)
         self._in_long_task = next(reversed(self._residents))  # the one just used
         try:
-            yield from self._steps(task, model) if isinstance(model, Stylist) else _tiled(task, model)
+            if isinstance(model, Stylist):
+                yield from self._steps(task, model)
+            elif isinstance(model, Painter) and task.task.filming is not None:
+                yield from _filmed(task, model, task.task.filming)
+            else:
+                yield from _tiled(task, model)
         finally:
             self._in_long_task = None
 
@@ -202,6 +213,22 @@ def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Iterator[Step]:
         steps = model.in_tiles(source)
     for done, picture in steps:
         yield Step([picture] if done == 1 else [], done)
+
+
+def _filmed(loaded: LoadedTask, model: Painter, filming: Filming) -> Iterator[Step]:
+    task, (packed, *styles) = loaded.task, loaded.pictures
+    assert task.painting is not None, "every task of this family has one"
+    bounds = ClipBounds(max_pixels=filming.max_pixels)
+    out_size = filming.width, filming.height
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "clip.mp4"
+        begin = partial(model.filming, task.painting, styles)
+        try:
+            clip = Clip(unpack_file(packed), bounds)
+            for done in film(clip, target, begin=begin, size=(task.width, task.height), out_size=out_size):
+                yield Step([pack_file(target.read_bytes())] if done == 1 else [], done)
+        except ClipRejected as error:
+            raise BadClip(f"The video {error}.") from error
 
 
 def _painted(tasks: Sequence[LoadedTask], model: Painter) -> list[Result]:

@@ -92,7 +92,7 @@ async def read_job_image(
         if result is None:
             raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
         body = await services.codecs.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
-        if job.kind == "video":
+        if job.kind in ("video", "clip"):
             services.recent_videos.keep(job.id, media_type, body)
     headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)
     return Response(body, headers=headers, media_type=media_type)

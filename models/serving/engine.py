@@ -127,5 +127,12 @@ class StylePainter(Engine, Protocol):
         As :meth:`PictureNetwork.measured`.
         """
 
+    def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
+        """A function that paints frame after frame, (1, H, W, 3), in the style of a code (D,), with running statistics.
+
+        Each normalisation is by a mean and a variance of its own that change from frame to frame: towards the present
+        frame's by the share that is passed with it, 0 to 1. The first frame needs 1.
+        """
+
     def fixed(self, code: Numbers, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         """The painter in the style of a code (D,), its normalisations by these moments for whatever it gets."""

@@ -29,6 +29,21 @@ class Measuring(nn.Module):
         return mean, variance
 
 
+class Running(nn.Module):
+    """Normalises by a mean and a variance that change with every batch: towards the batch's own, by ``share``."""
+
+    share = 1.0  # 0 to 1; the first batch needs 1
+    _moments: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        if self._moments is not None:
+            old_mean, old_variance = self._moments
+            mean, variance = old_mean.lerp(mean, self.share), old_variance.lerp(variance, self.share)
+        self._moments = mean, variance
+        return functional.batch_norm(x, mean, variance, eps=EPSILON)
+
+
 class Fixed(nn.Module):
     """Normalises by these moments, (C,) each."""
 

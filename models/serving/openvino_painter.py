@@ -6,7 +6,7 @@ import numpy as np
 
 from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
-from models.serving.graphs.style import measuring_graph, painter_graph, predictor_graph, tile_graph
+from models.serving.graphs.style import filming_graph, measuring_graph, painter_graph, predictor_graph, tile_graph
 from models.serving.openvino_engine import BYTES, lowest_precision, run_each, tensors_of
 from models.serving.openvino_runtime import compiled
 from models.serving.probe import probe
@@ -61,6 +61,19 @@ class OpenVINOPainter:
             return [(found[n], found[n + 1]) for n in range(0, len(found), 2)]
 
         return measure
+
+    def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
+        graph, length = filming_graph(self.shape, tensors_of(self._model), code)
+        network = compiled(graph, self.precision, self._device.threads)
+        moments = np.zeros(length, np.float32)
+
+        def paint(frame: Pictures, share: float) -> tuple[Pictures, bool]:
+            nonlocal moments
+            made = network([frame, np.float32(share), moments])
+            moments = made["moments"]
+            return made["pictures"], bool(np.isfinite(made["finite"]))
+
+        return paint
 
     def fixed(self, code: Numbers, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         graph = tile_graph(self.shape, tensors_of(self._model), code, moments)

@@ -121,6 +121,32 @@ class Painter:
         for done in translate_in_tiles(network, picture, made, self.tiling, name=self._name):
             yield done, self.finished(made, picture, painting) if done == 1 else made
 
+    def filming(
+        self, painting: Painting, styles: Sequence[Picture], first: Picture
+    ) -> Callable[[Picture, float], Picture]:
+        """A function that paints the frames of a clip one after the other, all in one style.
+
+        Args:
+            styles: the style pictures, one for each weight.
+            first: a frame, whose own style stands for the clip's where the painting's strength asks for it.
+
+        Returns:
+            A function of a frame, sides multiples of 4, and of the share in which it sets the statistics that the
+            frames are normalised by: 1 for a frame that has nothing in common with those before.
+
+        Raises:
+            NotFinite: a number of the code, or later of a frame, is NaN or infinite.
+        """
+        network = self._networks.filming(self.style(painting, styles, first))
+
+        def paint(frame: Picture, share: float) -> Picture:
+            painted, finite = network(frame[np.newaxis], share)
+            if not finite:
+                raise NotFinite(f"What {self._name!r} makes of this frame")
+            return self.finished(painted[0], frame, painting)
+
+        return paint
+
     def finished(self, painted: Picture, picture: Picture, painting: Painting) -> Picture:
         """What a painting asks for beside its style: less of it, where the code can't say so, or the photo's colours.
 
@@ -152,6 +178,10 @@ class Brush:
     def in_tiles(self, picture: Picture) -> Iterator[tuple[float, Picture]]:
         """Paint one picture of any size, as :meth:`Painter.in_tiles`."""
         return self.painter.in_tiles(picture, self._painting, [])
+
+    def filming(self, first: Picture) -> Callable[[Picture, float], Picture]:
+        """Paint frame after frame, as :meth:`Painter.filming`."""
+        return self._painter.filming(self._painting, [], first)
 
 
 class _InStyle:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from models import pixels
 from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
-from models.serving.moments import Fixed, Measuring, with_normalisations
+from models.serving.moments import Fixed, Measuring, Running, with_normalisations
 from models.serving.precision import lowest_precision
 from models.store.catalog import Model
 from models.style.networks import Painter, StyleEnsemble
@@ -74,6 +74,19 @@ class TorchPainter:
             return [layer.moments() for layer in layers]
 
         return measure
+
+    def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
+        painter = with_normalisations(self._painter, Running)
+        layers = [layer for layer in painter.modules() if isinstance(layer, Running)]
+        style = self._code(code[np.newaxis])
+
+        @torch.inference_mode()
+        def paint(frame: Pictures, share: float) -> tuple[Pictures, bool]:
+            for layer in layers:
+                layer.share = share
+            return _delivered(painter(self._features(frame), style))
+
+        return paint
 
     def fixed(self, code: Numbers, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         left = iter(moments)

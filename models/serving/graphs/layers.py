@@ -69,16 +69,22 @@ def instance_norm(x: Node) -> Node:
     return ops.mvn(x, integers([2, 3]), True, EPSILON, "inside_sqrt").output(0)
 
 
-def joint_norm(x: Node) -> tuple[Node, Node, Node]:
-    """Each channel with mean 0 and variance 1 over all pictures together; its mean and variance before, (C,) each."""
+def moments(x: Node) -> tuple[Node, Node]:
+    """Mean and variance of each channel over all pictures together, (1, C, 1, 1) each."""
     everywhere = integers([0, 2, 3])
     mean = ops.reduce_mean(x, everywhere, True)
     centred = ops.subtract(x, mean)
-    variance = ops.reduce_mean(ops.multiply(centred, centred), everywhere, True)
+    return mean.output(0), ops.reduce_mean(ops.multiply(centred, centred), everywhere, True).output(0)
+
+
+def joint_norm(x: Node) -> tuple[Node, Node, Node]:
+    """Each channel with mean 0 and variance 1 over all pictures together; its mean and variance before, (C,) each."""
+    mean, variance = moments(x)
+    centred = ops.subtract(x, mean)
     deviation = ops.sqrt(ops.add(variance, number(EPSILON)))
     channels = integers([-1])
-    moments = (ops.reshape(moment, channels, False).output(0) for moment in (mean, variance))
-    return ops.divide(centred, deviation).output(0), *moments
+    flat = (ops.reshape(moment, channels, False).output(0) for moment in (mean, variance))
+    return ops.divide(centred, deviation).output(0), *flat
 
 
 def scaled(x: Node, scale: NDArray[np.float32], shift: NDArray[np.float32]) -> Node:

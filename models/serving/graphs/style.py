@@ -55,6 +55,46 @@ def measuring_graph(network: StyleNetwork, tensors: Tensors, code: Numbers) -> o
     return openvino.Model([ops.result(node) for node in measured], [source], "moments")
 
 
+def filming_graph(network: StyleNetwork, tensors: Tensors, code: Numbers) -> tuple[openvino.Model, int]:
+    """As :func:`painter_graph` in the style of one code, (D,), by moments that run on from frame to frame.
+
+    Its further inputs are ``share``, (), and ``before``, (K,): each normalisation is by ``share`` of the pictures' own
+    mean and variance and the rest of those in ``before``. What they are together is its further output ``moments``.
+
+    Returns:
+        The graph, and K.
+
+    Raises:
+        CheckpointError: the tensors are not this network's.
+    """
+    source = ops.parameter([-1, -1, -1, 3], np.uint8, "pictures")
+    share = ops.parameter([], np.float32, "share")
+    before = ops.parameter([-1], np.float32, "before")
+    running: list[Node] = []
+    length = 0
+
+    def run_on(moment: Node, dim: int) -> Node:
+        nonlocal length
+        start, length = length, length + dim
+        old = ops.slice(before, integers([start]), integers([length]), integers([1]))
+        new = ops.add(old, ops.multiply(share, ops.subtract(ops.reshape(moment, integers([-1]), False), old)))
+        running.append(new.output(0))
+        return ops.reshape(new, integers([1, dim, 1, 1]), False).output(0)
+
+    def norm(x: Node, weight: Numbers, bias: Numbers) -> Node:
+        scale, shift = np.split(weight @ code + bias, 2)
+        mean, variance = (run_on(moment, len(scale)) for moment in layers.moments(x))
+        deviation = ops.sqrt(ops.add(variance, number(layers.EPSILON)))
+        return layers.scaled(ops.divide(ops.subtract(x, mean), deviation).output(0), scale, shift)
+
+    x = _painter(layers.as_features(source.output(0)), network, tensors, norm)
+    moments = ops.concat(running, 0).output(0)
+    moments.get_tensor().set_names({"moments"})
+    graph = layers.picture_graph([source, share, before], x, "filming")
+    graph.add_results([ops.result(moments)])
+    return graph, length
+
+
 def tile_graph(network: StyleNetwork, tensors: Tensors, code: Numbers, moments: Sequence[Moments]) -> openvino.Model:
     """As :func:`painter_graph` in the style of one code, (D,); each normalisation is by the next of these moments.
 

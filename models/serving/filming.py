@@ -1,0 +1,48 @@
+"""Make a clip anew: each of its frames by a model, at the times that they had, with the clip's sound."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.pictures import Picture
+from models.pictures.clips import Clip, ClipWriter, Frame
+from models.serving.steadying import Steady
+
+Paint = Callable[[Picture, float], Picture]  # as Steady takes it
+
+
+def film(
+    clip: Clip, target: Path, *, begin: Callable[[Picture], Paint], size: tuple[int, int], out_size: tuple[int, int]
+) -> Iterator[float]:
+    """Write the clip anew as an MP4 at ``target``; yield after each frame what share is done, at last 1.
+
+    Args:
+        begin: makes of the first frame the function that paints it and those after it.
+        size: width and height of the frames that are painted, px, multiples of 4.
+        out_size: width and height of the frames that are written, px, even.
+
+    Raises:
+        ClipRejected: the clip is damaged from some frame on.
+        DoppelError: as what paints.
+    """
+    paint = None
+    with contextlib.closing(clip.frames(size)) as frames, contextlib.ExitStack() as on_failure:
+        writer = ClipWriter(target, clip, out_size)
+        on_failure.callback(writer.close, whole=False)
+        for count, frame in enumerate(frames, start=1):
+            if paint is None:
+                paint = Steady(begin(frame.picture))
+            writer.write(Frame(_resized(paint(frame.picture), out_size), frame.time))
+            yield min(count / (clip.frame_count + 1), 0.999)  # some packets have more frames than one
+        on_failure.pop_all()
+    writer.close()
+    yield 1.0
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    if picture.shape[1::-1] == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
