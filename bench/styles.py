@@ -47,7 +47,7 @@ BY_EXAMPLE = "style-by-example"
 SQUARE = 384  # px; the only shape of the package's painter
 LARGE = (3000, 2000)
 SMALL_TILES = 640**2  # px; small tiles have borders enough to measure
-CLIENTS, REQUESTS = 4, 40
+CLIENTS, REQUESTS = 2, 16
 
 
 def styles() -> None:

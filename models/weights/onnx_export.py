@@ -21,7 +21,7 @@ from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import Generator, everywhere
 from models.store.catalog import Catalog, Model
 from models.store.files import replacing
-from models.style.networks import StyleEnsemble
+from models.style.networks import StyleEnsemble, StylePredictor
 from models.weights.loading import load_weights
 
 OPSET = 18  # read by onnxruntime from 1.14 on
@@ -80,6 +80,18 @@ class MaskedGenerator(nn.Module):
         self, source: torch.Tensor, style: torch.Tensor, coarse_mask: torch.Tensor, fine_mask: torch.Tensor
     ) -> torch.Tensor:
         out: torch.Tensor = self.generator(source, style, (coarse_mask, fine_mask))
+        return out
+
+
+class StyleReader(nn.Module):
+    """A style predictor as a part of a module: the exporter can't have its layer ``code`` at the root."""
+
+    def __init__(self, predictor: StylePredictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, style: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.predictor(style)
         return out
 
 
@@ -190,7 +202,7 @@ def _style_parts(model: Model) -> list[Part]:
     if ensemble.predictor is not None:
         side = model.card.image_size
         style: dict[str, Shape] = {"style": ("N", 3, side, side)}
-        parts.append(Part("predictor.onnx", ensemble.predictor, style, ("code",), {}))
+        parts.append(Part("predictor.onnx", StyleReader(ensemble.predictor), style, ("code",), {}))
     return parts
 
 
