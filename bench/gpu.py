@@ -148,7 +148,7 @@ def network(setting: Setting, model: Model) -> None:
     engine = CudaTranslator(model, ServingDevice(str(device)), setting.accelerator)
     print(f"Doppel computes in {engine.precision}\n")
     recorded = RecordedNetwork(engine.on_device, setting.accelerator)
-    tf32 = " (convolutions in TF32, as torch does)" if torch.backends.cudnn.allow_tf32 and device.type == "cuda" else ""
+    tf32 = ", its convolutions in TF32 as torch's default is" if device.type == "cuda" else ""
     print(f"CycleGAN, ngf {setting.ngf}, {setting.n_blocks} blocks, {setting.side} px; pictures/s (to the first row):")
     print("| | " + " | ".join(f"batch {size}" for size in setting.batches) + " |")
     print("| --- |" + " ---: |" * len(setting.batches))
