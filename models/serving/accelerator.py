@@ -3,6 +3,7 @@
 What schedules by these runs alike on both, so that tests without a GPU show what it does.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Protocol
@@ -137,7 +138,7 @@ class CudaDevice:
         self._stream, copy_in, copy_out = (torch.cuda.Stream(self.device) for _ in range(3))  # type: ignore[no-untyped-call]
         torch.cuda.set_stream(self._stream)
         self.copy_in, self.compute, self.copy_out = map(_CudaStream, (copy_in, self._stream, copy_out))
-        self._pool = torch.cuda.graph_pool_handle()
+        self._open_pool()
 
     def buffers(self, nbytes: int) -> tuple[torch.Tensor, torch.Tensor]:
         on_device = torch.empty(nbytes, dtype=torch.uint8, device=self.device)
@@ -145,18 +146,32 @@ class CudaDevice:
         return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True), on_device
 
     def record(self, work: Work) -> Graph:
-        # Graphs that are replayed one after the other, and whose results lie elsewhere, can share memory.
         graph = torch.cuda.CUDAGraph()
         try:
-            with (
-                torch.cuda.stream(self._stream),  # restores the stream, which a capture that fails does not
-                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-            ):
-                work()
+            self._capture(graph, work)
         except BaseException:
-            self._pool = torch.cuda.graph_pool_handle()  # the other may still be in the middle of it
+            self._open_pool()  # the old one may still be in the middle of it
             raise
         return _CudaGraph(graph, self._stream)
+
+    def _capture(self, graph: torch.cuda.CUDAGraph, work: Work) -> None:
+        with (
+            torch.cuda.stream(self._stream),  # restores the stream, which a capture that fails does not
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
+            work()
+
+    def _open_pool(self) -> None:
+        """Memory for all graphs: they are replayed one after the other, and their results lie elsewhere."""
+        self._pool = torch.cuda.graph_pool_handle()
+        # A pool is gone with the last graph in it, and does not open again.
+        self._first = torch.cuda.CUDAGraph()
+
+        def some_work() -> None:
+            torch.zeros(1, device=self.device)
+
+        with contextlib.suppress(RuntimeError):  # then the others can't be recorded either, which is said there
+            self._capture(self._first, some_work)
 
 
 class _CudaStream:

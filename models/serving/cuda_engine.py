@@ -4,6 +4,7 @@ A network in float16 whose numbers overflow on a picture makes this one anew in 
 """
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from models.serving.accelerator import Accelerator, cuda_device
 from models.serving.engine import Pending, Pictures
 from models.serving.picture_pipeline import PicturePipeline, Results, bucket
 from models.serving.recorded_network import RecordedNetwork
-from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator, delivered
+from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator, delivered, framed
 from models.store.catalog import Model
 
 MOST_BYTES = 32 << 20  # of a batch of pictures that is copied beside others; memory for four of them stays taken
@@ -34,7 +35,9 @@ class CudaTranslator(TorchTranslator):
     def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
         gpu = accelerator or cuda_device(device.name)  # before anything is done there
         super().__init__(model, device)
-        self._pipeline = PicturePipeline(RecordedNetwork(self.translated, gpu), gpu)
+        # Bound to no object that holds it, so that a model that is dropped leaves the device at once.
+        self.on_device = functools.partial(_translated, self._network, self._margin, self._dtype)
+        self._pipeline = PicturePipeline(RecordedNetwork(self.on_device, gpu), gpu)
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return self.submit(list(pictures)).result()
@@ -52,15 +55,17 @@ class CudaTranslator(TorchTranslator):
         results = checked((made, np.array(finite)))
         return Pending(lambda: True, lambda: results)
 
-    def translated(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What :class:`PicturePipeline` asks of a network."""
-        out = self._framed(self._network, pixels.to_features(levels).to(self._dtype))
-        return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
-
     @torch.inference_mode()
     def _made_exactly(self, pictures: Sequence[Picture]) -> tuple[Pictures, bool]:
         x = pixels.to_tensor(pictures).to(self._device)
-        return delivered(self._framed(in_float32(self._network), x))
+        return delivered(framed(in_float32(self._network), self._margin, x))
+
+
+def _translated(
+    network: nn.Module, margin: int, dtype: torch.dtype, levels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    out = framed(network, margin, pixels.to_features(levels).to(dtype))
+    return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
 
 
 class CudaStyleNetworks(TorchStyleNetworks):
@@ -71,7 +76,7 @@ class CudaStyleNetworks(TorchStyleNetworks):
     def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
         gpu = accelerator or cuda_device(device.name)
         super().__init__(model, device)
-        self._recorded = RecordedNetwork(self._restyled, gpu)
+        self._recorded = RecordedNetwork(functools.partial(_restyled, self._generator), gpu)
 
     def _generated(self, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> tuple[Pictures, bool]:
         count = len(x)
@@ -80,17 +85,15 @@ class CudaStyleNetworks(TorchStyleNetworks):
         made: Pictures = levels[:count].cpu().numpy()
         if finite[:count].all():
             return made, True
-        exact = (part.float() for part in (x, s, *masks))
-        return delivered(_restyled(in_float32(self._generator), *exact))
-
-    def _restyled(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        out = _restyled(self._generator, *inputs)
-        return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
+        exact = [part.float() for part in (x, s, *masks)]
+        return delivered(in_float32(self._generator)(*exact[:2], exact[2:] or None))
 
 
-def _restyled(generator: nn.Module, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = generator(x, s, masks or None)
-    return out
+def _restyled(
+    generator: nn.Module, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    out = generator(x, s, masks or None)
+    return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
 
 
 def in_float32(network: Network) -> Network:

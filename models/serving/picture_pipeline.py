@@ -71,20 +71,20 @@ class _Slot:
             place[...] = picture
 
         gpu = self._accelerator
+        host_in, device_in = self._host_in[:size], self._device_in[:size]
+        host_out, device_out = self._host_out[: size + count], self._device_out[: size + count]
         x = self._device_in[: padded * each].view(padded, *shape)
-        made = self._device_out[:size].view(count, *shape)
-        finite = self._device_out[size : size + count]
 
         def copy_in() -> None:
-            self._device_in[:size].copy_(self._host_in[:size], non_blocking=True)
+            device_in.copy_(host_in, non_blocking=True)
 
         def compute() -> None:
-            all_made, all_finite = network(x)
-            made.copy_(all_made[:count])
-            finite.copy_(all_finite[:count])
+            made, finite = network(x)
+            device_out[:size].view(count, *shape).copy_(made[:count])
+            device_out[size:].copy_(finite[:count])
 
         def copy_out() -> None:
-            self._host_out[: size + count].copy_(self._device_out[: size + count], non_blocking=True)
+            host_out.copy_(device_out, non_blocking=True)
 
         gpu.copy_in.launch(copy_in)
         copied_in = gpu.copy_in.record()
@@ -97,14 +97,13 @@ class _Slot:
             raise
         gpu.copy_out.wait(gpu.compute.record())
         gpu.copy_out.launch(copy_out)
-
         copied_out = gpu.copy_out.record()
 
         @functools.cache
         def read() -> Results:
             copied_out.synchronize()
-            host = self._host_out[: size + count].numpy().copy()
-            return host[:size].reshape(count, *shape), host[size:].astype(np.bool_)
+            results = host_out.numpy().copy()
+            return results[:size].reshape(count, *shape), results[size:].astype(np.bool_)
 
         self._pending = Pending(copied_out.query, read)
         return self._pending

@@ -80,8 +80,10 @@ class RecordedNetwork:
         kept_inputs = tuple(torch.empty_like(x).copy_(x) for x in inputs)
         kept_outputs = tuple(torch.empty_like(x) for x in outputs)
 
+        run = self._run
+
         def work() -> None:
-            for kept, made in zip(kept_outputs, self._run(*kept_inputs), strict=True):
+            for kept, made in zip(kept_outputs, run(*kept_inputs), strict=True):
                 kept.copy_(made)
 
         try:

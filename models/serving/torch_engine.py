@@ -29,6 +29,16 @@ def _device(device: ServingDevice) -> torch.device:
     return torch.device(device.name)
 
 
+def framed(network: torch.nn.Module, margin: int, x: torch.Tensor) -> torch.Tensor:
+    """What the network makes of pictures with a margin, without the margin."""
+    height, width = x.shape[2:]
+    # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
+    margin = min(margin, (min(height, width) - 1) // 4 * 4)
+    x = functional.pad(x, (margin,) * 4, mode="reflect")
+    out: torch.Tensor = network(x)[:, :, margin : margin + height, margin : margin + width]
+    return out
+
+
 class TorchTranslator:
     """A CycleGAN generator, in 16 bits where that keeps its pictures. Errors as for :func:`load_weights`."""
 
@@ -49,16 +59,7 @@ class TorchTranslator:
 
     @torch.inference_mode()
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
-        return delivered(self._framed(self._network, self._features(pictures)))
-
-    def _framed(self, network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """What the network makes of pictures with a margin, without the margin."""
-        height, width = x.shape[2:]
-        # The reflected margin must be smaller than the picture, and keep the sides multiples of 4.
-        margin = min(self._margin, (min(height, width) - 1) // 4 * 4)
-        x = functional.pad(x, (margin,) * 4, mode="reflect")
-        out: torch.Tensor = network(x)[:, :, margin : margin + height, margin : margin + width]
-        return out
+        return delivered(framed(self._network, self._margin, self._features(pictures)))
 
     def _features(self, pictures: Pictures) -> torch.Tensor:
         return pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)

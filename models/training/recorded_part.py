@@ -1,6 +1,7 @@
 """A part of a training step that a GPU does in one go, as recorded; bit by bit, small work keeps it waiting."""
 
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -22,12 +23,13 @@ class RecordedPart(Generic[T]):
     is called each time.
 
     Args:
-        part: waits for nothing, and does the same whenever it is called, but for what tensors hold.
+        part: a method that waits for nothing, and does the same whenever it is called, but for what tensors hold. It is
+            held weakly: what its owner has on a device is to be freed when nobody else holds the owner.
         accelerator: None: the part is always called.
     """
 
     def __init__(self, part: Callable[..., T], accelerator: Accelerator | None) -> None:
-        self._part = part
+        self._method = weakref.WeakMethod(part)
         self._accelerator = accelerator
         self._calls = 0
         self._graph: Graph | None = None
@@ -39,17 +41,22 @@ class RecordedPart(Generic[T]):
         if self._graph is None and self._accelerator is not None and self._calls > WARM_UP:
             self._record(self._accelerator, inputs)
         if self._graph is None or any(x.shape != kept.shape for x, kept in zip(inputs, self._inputs, strict=True)):
-            return self._part(*inputs)
+            part = self._method()
+            assert part is not None, "its owner calls it"
+            return part(*inputs)
         for kept, x in zip(self._inputs, inputs, strict=True):
             kept.copy_(x)
         self._graph.replay()
         return self._result[0]
 
     def _record(self, accelerator: Accelerator, inputs: tuple[torch.Tensor, ...]) -> None:
-        self._inputs = tuple(torch.empty_like(x).copy_(x) for x in inputs)
+        self._inputs = kept = tuple(torch.empty_like(x).copy_(x) for x in inputs)
+        method, result = self._method, self._result
 
         def work() -> None:
-            self._result[:] = [self._part(*self._inputs)]
+            part = method()
+            assert part is not None, "its owner calls it"
+            result[:] = [part(*kept)]
 
         try:
             self._graph = accelerator.record(work)

@@ -1,7 +1,9 @@
 """What schedules pictures on a GPU, on stand-ins for one: tests/gpu has the tests that need one."""
 
 import copy
+import gc
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -184,6 +186,20 @@ def test_a_batch_that_is_large_is_run_by_itself(tiny, monkeypatch):
     network = CudaTranslator(tiny, CPU, CpuDevice())
     monkeypatch.setattr(cuda_engine, "MOST_BYTES", batch.nbytes - 1)
     assert_same(network(batch), TorchTranslator(tiny, CPU)(batch))
+
+
+def test_a_model_that_is_dropped_is_gone_at_once(tiny):
+    """Not when Python next looks for cycles: its memory on the device is meant for another model."""
+    network = CudaTranslator(tiny, CPU, CpuDevice())
+    for _ in range(3):
+        network(np.stack([np.asarray(landscape(32, 48))]))
+    weights = weakref.ref(next(network._network.parameters()))
+    gc.disable()
+    try:
+        del network
+        assert weights() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("masks", "w_hpf"), [("ones", 1), (None, 0)])
