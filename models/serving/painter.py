@@ -181,7 +181,7 @@ class Brush:
 
     def filming(self, first: Picture) -> Callable[[Picture, float], Picture]:
         """Paint frame after frame, as :meth:`Painter.filming`."""
-        return self._painter.filming(self._painting, [], first)
+        return self.painter.filming(self._painting, [], first)
 
 
 class _InStyle:
