@@ -36,7 +36,7 @@ def export_chunks(model: Model) -> Iterator[bytes]:
         raise ModelUnavailable(model.name, model.failure or "not fetched yet")
     weights = model.weights
     file = ModelFile(name=WEIGHTS_FILE, sha256=sha256(weights))
-    card = model.card.model_copy(update={"files": [file], "fallback": None, "version": None})
+    card = model.card.model_copy(update={"files": [file], "fallback": None, "shared": None, "version": None})
     sample = weights.with_name(SAMPLE_FILE)
     return _chunks(card, [weights, sample] if sample.is_file() else [weights])
 
