@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
@@ -66,13 +67,32 @@ def test_with_the_statistics_of_the_whole_picture_tiles_are_its_parts(model, eng
     assert shares[-1] == 1
 
 
-@pytest.mark.parametrize("engine", [OpenVINOTranslator, TorchTranslator])
-def test_batch_normalisation_needs_no_statistics(weights_dir, tmp_path, engine):
-    network = TINY | {"norm": "batch"}
-    folder = add_model(weights_dir, "batch", ready=False, network=network, files=[])
+def add_weights(weights_dir, name, network):
+    folder = add_model(weights_dir, name, ready=False, network=network, files=[])
     doctor.save(ResnetGenerator(**network).state_dict(), folder / "weights.safetensors")
     card = json.loads((folder / "model.json").read_text()) | {"files": [{"name": "weights.safetensors"}]}
     (folder / "model.json").write_text(json.dumps(card))
+
+
+def test_the_tiles_of_a_full_size_network_reach_far_enough(weights_dir, tmp_path):
+    """88 px to each side, so its smallest tiles are larger than those of the others."""
+    torch.manual_seed(0)
+    network = {"ngf": 64, "n_blocks": 9}
+    add_weights(weights_dir, "full", network)
+    translator = OpenVINOTranslator(Catalog(weights_dir, tmp_path / "data").get("full"), CPU)
+    picture = np.asarray(landscape(304, 64))
+    tiling = replace(Tiling.of(CycleGANNetwork(**network), margin=0, number_bytes=4), step_pixels=264 * 64)
+    assert tiling.reach == 88
+    made, shares = tiled(MeasuredWhole(translator, picture), picture, tiling)
+    expected = translator(picture[np.newaxis])[0][0]
+    assert expected.std() > 10
+    assert np.abs(made.astype(int) - expected).max() <= 1
+    assert len(shares) >= 1 + 4
+
+
+@pytest.mark.parametrize("engine", [OpenVINOTranslator, TorchTranslator])
+def test_batch_normalisation_needs_no_statistics(weights_dir, tmp_path, engine):
+    add_weights(weights_dir, "batch", TINY | {"norm": "batch"})
     network = engine(Catalog(weights_dir, tmp_path / "data").get("batch"), CPU)
     tiling = replace(Tiling.of(CycleGANNetwork(**TINY, norm="batch"), margin=0, number_bytes=4), step_pixels=80 * 80)
     made, _ = tiled(network, PICTURE, tiling)
