@@ -9,10 +9,12 @@ import torch
 
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
+from models.errors import CheckpointError
 from models.serving.openvino_engine import OpenVINOTranslator
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.serving.torch_engine import TorchTranslator
 from models.store.catalog import Catalog, CycleGANNetwork
+from models.store.files import sha256
 from models.weights import doctor
 from tests.conftest import TINY, add_model
 from tests.pictures import landscape
@@ -88,6 +90,20 @@ def test_the_tiles_of_a_full_size_network_reach_far_enough(weights_dir, tmp_path
     assert expected.std() > 10
     assert np.abs(made.astype(int) - expected).max() <= 1
     assert len(shares) >= 1 + 4
+
+
+def test_weights_are_verified_once_unless_the_file_changes(weights_dir, model, monkeypatch):
+    verified = []
+    monkeypatch.setattr("models.store.catalog.sha256", lambda path: verified.append(path) or sha256(path))
+    weights = weights_dir / "tiny" / "weights.safetensors"
+    known = replace(model, sha256=sha256(weights))
+    network = OpenVINOTranslator(known, CPU)
+    tiling = replace(Tiling.of(CycleGANNetwork(**TINY), margin=0, number_bytes=4), step_pixels=80 * 80)
+    tiled(network, PICTURE, tiling)
+    assert len(verified) == 1
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CheckpointError, match="has sha256"):
+        tiled(network, PICTURE, tiling)
 
 
 @pytest.mark.parametrize("engine", [OpenVINOTranslator, TorchTranslator])
