@@ -28,8 +28,9 @@ from models.store.files import replace_text, sha256
 from models.store.model_archives import ModelArchive, is_model_archive
 from models.store.names import NAME
 from models.store.versions import Versions
+from models.style.shape import CODE_SIDE
 
-TRIAL_SIDE = 64  # px; a StarGAN v2 is tried at its own size
+TRIAL_SIDE = 64  # px; StarGAN v2 is tried at its own size
 
 
 def add(
@@ -99,7 +100,7 @@ def _add_archive(
     with ModelArchive(path, max_bytes=max_bytes) as archive:
         given = addition.model_dump(include={"name", "description", "licence", "source"}, exclude_none=True)
         name = addition.name or archive.card.name
-        fields = archive.card.model_dump(exclude={"fallback"}) | given
+        fields = archive.card.model_dump(exclude={"fallback", "shared"}) | given
         if not NAME.fullmatch(name):  # the archive's own
             raise Invalid(f"name: {name[:100]!r} can't be the name of a model here; choose another one.")
         in_place_of_missing = in_place_of_missing and versions.ships_as(archive.card.model_copy(update={"name": name}))
@@ -130,16 +131,18 @@ def _try(model: Model) -> None:
         CheckpointError: the weights are not the network's that the card describes, or what comes out is not finite.
     """
     device = ServingDevice("cpu", core_limit())
-    if model.card.family == "cyclegan":
-        _, finite = translator(model, device)(_noise(TRIAL_SIDE))
-    elif model.card.family == "style":
-        painter, code = style_painter(model, device), model.card.code
-        codes = painter.encode(_noise(model.card.image_size)) if code is None else np.array([code], np.float32)
-        _, finite = painter.paint(_noise(TRIAL_SIDE), codes)
-    else:
-        networks = style_networks(model, device)
-        noise = _noise(model.card.full_network["img_size"])
-        _, finite = networks.generate(networks.prepare(noise), [0], networks.encode(noise)[:, 0])
+    match model.card.family:
+        case "cyclegan":
+            _, finite = translator(model, device)(_noise(TRIAL_SIDE))
+        case "stargan_v2":
+            networks = style_networks(model, device)
+            noise = _noise(model.card.full_network["img_size"])
+            _, finite = networks.generate(networks.prepare(noise), [0], networks.encode(noise)[:, 0])
+        case "style":
+            painter = style_painter(model, device)
+            code = model.card.code
+            codes = painter.encode(_noise(CODE_SIDE)) if code is None else np.array([code], np.float32)
+            _, finite = painter.paint(_noise(TRIAL_SIDE), codes)
     if not finite:
         raise CheckpointError("its weights are finite numbers, but what it makes of a picture is not: it can't be used")
 

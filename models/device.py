@@ -46,7 +46,7 @@ def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
     Raises:
         DeviceError: this machine does not have the device, or torch, which computes there, is not installed.
     """
-    if name == "auto" and (not _may_have_accelerator() or importlib.util.find_spec("torch") is None):
+    if name == "auto" and (not may_have_accelerator() or importlib.util.find_spec("torch") is None):
         name = "cpu"
     if name != "cpu":
         try:
@@ -56,7 +56,8 @@ def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
     return ServingDevice(name, threads or core_limit())
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator() -> bool:
+    """False if torch is sure to find none, by the devices of the system alone."""
     return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS)
 
 

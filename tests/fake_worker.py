@@ -23,6 +23,7 @@ KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
 HELD = (0, 0, 255)  # is not done before there is the key GO in Redis
 GO = "fake:go"
+TILES = 20
 
 
 def first_pixel(color: tuple[int, int, int], height: int = 32, width: int = 32) -> Picture:
@@ -52,7 +53,12 @@ class FakeModel:
         return self.pool.submit(self.run_batch, tasks) if self.pool else None
 
     def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
-        """A long job's pictures, one by one."""
+        """A long job's pictures, one by one; of a picture in tiles the picture, with the last of its ``TILES``."""
+        if task.task.tiled:
+            for n in range(1, TILES + 1):
+                made = self._inverted(task.pictures)
+                yield Step(made if n == TILES else [], done=n / TILES)
+            return
         for n in range(task.task.generated):
             yield Step(self._inverted(task.pictures[:1]), done=(n + 1) / task.task.generated)
 

@@ -19,23 +19,12 @@ from models.serving.graphs.landmarks import landmark_graph
 from models.serving.graphs.stargan_v2 import encoder_graph, generator_graph, mapping_graph
 from models.serving.openvino_runtime import Precision, compiled, computes_bfloat16, openvino
 from models.serving.probe import MIN_PSNR_DB, probe, psnr_db
-from models.serving.tensors import Tensors
+from models.serving.tensors import WeightsFile
 from models.store.catalog import CycleGANNetwork, Model, StarGANNetwork
 
 log = logging.getLogger("doppel.models")
 
 BYTES: dict[Precision, int] = {"bf16": 2, "f32": 4}  # a number
-
-
-def tensors_of(model: Model) -> Tensors:
-    """The tensors of a model's weights file, which are read anew each time, since graphs take them apart.
-
-    Raises:
-        ModelUnavailable: it is not on this machine.
-        CheckpointError: it is not the file that the card names, or it can't be read.
-    """
-    weights = model.verified_weights()
-    return Tensors(weights, f"{model.name}/{weights.name}")
 
 
 class OpenVINOTranslator:
@@ -47,21 +36,21 @@ class OpenVINOTranslator:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        tensors = tensors_of(model)
+        self._weights = WeightsFile(model)
+        tensors = self._weights.tensors()
         count = tensors.left
         self._shape = CycleGANNetwork.model_validate(model.card.network)
         graph = translator_graph(self._shape, tensors, margin=model.card.margin)
         self._network, self.precision = lowest_precision(graph, device.threads)
         self.number_bytes = BYTES[self.precision]
         self.nbytes = count * self.number_bytes
-        self._model = model
         self._device = device
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
 
     def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        graph = measuring_graph(self._shape, tensors_of(self._model))
+        graph = measuring_graph(self._shape, self._weights.tensors())
         network = compiled(graph, self.precision, self._device.threads)
         for batch in batches:
             found = network([batch])
@@ -69,7 +58,7 @@ class OpenVINOTranslator:
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         # Constants disappear in the convolutions before them, which is why these are compiled anew for each picture.
-        graph = tile_graph(self._shape, tensors_of(self._model), moments)
+        graph = tile_graph(self._shape, self._weights.tensors(), moments)
         network = compiled(graph, self.precision, self._device.threads)
         return lambda tiles: run_each(network, [[tile[np.newaxis]] for tile in tiles])
 
@@ -91,7 +80,7 @@ class OpenVINOStyleNetworks:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        tensors = tensors_of(model)
+        tensors = WeightsFile(model).tensors()
         count = tensors.left
         network = StarGANNetwork.model_validate(model.card.network)
         generator = generator_graph(network, tensors, model.card.masks)

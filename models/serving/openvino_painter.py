@@ -7,9 +7,10 @@ import numpy as np
 from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
 from models.serving.graphs.style import filming_graph, measuring_graph, painter_graph, predictor_graph, tile_graph
-from models.serving.openvino_engine import BYTES, lowest_precision, run_each, tensors_of
+from models.serving.openvino_engine import BYTES, lowest_precision, run_each
 from models.serving.openvino_runtime import compiled
 from models.serving.probe import probe
+from models.serving.tensors import WeightsFile
 from models.store.catalog import Model, StyleNetwork
 
 
@@ -22,7 +23,8 @@ class OpenVINOPainter:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        tensors = tensors_of(model)
+        self._weights = WeightsFile(model)
+        tensors = self._weights.tensors()
         count = tensors.left
         self.shape = StyleNetwork.model_validate(model.card.network)
         graph = painter_graph(self.shape, tensors)
@@ -32,7 +34,6 @@ class OpenVINOPainter:
             # In bfloat16 it can't be compiled, and it runs once a style.
             self._predictor = compiled(predictor_graph(self.shape, tensors), "f32", device.threads)
         tensors.require_all_taken()
-        self._model = model
         self._device = device
         self._network, self.precision = lowest_precision(graph, device.threads, self._probe_code())
         self.number_bytes = BYTES[self.precision]
@@ -53,7 +54,7 @@ class OpenVINOPainter:
         return run_each(self._network, inputs)
 
     def measuring(self, code: Numbers) -> Callable[[Pictures], list[Moments]]:
-        graph = measuring_graph(self.shape, tensors_of(self._model), code)
+        graph = measuring_graph(self.shape, self._weights.tensors(), code)
         network = compiled(graph, self.precision, self._device.threads)
 
         def measure(pictures: Pictures) -> list[Moments]:
@@ -63,7 +64,7 @@ class OpenVINOPainter:
         return measure
 
     def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
-        graph, length = filming_graph(self.shape, tensors_of(self._model), code)
+        graph, length = filming_graph(self.shape, self._weights.tensors(), code)
         network = compiled(graph, self.precision, self._device.threads)
         moments = np.zeros(length, np.float32)
 
@@ -76,6 +77,6 @@ class OpenVINOPainter:
         return paint
 
     def fixed(self, code: Numbers, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
-        graph = tile_graph(self.shape, tensors_of(self._model), code, moments)
+        graph = tile_graph(self.shape, self._weights.tensors(), code, moments)
         network = compiled(graph, self.precision, self._device.threads)
         return lambda tiles: run_each(network, [[tile[np.newaxis]] for tile in tiles])

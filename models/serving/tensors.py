@@ -7,6 +7,41 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from models.errors import CheckpointError
+from models.store.catalog import Model
+
+
+class WeightsFile:
+    """A model's weights file, for graphs that are made of it now and later. Its tensors are not kept in memory.
+
+    Raises:
+        ModelUnavailable: it is not on this machine.
+        CheckpointError: it is not the file that the card names.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._verify()
+
+    def tensors(self) -> "Tensors":
+        """All of them, read anew, since a graph takes them apart. A file that has not changed is not verified again.
+
+        Raises:
+            ModelUnavailable: it is gone.
+            CheckpointError: another one is in its place, or it can't be read.
+        """
+        if _state(self._path) != self._verified:
+            self._verify()
+        return Tensors(self._path, f"{self._model.name}/{self._path.name}")
+
+    def _verify(self) -> None:
+        before = self._model.weights and _state(self._model.weights)
+        self._path, self._verified = self._model.verified_weights(), before
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What changes when a file does."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Tensors:

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.errors import Invalid
 from models.landmarks.network import SIDE, LandmarkNetwork
 from models.stargan_v2.losses import r1_penalty
 from models.stargan_v2.networks import everywhere
 from models.store.options import CycleGANChoices, CycleGANOptions, RunChoices, StarGANChoices, StarGANOptions
+from models.training.arithmetic import FlopCounterMode
 from models.training.cpu_layers import Conv3x3
 from models.training.cyclegan import CycleGANTrainer
 from models.training.stargan_v2 import AVERAGED, StarGANTrainer

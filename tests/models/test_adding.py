@@ -33,6 +33,7 @@ from models.store.versions import Versions
 from models.weights import doctor
 from tests.conftest import TINY, add_model, add_stargan, let_overflow
 from tests.pictures import landscape
+from tests.processes import ROOT
 
 CPU = ServingDevice("cpu")
 PICTURE = np.asarray(landscape(64, 48))
@@ -190,6 +191,16 @@ def test_an_exported_model_is_added_and_refused_without_torch(place, elsewhere, 
         elsewhere.add(tmp_path / "mine.zip", name="other")
     with pytest.raises(NotInstalled, match="Adding a weights file needs torch"):
         elsewhere.add(weights, name="other")
+
+
+@pytest.mark.parametrize("name", ["style-by-example", "style-wave-print"])
+def test_a_painter_moves_with_its_weights(elsewhere, tmp_path, name, no_torch):
+    ships = Catalog(ROOT / "weights", tmp_path / "none").get(name)
+    export(ships, tmp_path / "painter.zip")
+    no_torch()
+    card = elsewhere.add(tmp_path / "painter.zip")
+    assert (card.code, card.shared) == (ships.card.code, None)
+    assert elsewhere.catalog.get(name).availability == "ready"
 
 
 def test_an_exported_model_translates_alike_elsewhere(place, elsewhere, tmp_path):

@@ -12,7 +12,7 @@ from models.serving.style_guide import StyleGuide
 from tests.fake_worker import GO, HELD, RAISES, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.contract import Status, Task
+from worker.contract import JobEvent, Status, Task
 from worker.errors import QueueFull
 from worker.inference_queue import rq_queue
 from worker.inference_worker import worker_name
@@ -235,6 +235,42 @@ def test_a_long_job_whose_worker_died_is_tried_again(queue, redis_url, janitor):
     with fake_worker(redis_url):
         eventually(lambda: all_ended(queue, [video]))
     assert statuses(queue, [video]) == [Status.SUCCEEDED]
+
+
+def submit_tiled(queue):
+    return queue.submit(Task(model="fake", height=32, width=32, tiled=True), first_pixel(GREY), decode_ms=1)
+
+
+def test_a_picture_in_tiles_that_is_canceled_stops_between_two_tiles(queue, redis_url):
+    with fake_worker(redis_url, "--fixed-ms", "300"):
+        picture = submit_tiled(queue)
+        eventually(lambda: queue.state(picture).progress > 0)
+        queue.cancel(picture)
+        later = submit_video(queue, frames=1)  # which does not pass it
+        eventually(lambda: all_ended(queue, [later]))
+    assert statuses(queue, [picture, later]) == [Status.CANCELED, Status.SUCCEEDED]
+    assert queue.state(picture).progress < 1
+    assert queue.result(picture) is None
+
+
+def test_a_picture_in_tiles_whose_worker_died_is_made_once_by_the_next(queue, redis_url, janitor):
+    with queue.connection.pubsub() as events:
+        events.subscribe(contract.EVENTS)
+        with fake_worker(redis_url, "--fixed-ms", "300") as worker:
+            picture = submit_tiled(queue)
+            eventually(lambda: queue.state(picture).progress > 0)
+            worker.kill()
+            worker.wait()
+        janitor.recover(worker_name(worker.pid))
+        with fake_worker(redis_url), fake_worker(redis_url):  # of which one has nothing to do
+            eventually(lambda: all_ended(queue, [picture]))
+        told = []
+        while message := events.get_message(timeout=1):
+            if message["type"] == "message":
+                told.append(JobEvent.model_validate_json(message["data"]))
+    assert [event.status for event in told if event.id == picture and event.status.ended] == [Status.SUCCEEDED]
+    assert (queue.result(picture)[0] == 255 - first_pixel(GREY)).all()
+    assert Job.fetch(picture, queue.connection, serializer=JSONSerializer).retries_left == contract.MAX_TRIES - 2
 
 
 def test_sigterm_hands_a_long_job_back_at_no_cost(queue, redis_url):

@@ -13,12 +13,14 @@ from models.errors import CheckpointError, DeviceError
 from models.serving import openvino_engine, style_codes
 from models.serving.graphs.cyclegan import translator_graph
 from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
+from models.serving.openvino_painter import OpenVINOPainter
 from models.serving.openvino_runtime import compiled
 from models.serving.random_numbers import normal, uniform
 from models.serving.style_guide import StyleGuide
 from models.serving.stylist import Stylist
 from models.serving.tensors import Tensors
 from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
@@ -137,10 +139,16 @@ def test_faces_are_masked_and_aligned_as_torch_does(tmp_path):
 
 def test_the_models_that_ship_give_the_same_pictures_by_both_engines():
     catalog = Catalog(ROOT / "weights", ROOT / "none")
-    shipped = [model for model in catalog.all() if model.weights]
-    assert {model.card.family for model in shipped} == {"cyclegan", "stargan_v2"}
+    shipped = {model.weights_name: model for model in catalog.all() if model.weights}.values()
+    assert {model.card.family for model in shipped} == {"cyclegan", "stargan_v2", "style"}
     pictures = picture(128, 160)[np.newaxis]
     for model in shipped:
+        if model.card.family == "style":
+            mine, torchs = OpenVINOPainter(model, CPU), TorchPainter(model, CPU)
+            code = model.card.code
+            codes = torchs.encode(picture(256, 256)[np.newaxis]) if code is None else np.array([code], np.float32)
+            assert_same(mine.paint(pictures, codes), torchs.paint(pictures, codes))
+            continue
         if model.card.family == "cyclegan":
             assert_same(OpenVINOTranslator(model, CPU)(pictures), TorchTranslator(model, CPU)(pictures))
             continue

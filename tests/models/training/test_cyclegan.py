@@ -24,6 +24,7 @@ from models.store.run_folder import RunFolder
 from models.store.run_status import RunState, read_status
 from models.store.samples import read_rows, save_sheet
 from models.training import __main__ as program
+from models.training import cpu_layers
 from models.training.attempt import attempt
 from models.training.checkpoints import load_state, save_checkpoint
 from models.training.cyclegan import CycleGANTrainer
@@ -147,6 +148,27 @@ def test_a_run_of_another_form_resumes_exactly_and_is_served_as_its_card_says(tm
     with torch.inference_mode():
         expected = pixels.to_pictures(network.eval()(pixels.to_tensor([picture])))[0]
     assert np.abs(once.astype(int) - expected).max() <= 1
+
+
+def test_a_run_that_is_wide_enough_for_the_convolutions_of_a_cpu_resumes_exactly(tmp_path, dataset, monkeypatch):
+    """They take 96 channels and, in a batch together, 1024 px, of a quarter of the pictures' size."""
+    computed = []
+
+    def counted(x, weight, winograd=cpu_layers.winograd):
+        computed.append(x.shape)
+        return winograd(x, weight)
+
+    monkeypatch.setattr(cpu_layers, "winograd", counted)
+    wide = {"ngf": 24, "image_size": 96, "load_size": 100, "batch_size": 2, "quality_pictures": 1}
+    length = {"epochs": 1, "epochs_decay": 0, "sample_every": 10}  # 3 steps
+    whole, halved = (make_run(tmp_path / name, dataset, **wide, **length) for name in ("whole", "halved"))
+    assert train_here(whole) is RunState.SUCCEEDED
+    assert len(computed) >= 3 * 8  # in each step by both of them in each of two passes of two generators
+    seen = iter(range(1))
+    attempt(halved.path, on_progress=lambda *_: None, should_stop=lambda: next(seen, None) is None)
+    assert 0 < len(steps(halved)) < 3
+    assert train_here(halved) is RunState.SUCCEEDED
+    assert fingerprint(halved) == fingerprint(whole)
 
 
 def test_weights_that_are_not_finite_are_not_published(finished, tmp_path):

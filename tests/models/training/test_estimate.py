@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from models.cyclegan.networks import ResnetGenerator
 from models.stargan_v2.networks import everywhere
 from models.store.options import CycleGANOptions, StarGANOptions, sizes
+from models.training.arithmetic import flop_registry
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import GuidedBatch
 from models.training.estimate import OVERHEAD_MB, estimate, estimate_run, measured
