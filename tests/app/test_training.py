@@ -89,7 +89,7 @@ def training(client, queue, settings, preparers, stock, sized, monkeypatch):
     shutil.copytree(stock / "datasets", settings.data_dir / "datasets", dirs_exist_ok=True)
     shutil.copytree(stock / "weights", settings.weights_dir, dirs_exist_ok=True)
     report = TrainerReport(
-        name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 60
+        name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 3600
     )
     queue.connection.hset(contract.TRAINERS, "t", report.model_dump_json())
     return client
