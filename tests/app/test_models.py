@@ -82,7 +82,7 @@ def post(client, content, name="mine", **fields):
 @pytest.fixture
 def adding(settings, client):
     """A client of a service that takes models in. Its preparer has loaded torch, which takes three seconds, once."""
-    with preparer(settings, "imports", loaded="worker.model_import"):
+    with preparer(settings, "imports", loaded="models.weights.doctor"):
         yield client
 
 

