@@ -58,12 +58,17 @@ class Tiling:
 
     @classmethod
     def of_painter(cls, network: StyleNetwork, *, number_bytes: int) -> "Tiling":
-        """The tiling of what a model of the family ``style`` paints. Arguments as for :meth:`of`."""
+        """The tiling of what a model of the family ``style`` paints. Arguments as for :meth:`of`.
+
+        Painters cost little for a pixel, and their styles depend on the statistics more, so more is measured.
+        """
         widest = max(network.full, network.full_out, network.half // 2, network.half_out // 2)
         return cls(
             reach=_up(style_reach(network.n_blocks), ALIGNMENT),
             margin=0,
             step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * widest * number_bytes),
+            crop_side=2 * CROP_SIDE,
+            sample_pixels=2 * SAMPLE_PIXELS,
         )
 
 

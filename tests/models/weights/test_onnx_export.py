@@ -14,6 +14,7 @@ from models.errors import Invalid, NotInstalled
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import everywhere
 from models.store.catalog import Catalog
+from models.style.networks import StyleEnsemble
 from models.weights import doctor
 from models.weights.onnx_export import export
 from tests.conftest import TINY, TINY_STARGAN, add_model, add_stargan
@@ -94,3 +95,19 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(NotInstalled, match="pip install onnxscript"):
         export(catalog.get("tiny"), tmp_path / "tiny.onnx")
+
+
+@torch.inference_mode()
+def test_a_painter_becomes_a_file_that_says_its_code(tmp_path):
+    arguments = {"code_dim": 2, "full": 4, "half": 4, "quarter": 4, "half_out": 4, "full_out": 4, "n_blocks": 1}
+    arguments["predictor"] = False
+    torch.manual_seed(0)
+    folder = add_model(tmp_path / "weights", "fixed", ready=False, family="style", network=arguments, code=[1.0, 0.0])
+    doctor.save(StyleEnsemble(**arguments).state_dict(), folder / "weights.safetensors")
+    (written,) = export(Catalog(folder.parent, tmp_path / "none").get("fixed"), tmp_path / "fixed-onnx")
+    session = opened(written)
+    painter = network(StyleEnsemble, folder, arguments).painter
+    for count, height, width in ((1, 24, 36), (3, 64, 40)):
+        source, code = pictures(count, height, width), torch.rand(count, 2)
+        assert_close(computed(session, source, code), painter(source, code))
+    assert session.get_modelmeta().custom_metadata_map["code"] == "[1.0, 0.0]"
