@@ -86,6 +86,8 @@ class ResidentModels:
 
         A model that has to be loaded first is left to :meth:`run_batch`: room is made for it when nothing computes.
         """
+        if self.device.is_cpu:
+            return None
         model = self._ready(tasks[0].task.model)
         if not isinstance(model, Translator):
             return None

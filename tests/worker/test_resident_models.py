@@ -6,6 +6,9 @@ import pytest
 from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
 from models.errors import CheckpointError, NotFinite
+from models.serving import engines
+from models.serving.accelerator import CpuDevice
+from models.serving.cuda_engine import CudaTranslator
 from models.serving.painting import Painting
 from models.store.catalog import Catalog
 from tests.conftest import add_model, let_overflow
@@ -17,6 +20,7 @@ from worker.errors import ModelRemoved
 from worker.resident_models import ResidentModels
 from worker.tasks import LoadedTask, failure_of
 
+CPU = ServingDevice("cpu")
 PICTURE = np.asarray(landscape())
 
 
@@ -36,6 +40,21 @@ def test_a_model_is_loaded_once(catalog):
     assert held.load("tiny") is held.load("tiny")
     result = held.run_batch([LoadedTask(Task(model="tiny", height=1, width=1), [PICTURE])])[0]
     assert [picture.shape for picture in result.pictures] == [PICTURE.shape]
+
+
+def test_a_model_on_a_gpu_that_is_in_memory_computes_beside_the_worker(catalog, monkeypatch):
+    monkeypatch.setattr(engines, "translator", lambda model, device: CudaTranslator(model, CPU, CpuDevice()))
+    held = ResidentModels(catalog, ServingDevice("cuda"), budget_bytes=1 << 30)
+    tasks = [LoadedTask(Task(model="tiny", height=1, width=1), [picture]) for picture in (PICTURE, PICTURE[::-1])]
+    assert held.begin(tasks) is None  # it is not loaded
+    expected = held.run_batch(tasks)
+    begun = held.begin(tasks)
+    assert [len(result.pictures) for result in begun.result()] == [1, 1]
+    for result, wanted in zip(begun.result(), expected, strict=True):
+        assert np.array_equal(result.pictures[0], wanted.pictures[0])
+    add_model(catalog.models_dir, "tiny", ready=True)
+    assert held.begin(tasks) is None  # its weights were replaced
+    assert held.begin([LoadedTask(Task(model="nothing", height=1, width=1), [PICTURE])]) is None
 
 
 def test_a_picture_in_tiles_comes_at_the_last_step(catalog):

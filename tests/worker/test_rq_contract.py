@@ -8,6 +8,7 @@ import rq
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
+from rq.suspension import is_suspended
 
 from worker.connection import connect
 from worker.inference_worker import InferenceWorker
@@ -34,6 +35,8 @@ def test_methods_that_the_batch_worker_calls_or_overrides_are_there():
     assert isinstance(SimpleWorker.dequeue_timeout, property)
     assert parameters(Queue._fetch_dequeued_job)[:3] == ["connection", "queue_key", "job_id"]
     assert parameters(SimpleWorker.check_for_suspension) == ["self", "burst"]
+    assert parameters(is_suspended) == ["connection", "worker"]
+    assert isinstance(SimpleWorker.should_run_maintenance_tasks, property)
     assert parameters(SimpleWorker.set_state) == ["self", "state", "pipeline"]
 
 
