@@ -1,8 +1,13 @@
-"""Large pictures: seams of tiles, how close they come to the untiled picture, time and memory of 24 megapixels."""
+"""Large pictures: seams of tiles, how close they come to the untiled picture, time and memory of 24 megapixels.
+
+``python -m bench.tiles MEGAPIXELS`` takes a photo of another size through the service, and leaves the seams out.
+"""
 
 import io
 import itertools
+import math
 import os
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -89,11 +94,13 @@ def seam_measure(picture: Picture, rows: set[int], columns: set[int]) -> float:
     return float(np.concatenate(across).mean() / np.concatenate(inside).mean())
 
 
-def megapixels() -> None:
-    """A photo of 24 megapixels through the service."""
+def megapixels(count: int = 24) -> None:
+    """A photo of so many megapixels through the service."""
     file = io.BytesIO()
-    Image.fromarray(photo(6000, 4000)).save(file, "JPEG", quality=90)
-    print(f"\n6000 × 4000, a JPEG of {file.tell() / 1e6:.1f} MB, {cpu()}\n")
+    side = math.isqrt(count * 1_000_000 // 6)
+    width, height = 3 * side, 2 * side
+    Image.fromarray(photo(width, height)).save(file, "JPEG", quality=90)
+    print(f"\n{width} × {height}, a JPEG of {file.tell() / 1e6:.1f} MB, {cpu()}\n")
     print("| model | time | peak of the worker | of the API | of Redis | progress was seen at |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in MODELS:
@@ -129,3 +136,7 @@ def _one_through_the_service(model: str, data: bytes) -> bytes:
             )
         redis_server.stop()
     return made
+
+
+if __name__ == "__main__":
+    megapixels(int(sys.argv[1]))
