@@ -5,10 +5,21 @@ import json
 import re
 from urllib.parse import urljoin
 
-from tests.processes import ROOT
+import pytest
+
+from app.settings import Settings
+from tests.processes import ROOT, api
 
 FOLDER = ROOT / "app" / "studio"
 MOST_BYTES = 120_000  # as they travel
+
+
+@pytest.fixture(scope="module")
+def client(redis_server, tmp_path_factory):
+    """A client of a server without models, which the page's files don't need."""
+    folder = tmp_path_factory.mktemp("studio")
+    with api(Settings(redis_url=redis_server.url, weights_dir=folder, data_dir=folder / "var")) as connected:
+        yield connected
 
 
 def files_of(client):

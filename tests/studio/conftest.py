@@ -41,6 +41,8 @@ def settings(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFacto
     painter = dict.fromkeys(("code_dim", "full", "half", "quarter", "half_out", "full_out", "n_blocks"), 1)
     describe(folder / "weights", "style-by-example", family="style", network=painter)
     stargan = {"img_size": 64, "w_hpf": 0}
+    describe(folder / "weights", "far")
+    (folder / "weights" / "far" / "weights.safetensors").unlink()
     describe(folder / "weights", "stars", family="stargan_v2", network=stargan, domains=["day", "night"])
     places = {"weights_dir": folder / "weights", "data_dir": folder / "var"}
     return Settings(redis_url=redis_server.url, device="cpu", offline=True, **places)

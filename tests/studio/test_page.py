@@ -44,9 +44,12 @@ def test_everything_holds_under_a_prefix(page, behind):
     assert all(url.startswith(base) for url in asked), asked
 
 
-def test_text_from_the_server_is_shown_as_text(page):
+def test_text_from_the_server_is_shown_as_text_and_where_it_belongs(page, server):
     visit(page, "models")
     expect(page.get_by_text("<b>other</b> inverts")).to_be_visible()
+    model = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="far"))
+    model.get_by_role("button", name="Fetch").click()
+    expect(model.get_by_role("alert")).to_contain_text(server.post("/models/far/fetch").json()["detail"])
 
 
 def test_the_status_names_the_worker_and_the_newest_job(page, server):

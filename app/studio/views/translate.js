@@ -1,6 +1,6 @@
 // Translate: a photo in, a painting out, at once. Also many photos, many models, and what was made before.
 
-import { html, useEffect, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { blob, Problem } from "../api.js";
 import { createStore, refreshModels, remember, remembered, server, useFiles, useStore } from "../state.js";
 import { Camera } from "../parts/camera.js";
@@ -123,6 +123,11 @@ async function download(entry, ending) {
   save(file, `${baseName(entry.name)}-${entry.job.model}.${ending}`);
 }
 
+const share = (entry) => {
+  const picture = new File([entry.result], `${baseName(entry.name)}.png`, { type: entry.result.type });
+  navigator.share({ files: [picture] }).catch(() => {}); // the person may change their mind
+};
+
 const copy = (entry) => navigator.clipboard.write([new ClipboardItem({ "image/png": converted(entry.result, "image/png") })]);
 
 // What the chosen model makes of the sample photo.
@@ -207,6 +212,7 @@ function Actions({ file, entry, stage }) {
     ${entry && html`<button type="button" class="primary" onClick=${() => download(entry, "png")}>Download</button>
       <span class="joined">${["jpg", "webp"].map((ending) => html`<button type="button" key=${ending} aria-label=${`Download as ${ending}`} onClick=${() => download(entry, ending)}>${ending.toUpperCase()}</button>`)}</span>
       ${navigator.clipboard?.write && html`<${Doing} act=${() => copy(entry)} done="Copied">Copy<//>`}
+      ${navigator.canShare?.({ files: [file] }) && html`<button type="button" onClick=${() => share(entry)}>Share</button>`}
       <button type="button" onClick=${again}>Use as input</button>
       <button type="button" onClick=${full} class="wide-only">Full screen</button>`}
     ${!stage && html`<button type="button" onClick=${compare}>All models</button>`}
@@ -238,10 +244,18 @@ function Into({ models, settings }) {
   </section>`;
 }
 
+// Among many, the chosen one is in sight.
+const reveal = (card) => {
+  const list = card?.querySelector(":checked") && card.parentNode;
+  if (list) list.scrollTo({ top: card.offsetTop - list.offsetTop - 20, left: card.offsetLeft - list.offsetLeft - 20 });
+};
+
 function Card({ model, models, checked }) {
+  const card = useRef(null);
+  useEffect(() => reveal(card.current), []);
   const picture = thumbnail(model, models);
   const mark = badge(model);
-  return html`<label class="card">
+  return html`<label class="card" ref=${card}>
     <input type="radio" name="model" value=${model.name} checked=${checked} onChange=${() => change({ model: model.name, domain: "" })} />
     ${picture ? html`<img src=${picture} alt="" loading="lazy" />` : html`<span class="blank" aria-hidden="true"></span>`}
     <span class="name">${title(model)}${mark && html` <span class="badge">${mark}</span>`}</span>
