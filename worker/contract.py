@@ -33,7 +33,7 @@ JANITOR_LOCK = "doppel:janitor"
 Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "model", "fetch"]
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
-FILMED_PIXELS_PER_BYTE = 4  # of a clip that is written as H.264; brushwork takes many bytes
+FILMED_PIXELS_PER_BYTE = 8  # of a clip that is written as H.264; brushwork takes many bytes
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
 FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
 FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face

@@ -113,9 +113,12 @@ class Clip:
         import av
         from av.container import InputContainer
 
-        limits = {"max_pixels": str(self._bounds.max_pixels)}  # which the decoder checks before it takes the memory
+        options = {
+            "max_pixels": str(self._bounds.max_pixels),  # checked before the decoder takes the memory
+            "codec_whitelist": ",".join((*DECODERS, *SOUND)),  # opening a file decodes some of every track
+        }
         with _readable():
-            container = av.open(io.BytesIO(self._data), format=self._format, options=limits, metadata_errors="ignore")
+            container = av.open(io.BytesIO(self._data), format=self._format, options=options, metadata_errors="ignore")
         assert isinstance(container, InputContainer)
         with container:
             yield container

@@ -17,7 +17,7 @@ from models.pictures import Picture
 GRID = 4  # px; moved by this, a picture comes out the same, but for its border
 MARGIN = 8  # px around the frame while it is painted, so that it can be moved within
 LOOKED_AT = 320  # px, longer side at which frames are compared
-STILL = 0.05  # px a frame; less is what the measurement errs by
+STILL = 0.05  # px at that size; less is what the measurement errs by
 CUT = 30.0  # levels by which frames differ on average at a cut, and hardly ever between two of one scene
 SHARE = 0.3  # in which a frame sets the running statistics
 
@@ -59,9 +59,9 @@ class MotionMeter:
             return Motion(0.0, 0.0, is_cut=True)
         cross = spectrum * before[1].conj()
         cross /= np.abs(cross) + 1e-6 * np.abs(cross).max() + 1e-9
-        down, right = (by * shift for shift in _peak(np.fft.irfft2(cross * _smooth(luma.shape), luma.shape)))
-        still = np.hypot(down, right) < STILL
-        return Motion(0.0, 0.0, is_cut=False) if still else Motion(down, right, is_cut=False)
+        down, right = _peak(np.fft.irfft2(cross * _smooth(luma.shape), luma.shape))
+        moved = by if np.hypot(down, right) >= STILL else 0
+        return Motion(moved * down, moved * right, is_cut=False)
 
 
 class Steady:

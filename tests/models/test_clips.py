@@ -128,3 +128,8 @@ def test_colours_survive_the_way_through_h264(tmp_path):
 def test_sound_that_an_mp4_can_t_hold_is_known():
     clip = Clip(encode_clip([window(0)] * 2, file_format="matroska", sound="pcm_f32le"))
     assert (clip.sound, clip.silenced) == ("pcm_f32le", True)
+
+
+def test_a_decoder_that_is_not_listed_does_not_run():
+    with pytest.raises(ClipRejected, match="is coded as ffv1, which is not read"):
+        Clip(tiny_clip(file_format="matroska", codec="ffv1"))

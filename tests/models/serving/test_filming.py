@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.device import ServingDevice
+from models.errors import NotFinite
 from models.pictures.clips import Clip
 from models.serving.filming import film
 from models.serving.openvino_painter import OpenVINOPainter
@@ -111,3 +112,20 @@ def test_a_clip_is_filmed_frame_by_frame(tmp_path):
     assert (made.width, made.height, made.frame_count, made.sound) == (32, 24, 8, "aac")
     middle = list(made.frames())[4].picture.astype(int)
     assert np.abs(middle - (255 - window(4)[::2, ::2])).mean() < np.abs(middle - window(4)[::2, ::2]).mean() / 3
+
+
+def test_what_fails_leaves_no_film_open(tmp_path):
+    def begin(first):
+        raise NotFinite("What is made of this frame")
+
+    with pytest.raises(NotFinite):
+        list(film(Clip(tiny_clip()), tmp_path / "made.mp4", begin=begin, size=(64, 48), out_size=(64, 48)))
+    films = film(
+        Clip(tiny_clip()),
+        tmp_path / "left.mp4",
+        begin=lambda first: lambda f, share: f,
+        size=(64, 48),
+        out_size=(64, 48),
+    )
+    next(films)
+    films.close()  # as of a job that was canceled
