@@ -1,8 +1,8 @@
 """Routes that take a form, without most of what FastAPI does anew with each field of each request.
 
 FastAPI 0.165 works out again for every request what kind each field has, which for a dozen fields takes longer than
-everything else between the HTTP server and the queue. A :class:`FormRoute` works it out once. Whatever is not plainly right
-about a request is left to FastAPI, so requests are refused as ever.
+anything else between the HTTP server and the queue. A :class:`FormRoute` works it out once. Whatever is not plainly
+right about a request is left to FastAPI, so requests are refused as ever.
 """
 
 import inspect
@@ -26,8 +26,9 @@ class FormRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         usual = super().get_route_handler()
         context = _effective_route_context_var.get()
-        included = context is not None and context.original_route is self
-        dependant: Dependant = context.dependant if included else self.dependant
+        # As its router includes it, perhaps with further dependencies.
+        route: Any = context if context is not None and context.original_route is self else self
+        dependant: Dependant = route.dependant
         if not _is_plain(dependant):
             return usual
         fields = [_Field.of(field) for field in dependant.body_params]
@@ -52,7 +53,7 @@ class FormRoute(APIRoute):
 
         return get_request_handler(
             Dependant(call=endpoint, request_param_name="request", path=dependant.path),
-            body_field=context.body_field if included else self.body_field,
+            body_field=route.body_field,
             response_class=self.response_class,
             form_limits=self.form_limits,
         )
@@ -81,7 +82,7 @@ class _Field:
         sent = form.get(self.alias)
         if sent is None or sent == "":
             return self.default
-        if isinstance(sent, SentFile) is not self.is_file or (self.is_file and not sent.filename):
+        if isinstance(sent, SentFile) is not self.is_file or (isinstance(sent, SentFile) and not sent.filename):
             return PydanticUndefined
         value, errors = self.validate(sent)
         return PydanticUndefined if errors else value
