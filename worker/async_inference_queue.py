@@ -1,6 +1,5 @@
 """The client's end of the inference queue for an event loop: what every picture needs, without threads."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import cast
 
@@ -19,6 +18,7 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
+from worker.job_records import queued
 from worker.picture_bytes import output_key, pack, unpack
 from worker.shared_connection import SharedConnection
 
@@ -30,7 +30,7 @@ class AsyncInferenceQueue:
 
     Args:
         shared: the connection.
-        blocking: the queue. RQ writes a job's record by way of it, into commands that this class sends.
+        blocking: the queue, whose count of what there is room for this class shares.
     """
 
     def __init__(self, shared: SharedConnection, blocking: InferenceQueue) -> None:
@@ -38,7 +38,6 @@ class AsyncInferenceQueue:
         self._blocking = blocking
         self._queue = rq_queue(blocking.connection)
         self._keys = {name: rq_queue(blocking.connection, name).key for name in contract.JOB_QUEUES}
-        self._knows_version = False
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -63,17 +62,11 @@ class AsyncInferenceQueue:
         capacity = self._blocking.capacity
         nbytes = len(data) + task.result_bytes  # there must be room for the output too
         with translating_errors():
-            if not self._knows_version:  # RQ asks once, and blocks for that
-                await asyncio.to_thread(self._blocking.learn_version)
-                self._knows_version = True
             if capacity.needs_look(nbytes):
                 await self._look()
             capacity.count(nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery)
-            with self._blocking.connection.pipeline() as pipe:
-                self._blocking.write(pipe, job_id, task, data, meta)
-                commands = [command for command, _ in pipe.command_stack]
-            await self._shared.transaction(commands)
+            await self._shared.transaction(queued(contract.INFERENCE_QUEUE, job_id, task, data, meta))
 
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(

@@ -1,52 +1,99 @@
-"""Take jobs with all that is needed to run them, and pick queued ones out of turn: for a batch, or beside a long job.
+"""Take jobs from the queue and mark them as running: one that is next, with those that fit its batch.
 
-A Lua script moves those from the queue to RQ's intermediate list in one step, so that no job is ever in neither. A full
-Redis refuses to write to a list, but not to remove from one, so writing comes first.
+A Lua script does it in one step, so that no job is ever in neither place. A full Redis refuses the first command that
+takes memory, and that of each job comes before it leaves the queue.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import cast
+from uuid import uuid4
 
-import redis
 from rq import Queue
-from rq.job import Job
+from rq.defaults import RQ_KEY_PREFIX
+from rq.executions import Execution, ExecutionRegistry
+from rq.job import Job, JobStatus
+from rq.utils import now, utcformat
+from rq.worker import BaseWorker, WorkerStatus
 
-from worker.contract import MAX_TRIES
-from worker.inference_queue import BATCH_KEY_FIELD, LONG_FIELD, restored
+from worker import contract
+from worker.contract import LEASE_S, MAX_TRIES, JobEvent, Status
+from worker.inference_queue import restored
+from worker.job_records import BATCH_KEY_FIELD, CANCELABLE_FIELD, LONG_FIELD
 from worker.picture_bytes import input_key
+from worker.stored_script import StoredScript
 
-OWN_FIELDS = (BATCH_KEY_FIELD, LONG_FIELD)
 WINDOW = 256  # queued jobs that are searched for ones that fit a batch
+REGISTRY_EXTRA_S = 60  # by which RQ keeps its registries of executions longer than a lease
+FIELDS = (BATCH_KEY_FIELD, "retries_left", LONG_FIELD, "origin", "created_at", "enqueued_at", "data", "meta")
+
+_RUNNING = JobEvent(id="%s", status=Status.RUNNING).model_dump_json(exclude_none=True)
 
 # A job that was tried before stays in the queue, and takes none with it: its worker died, so it must run alone.
-_TAKE = f"""
-local first, key, at_most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local taken = {{}}
-local function take(id)
-  taken[#taken + 1] = {{id, redis.call('HGETALL', ARGV[4] .. id), redis.call('GET', string.format(ARGV[5], id))}}
+_START = f"""
+local queue, intermediate, wip, worker, executions = unpack(KEYS)
+local first, key, at_most, name, batch, at, seconds, lease_end = unpack(ARGV)
+local started = {{}}
+
+local function read(id, execution)
+  local record = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{"', '".join(FIELDS)}')
+  started[#started + 1] = {{id, execution, record, redis.call('GET', string.format('{input_key("%s")}', id))}}
 end
-if first ~= '' then
-  take(first)
-  local job = redis.call('HMGET', ARGV[4] .. first, '{BATCH_KEY_FIELD}', 'retries_left', '{LONG_FIELD}')
-  if not job[1] or job[2] ~= '{MAX_TRIES - 1}' or job[3] then return taken end
-  key = job[1]
+
+local function start(id)
+  local job, execution = '{Job.redis_job_namespace_prefix}' .. id, batch .. string.format('%02x', #started)
+  if redis.call('HGET', job, 'status') ~= '{JobStatus.QUEUED.value}' then return end  -- it was canceled, or expired
+  local both = id .. ':' .. execution
+  local record, registry = '{RQ_KEY_PREFIX}:execution:' .. both, '{ExecutionRegistry.key_template.format("")}' .. id
+  redis.call('HSET', record, 'id', execution, 'job_id', id, 'created_at', seconds, 'last_heartbeat', seconds,
+    'worker_name', name)
+  redis.call('EXPIRE', record, {LEASE_S})
+  redis.call('ZADD', registry, lease_end + {REGISTRY_EXTRA_S}, execution)
+  redis.call('EXPIRE', registry, {LEASE_S + REGISTRY_EXTRA_S})
+  redis.call('ZADD', wip, lease_end, both)
+  redis.call('SADD', executions, both)
+  redis.call('EXPIRE', executions, {LEASE_S + REGISTRY_EXTRA_S})
+  redis.call('HSET', job, 'status', '{JobStatus.STARTED.value}', 'started_at', at, 'last_heartbeat', at,
+    'worker_name', name, '{CANCELABLE_FIELD}', 1)
+  redis.call('PERSIST', job)
+  redis.call('HSET', worker, 'state', '{WorkerStatus.BUSY.value}')
+  redis.call('PUBLISH', '{contract.EVENTS}', string.format('{_RUNNING}', id))
+  read(id, execution)
 end
-if #taken == at_most then return taken end
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, {WINDOW - 1})) do
-  local job = redis.call('HMGET', ARGV[4] .. id, '{BATCH_KEY_FIELD}', 'retries_left')
+
+for _, both in ipairs(redis.call('SMEMBERS', executions)) do
+  local id, execution = string.match(both, '^(.-):(' .. batch .. '%x%x)$')
+  if id then read(id, execution) end
+end
+if #started > 0 then return started end  -- the reply to the same call was lost
+
+if key == '' then
+  if first == '' then first = redis.call('LINDEX', queue, 0) end
+  if not first then return started end
+  start(first)
+  redis.call('LREM', intermediate, 1, first)
+  redis.call('LREM', queue, 1, first)
+  if #started == 0 then return started end
+  local record = started[1][3]
+  if not record[1] or record[2] ~= '{MAX_TRIES - 1}' or record[3] then return started end
+  key = record[1]
+end
+if #started == tonumber(at_most) then return started end
+for _, id in ipairs(redis.call('LRANGE', queue, 0, {WINDOW - 1})) do
+  local job = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{BATCH_KEY_FIELD}', 'retries_left')
   if job[1] == key and job[2] == '{MAX_TRIES - 1}' then
-    redis.call('LPUSH', KEYS[2], id)
-    redis.call('LREM', KEYS[1], 1, id)
-    take(id)
-    if #taken == at_most then break end
+    start(id)
+    redis.call('LREM', queue, 1, id)
+    if #started == tonumber(at_most) then break end
   end
 end
-return taken
+return started
 """
 
 _PICK_SHORT = f"""
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  local job = redis.call('HMGET', ARGV[1] .. id, '{LONG_FIELD}', 'retries_left')
+  local job = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{LONG_FIELD}', 'retries_left')
   if not job[1] and job[2] == '{MAX_TRIES - 1}' then
     redis.call('LPUSH', KEYS[2], id)
     redis.call('LREM', KEYS[1], 1, id)
@@ -57,55 +104,88 @@ end
 
 
 @dataclass(frozen=True)
-class TakenJob:
-    """A job in RQ's intermediate list, read from Redis."""
+class StartedJob:
+    """A job that was marked as running, as it was read then."""
 
-    job: Job
+    worker: BaseWorker
+    id: str
+    execution_id: str
+    started_at: datetime
+    fields: dict[bytes, bytes]  # those of ``FIELDS`` that it has
     packed: bytes | None  # its pictures, packed; None if they expired
-    fields: dict[str, str]  # that Doppel adds to RQ's
 
     @property
     def batch_key(self) -> str | None:
         """That of the jobs that may run with it; None for one that must run alone."""
-        alone = LONG_FIELD in self.fields or self.job.retries_left != MAX_TRIES - 1
-        return None if alone else self.fields.get(BATCH_KEY_FIELD)
+        if LONG_FIELD.encode() in self.fields or not self.first_try:
+            return None
+        return self.fields.get(BATCH_KEY_FIELD.encode(), b"").decode() or None
+
+    @property
+    def first_try(self) -> bool:
+        return self.fields.get(b"retries_left") == b"%d" % (MAX_TRIES - 1)
+
+    @cached_property
+    def job(self) -> Job:
+        """For what RQ does with it."""
+        job = restored(self.worker.connection, self.id, self.fields)
+        job.started_at = job.last_heartbeat = self.started_at
+        job.worker_name = self.worker.name
+        return job
+
+    @cached_property
+    def execution(self) -> Execution:
+        """For what RQ does with it."""
+        execution = Execution(self.execution_id, self.id, self.worker.connection, self.worker.name)
+        execution.created_at = execution.last_heartbeat = self.started_at
+        return execution
 
 
-class JobPicker:
-    """Takes jobs from the queue, oldest first, by way of RQ's intermediate list."""
+class JobStarter:
+    """Takes jobs from a queue for a worker, oldest first."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._connection: redis.Redis = queue.connection
-        self._take = self._connection.register_script(_TAKE)
-        self._pick_short = self._connection.register_script(_PICK_SHORT)
-        self._keys = [queue.key, queue.intermediate_queue_key]
+    def __init__(self, queue: Queue, worker: BaseWorker) -> None:
+        self._worker = worker
+        self._start = StoredScript(queue.connection, _START)
+        self._pick_short = StoredScript(queue.connection, _PICK_SHORT)
+        self._lists = [queue.key, queue.intermediate_queue_key]
+        self._keys = [*self._lists, queue.started_job_registry.key, worker.key, worker.executions_key]
 
-    def take(self, job_id: str, at_most: int) -> list[TakenJob]:
-        """Read a job that is in the intermediate list, and take those that fit its batch, ``at_most`` in all."""
-        return self._taken(job_id, "", at_most)
+    def start(self, job_id: str, at_most: int) -> list[StartedJob]:
+        """Start a job that is in the intermediate list, and those that fit its batch, ``at_most`` in all.
 
-    def take_compatible(self, batch_key: str, at_most: int) -> list[TakenJob]:
-        """Take up to ``at_most`` jobs of this batch key."""
-        return self._taken("", batch_key, at_most)
+        Args:
+            job_id: empty for that at the head of the queue.
 
-    def _taken(self, job_id: str, batch_key: str, at_most: int) -> list[TakenJob]:
-        arguments: list[str | int] = [job_id, batch_key, at_most, Job.redis_job_namespace_prefix, input_key("%s")]
-        taken = []
-        for taken_id, record, packed in self._take(keys=self._keys, args=arguments):
-            if not record:  # it expired
-                self._connection.lrem(self._keys[1], 1, taken_id)
-                continue
-            fields = dict(zip(record[::2], record[1::2], strict=True))
-            own = {name: fields[name.encode()].decode() for name in OWN_FIELDS if name.encode() in fields}
-            taken.append(TakenJob(restored(self._connection, taken_id.decode(), fields), packed, own))
-        return taken
+        Returns:
+            The jobs; none if the first is no longer there to be started.
+        """
+        return self._started(job_id, "", at_most)
+
+    def start_compatible(self, batch_key: str, at_most: int) -> list[StartedJob]:
+        """Start up to ``at_most`` jobs of this batch key."""
+        return self._started("", batch_key, at_most)
+
+    def _started(self, job_id: str, batch_key: str, at_most: int) -> list[StartedJob]:
+        at = now()
+        seconds, batch = at.timestamp(), uuid4().hex[:-2]
+        arguments = [job_id, batch_key, at_most, self._worker.name, batch]
+        arguments += [utcformat(at), repr(seconds), int(seconds) + LEASE_S]
+        return [
+            StartedJob(self._worker, id.decode(), execution.decode(), at, _present(record), packed)
+            for id, execution, record, packed in self._start.run(self._keys, arguments)
+        ]
 
     def pick_next(self) -> str | None:
         """Move the oldest job to the intermediate list, as RQ does, but wait for none; None if there is none."""
-        job_id = self._connection.lmove(*self._keys)
+        job_id = self._worker.connection.lmove(*self._lists)
         return None if job_id is None else cast(bytes, job_id).decode()
 
     def pick_short(self) -> str | None:
         """Move one job that is not a long one, for whichever model, to the intermediate list; None if there is none."""
-        job_id = self._pick_short(keys=self._keys, args=[Job.redis_job_namespace_prefix])
+        job_id = self._pick_short.run(self._lists, ())
         return None if job_id is None else job_id.decode()
+
+
+def _present(record: list[bytes | None]) -> dict[bytes, bytes]:
+    return {name.encode(): value for name, value in zip(FIELDS, record, strict=True) if value is not None}

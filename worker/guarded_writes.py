@@ -5,17 +5,18 @@ the status first.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.client import Pipeline
 
+from worker.stored_script import StoredScript
+
 # A command with an empty list of statuses always runs.
 _RUN = """
-local found, i = {}, 1
-for n, key in ipairs(KEYS) do
+local i = 1
+for _, key in ipairs(KEYS) do
   local status = redis.call('HGET', key, 'status') or ''
-  found[n] = status
   local commands = tonumber(ARGV[i])
   i = i + 1
   for _ = 1, commands do
@@ -26,7 +27,6 @@ for n, key in ipairs(KEYS) do
     i = i + 2 + words
   end
 end
-return found
 """
 
 Command = tuple[Any, ...]
@@ -40,10 +40,8 @@ class GuardedWrites:
     """
 
     def __init__(self, connection: redis.Redis) -> None:
-        self._connection = connection
-        self._run = connection.register_script(_RUN)
+        self._script = StoredScript(connection, _RUN)
         self._jobs: list[tuple[str, list[tuple[str, Command]]]] = []
-        self._first: list[Command] = []
 
     def add_job(self, key: str) -> None:
         """The commands that follow are about the job with this Redis key."""
@@ -58,27 +56,14 @@ class GuardedWrites:
         statuses = f",{','.join(if_status)}," if if_status else ""
         self._jobs[-1][1].extend((statuses, command) for command in _taken(written))
 
-    def add_first(self, written: Pipeline) -> None:
-        """Always run what was written onto the pipeline, before all else. For large values, which scripts copy."""
-        self._first.extend(_taken(written))
-
-    def execute(self) -> list[str]:
-        """Run everything in one go; the status of each job before that, in RQ's words, "" for one that is not there."""
+    def execute(self) -> None:
+        """Run everything in one go."""
         words: list[Any] = []
         for _, commands in self._jobs:
             words.append(len(commands))
             for statuses, command in commands:
                 words += [statuses, len(command), *command]
-        keys = [key for key, _ in self._jobs]
-        if not self._first:
-            found = self._run(keys=keys, args=words)
-        else:
-            with self._connection.pipeline() as pipe:
-                for command in self._first:
-                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-                self._run(keys=keys, args=words, client=pipe)
-                found = pipe.execute()[-1]
-        return [status.decode() for status in cast(list[bytes], found)]
+        self._script.run([key for key, _ in self._jobs], words)
 
 
 def _taken(written: Pipeline) -> list[Command]:

@@ -9,7 +9,8 @@ from rq.job import Job, JobStatus
 from worker import contract
 from worker.contract import JobEvent, Status
 from worker.errors import JobCanceled
-from worker.inference_queue import CANCELABLE_FIELD, forbid_cancel, job_meta
+from worker.inference_queue import forbid_cancel, job_meta
+from worker.job_records import CANCELABLE_FIELD
 
 REPORT_EVERY_S = 0.2
 

@@ -11,7 +11,7 @@ import redis
 from pydantic import ValidationError
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
-from rq import Queue, Retry
+from rq import Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
@@ -34,15 +34,9 @@ from worker.contract import (
     WorkerReport,
 )
 from worker.errors import QueueFull, QueueUnreachable
+from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, queued
 from worker.picture_bytes import input_key, output_key, pack, unpack
 
-JOB_TIMEOUT_S = 300
-INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
-RECORD_TTL_S = 4 * 3600  # how long an ended job can be looked up
-# Fields of a job's hash, beside RQ's own:
-BATCH_KEY_FIELD = "batch_key"
-LONG_FIELD = "long"  # set only for long jobs
-CANCELABLE_FIELD = "cancelable"  # set while a job runs and is not about to end
 STARTING_S = 2.0  # far longer than a worker that lives takes to mark a job as running
 
 _STATUSES = {
@@ -141,38 +135,12 @@ class InferenceQueue:
         with translating_errors():
             # There must be room for the output too.
             self.capacity.reserve(len(data) + task.result_bytes, self._look)
+            meta = new_meta(task, decode_ms, notes, arrangement, delivery)
             with self.connection.pipeline() as pipe:
-                self.write(pipe, job_id, task, data, new_meta(task, decode_ms, notes, arrangement, delivery))
+                for command in queued(self._queue.name, job_id, task, data, meta):
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
                 pipe.execute()
         return job_id
-
-    def write(self, pipe: Pipeline, job_id: str, task: Task, data: bytes, meta: JobMeta) -> None:
-        """Write the commands that queue a task, which belong in one transaction.
-
-        Args:
-            data: its pictures, packed.
-        """
-        job = self._queue.create_job(
-            contract.RUN_TASK,
-            kwargs=task.model_dump(exclude_none=True),
-            job_id=job_id,
-            meta=meta.model_dump(exclude_none=True),
-            result_ttl=RECORD_TTL_S,
-            failure_ttl=RECORD_TTL_S,
-            retry=Retry(max=contract.MAX_TRIES - 1),
-            description=task.batch_key,
-        )
-        self._queue.enqueue_job(job, pipeline=pipe)  # first, because RQ begins the transaction
-        pipe.hset(job.key, BATCH_KEY_FIELD, task.batch_key)
-        if task.long:
-            pipe.hset(job.key, LONG_FIELD, "1")
-            pipe.hset(contract.CLAIMS, job_id, str(task.result_bytes))
-        pipe.set(input_key(job_id), data, ex=INPUT_TTL_S)
-
-    def learn_version(self) -> None:
-        """Have RQ ask Redis for its version, which it would else do when the first job is written."""
-        with translating_errors():
-            self._queue.get_redis_server_version()
 
     def _look(self) -> None:
         with self.connection.pipeline(transaction=False) as pipe:

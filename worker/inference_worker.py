@@ -1,7 +1,7 @@
 """The inference worker: takes jobs from the queue, runs compatible ones in one batch, and records how each ended.
 
-It overrides ``execute_job``, as RQ 3.0 intends, and writes RQ's records with its private ``_handle_success`` and
-``_handle_failure``. A contract test checks that these names still exist.
+It overrides ``execute_job``, as RQ 3.0 intends, and has RQ record failures with its private ``_handle_failure``. A
+contract test checks that these names still exist.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 from rq import Queue, SimpleWorker
-from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.suspension import is_suspended
 from rq.utils import now
@@ -26,13 +25,15 @@ from rq.worker import WorkerStatus
 
 from models.pictures import Picture
 from worker import contract
-from worker.batching import JobPicker, TakenJob
-from worker.contract import LEASE_S, MAX_TRIES, Status, WorkerReport
+from worker.batching import JobStarter
+from worker.contract import Status, WorkerReport
 from worker.errors import TaskError
 from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
-from worker.inference_queue import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, forbid_cancel, rq_queue
-from worker.picture_bytes import input_key, output_key, pack
+from worker.inference_queue import forbid_cancel, rq_queue
+from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
+from worker.picture_bytes import input_key, pack
+from worker.successes import Success, SuccessWriter
 from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, failure_of
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
@@ -99,9 +100,9 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._on_heartbeat = on_heartbeat
         self._max_batch = max_batch
         self._batch_wait_s = batch_wait_ms / 1000
-        self._result_ttl_s = result_ttl_s
         self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
-        self._picker = JobPicker(queue)
+        self._starter = JobStarter(queue, self)
+        self._successes = SuccessWriter(queue, self, record_ttl_s=self._record_ttl_s, result_ttl_s=result_ttl_s)
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
         self._suspension_asked_at = 0.0
@@ -126,7 +127,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return self._is_suspended
 
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
-        """Write the state if it is another one. That a batch has ended is written with its end."""
+        """Write the state if it is another one. Start and end of a batch are written with its jobs."""
         if pipeline is not None or state != self.get_state():
             super().set_state(state, pipeline)
 
@@ -137,9 +138,10 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         """
         job_id: str | None = job.id
         computing: _Computing | None = None
+        self._state = WorkerStatus.BUSY  # from now on a signal waits for the end of the batch
         try:
             while job_id is not None:
-                batch = self._start(self._collect_batch(job_id))
+                batch = self._start(job_id)
                 before, computing = computing, self._begin(batch)
                 if before is not None:
                     self._finish(before, idle=not batch)
@@ -149,11 +151,12 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         finally:
             if computing is not None:
                 self._finish(computing, idle=True)
+            self._state = WorkerStatus.IDLE
 
     def _next_job(self, computing: "_Computing") -> str | None:
         """A queued job, as soon as there is one; None if the batch is done first, or if RQ wants this thread back."""
         while not (self._stop_requested or self.should_run_maintenance_tasks or self._suspended()):
-            job_id = self._pick(self._picker.pick_next)
+            job_id = self._pick(self._starter.pick_next)
             if job_id is not None or computing.begun.done():
                 return job_id
             time.sleep(POLL_S)
@@ -191,7 +194,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _run_with_compatible(self, job_id: str) -> None:
         """Run a job and those that fit its batch. A long job calls this between two steps, for short jobs."""
-        self._run_started(self._start(self._collect_batch(job_id)))
+        self._run_started(self._start(job_id))
 
     def _run_started(self, batch: list[RunningJob]) -> None:
         if not batch:
@@ -204,52 +207,16 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         finally:
             self._running = interrupted
 
-    def _collect_batch(self, job_id: str) -> list[TakenJob]:
-        """Return the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
-        taken = self._picker.take(job_id, self._max_batch)
+    def _start(self, job_id: str) -> list[RunningJob]:
+        """Start the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
+        started = self._starter.start(job_id, self._max_batch)
         deadline = time.monotonic() + self._batch_wait_s
-        while 1 < len(taken) < self._max_batch and time.monotonic() < deadline:
-            batch_key = taken[0].batch_key
+        while 1 < len(started) < self._max_batch and time.monotonic() < deadline:
+            batch_key = started[0].batch_key
             assert batch_key is not None, "a job that must run alone is in a batch"
             time.sleep(0.001)
-            taken += self._picker.take_compatible(batch_key, self._max_batch - len(taken))
-        return taken
-
-    def _start(self, taken: list[TakenJob]) -> list[RunningJob]:
-        """Mark the jobs as running, all in one go. Those that were canceled meanwhile are left out."""
-        if not taken:
-            return []
-        queue = self.queues[0]
-        batch: list[RunningJob] = []
-        writes = GuardedWrites(self.connection)
-        pipe = self.connection.pipeline()
-        for one in taken:
-            job = one.job
-            writes.add_job(job.key)
-            execution = Execution.create(job, LEASE_S, pipeline=pipe, worker_name=self.name)
-            job.heartbeat(now(), LEASE_S, pipeline=pipe)
-            job.prepare_for_execution(self.name, pipeline=pipe)
-            pipe.hset(job.key, CANCELABLE_FIELD, 1)
-            pipe.persist(job.key)
-            running = RunningJob.load(job, execution, one.packed)
-            pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
-            writes.add(pipe, if_status=[JobStatus.QUEUED.value])
-            if not batch:
-                self.set_state(WorkerStatus.BUSY, pipeline=pipe)
-            pipe.lrem(queue.intermediate_queue_key, 1, job.id)
-            writes.add(pipe)
-            batch.append(running)
-        started = [
-            running
-            for running, status in zip(batch, writes.execute(), strict=True)
-            if status == JobStatus.QUEUED.value or (status == JobStatus.STARTED.value and self._has_started(running))
-        ]
-        self.executions.update({running.execution.id: running.execution for running in started})
-        return started
-
-    def _has_started(self, running: RunningJob) -> bool:
-        """Whether this worker has marked the job as running, and did so again because the first reply was lost."""
-        return bool(self.connection.sismember(self.executions_key, running.execution.composite_key))
+            started += self._starter.start_compatible(batch_key, self._max_batch - len(started))
+        return [RunningJob.load(one) for one in started]
 
     def _run_batch(self, batch: list[RunningJob]) -> None:
         """Set the result of each job, or the exception that it raised."""
@@ -288,7 +255,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         After each step it saves its progress and lets a short job run, unless it was tried before: then its worker
         died, and it must run alone.
         """
-        alone = running.job.retries_left != MAX_TRIES - 1
+        alone = not running.started.first_try
         pictures: list[Picture] = []
         steps = self._runner.run_in_steps(loaded)
         while True:
@@ -305,7 +272,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             if self._stop_requested:
                 self._requeue(running)
                 return None
-            if not alone and (short := self._pick(self._picker.pick_short)) is not None:
+            if not alone and (short := self._pick(self._starter.pick_short)) is not None:
                 self._run_with_compatible(short)
             self._batch_started = time.monotonic()
 
@@ -317,7 +284,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _save_progress(self, running: RunningJob) -> bool:
         """Save and publish how far a long job is; return False if it was canceled meanwhile."""
-        job = running.job
+        job = running.started.job
         status = self.connection.hget(job.key, "status")
         if status != b"started":
             return False
@@ -330,22 +297,21 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _requeue(self, running: RunningJob) -> None:
         """Put a long job back at the head of the queue, for another worker to start afresh. This costs it no try."""
-        job = running.job
+        job = running.started.job
         running.requeued = forbid_cancel(self.connection, [job.key]) == [b"started"]
         if not running.requeued:
             return  # canceled, and to be ended as such
         with self.connection.pipeline() as pipe:
             job.set_status(JobStatus.QUEUED, pipeline=pipe)
-            self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
+            self.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
             pipe.lpush(self.queues[0].key, job.id)
             pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
             pipe.execute()
 
     def _end(self, batch: list[RunningJob], *, idle: bool) -> None:
-        """End every job of the batch in one go: result, event, and RQ's registries as RQ would leave them.
+        """End every job of the batch: result, event, and RQ's registries as RQ would leave them.
 
-        RQ's own way takes five round trips a job, each of which waits for the disk, and a worker that dies in the
-        middle would leave jobs half ended.
+        A job that was canceled keeps that status. One that the janitor queued again is left to its next worker.
 
         Args:
             idle: whether this worker then has nothing to do.
@@ -354,7 +320,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             self._write_ends(batch, idle=idle)
         except OutOfMemoryError:
             # Without its input a job takes less memory, and a failure next to none.
-            jobs = [running.job for running in batch]
+            jobs = [running.started.job for running in batch]
             owned = forbid_cancel(self.connection, [job.key for job in jobs])
             self.connection.delete(
                 *(input_key(job.id) for job, status in zip(jobs, owned, strict=True) if status != b"queued")
@@ -373,65 +339,69 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return self._write_ends([running], idle=idle)
 
     def _write_ends(self, batch: list[RunningJob], *, idle: bool) -> None:
-        """A job that was canceled keeps that status. One that the janitor queued again is left to its next worker."""
-        if not batch:
-            return
+        succeeded = [running for running in batch if isinstance(running.result, Result)]
+        others = [running for running in batch if not isinstance(running.result, Result)]
+        if others:
+            self._write_failures(others, idle=idle and not succeeded)
+        if succeeded:
+            self._successes.write([self._success(running) for running in succeeded], idle=idle)
+
+    @staticmethod
+    def _success(running: RunningJob) -> Success:
+        assert isinstance(running.result, Result), "a job that failed is no success"
+        running.meta.style = running.result.style
+        return Success(
+            running.id,
+            running.started.execution_id,
+            running.started.started_at,
+            pack(*running.result.pictures) if running.result.pictures else None,
+            running.meta.model_dump_json(exclude_none=True),
+            running.event(Status.SUCCEEDED),
+        )
+
+    def _write_failures(self, batch: list[RunningJob], *, idle: bool) -> None:
+        """End jobs that failed, and clear up after those that were canceled."""
         writes = GuardedWrites(self.connection)
         pipe = self.connection.pipeline()
         for running in batch:
-            job = running.job
+            job = running.started.job
             writes.add_job(job.key)
-            if isinstance(running.result, Result) and running.result.pictures:
-                pipe.set(output_key(job.id), pack(*running.result.pictures), ex=self._result_ttl_s)
-                writes.add_first(pipe)
-                pipe.delete(output_key(job.id))
-                writes.add(pipe, if_status=[JobStatus.CANCELED.value, JobStatus.QUEUED.value, NO_JOB])
-            if running.result is not None:
-                self._write_end(running, pipe)
+            if isinstance(running.result, Exception):
+                self._write_failure(running, running.result, pipe)
                 writes.add(pipe, if_status=[JobStatus.STARTED.value])
             pipe.delete(input_key(job.id))
             pipe.hdel(contract.CLAIMS, job.id)
             writes.add(
                 pipe, if_status=[*(status.value for status in JobStatus if status is not JobStatus.QUEUED), NO_JOB]
             )
-            self.cleanup_execution(job, pipeline=pipe, execution=running.execution)
+            self.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
             if idle:
                 self.set_state(WorkerStatus.IDLE, pipeline=pipe)
                 idle = False
             writes.add(pipe)
         writes.execute()
 
-    def _write_end(self, running: RunningJob, pipe: Pipeline) -> None:
-        job, result = running.job, running.result
+    def _write_failure(self, running: RunningJob, error: Exception, pipe: Pipeline) -> None:
+        job = running.started.job
         job.ended_at = now()
-        execution: dict[str, Any] = {
-            "worker_name": self.name,
-            "execution_id": running.execution.id,
-            "execution_started_at": running.execution.created_at,
-            "execution_ended_at": job.ended_at,
-        }
-        if not isinstance(result, Result):
-            assert result is not None, "a job without a result was ended"
-            # RQ would try it again, but only the death of a worker is worth another try.
-            running.meta.error = failure_of(result)
-            job.set_status(JobStatus.FAILED, pipeline=pipe)
-            job.save(pipeline=pipe, include_meta=False, include_result=False)
-            trace = "".join(traceback.format_exception(result))
-            job._handle_failure(trace, pipe, **execution)
-            self.increment_failed_job_count(pipe)
-            status = Status.FAILED
-        else:
-            running.meta.style = result.style
-            job._handle_success(self._record_ttl_s, pipe, **execution)
-            self.increment_successful_job_count(pipe)
-            status = Status.SUCCEEDED
-        assert job.started_at is not None
-        self.increment_total_working_time(job.ended_at - job.started_at, pipe)
-        job.meta = running.meta.model_dump(exclude_none=True)
-        pipe.hset(job.key, "meta", self.serializer.dumps(job.meta))
+        # RQ would try it again, but only the death of a worker is worth another try.
+        running.meta.error = failure_of(error)
+        job.set_status(JobStatus.FAILED, pipeline=pipe)
+        job.save(pipeline=pipe, include_meta=False, include_result=False)
+        job._handle_failure(
+            "".join(traceback.format_exception(error)),
+            pipe,
+            worker_name=self.name,
+            execution_id=running.started.execution_id,
+            execution_started_at=running.started.started_at,
+            execution_ended_at=job.ended_at,
+        )
+        self.increment_failed_job_count(pipe)
+        self.increment_total_working_time(job.ended_at - running.started.started_at, pipe)
+        pipe.hset(job.key, "meta", running.meta.model_dump_json(exclude_none=True))
         pipe.hdel(job.key, CANCELABLE_FIELD)
         job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
-        pipe.publish(contract.EVENTS, running.event(status))
+        pipe.publish(contract.EVENTS, running.event(Status.FAILED))
 
     def _beat(self) -> None:
         """Report this worker alive and renew the leases of its running jobs, which RQ's SimpleWorker does not do."""
@@ -444,7 +414,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
             pipe.execute()
         for running in list(self._running):
-            self.maintain_heartbeats(running.job, running.execution)
+            self.maintain_heartbeats(running.started.job, running.started.execution)
         self._on_heartbeat()
 
     def _report(self) -> WorkerReport:

@@ -22,7 +22,8 @@ from rq.worker_registration import clean_worker_registry
 
 from worker import contract
 from worker.contract import JobEvent, JobMeta, Status, WorkerReport
-from worker.inference_queue import RECORD_TTL_S, WORKER_DIED, fetch_jobs, rq_queue
+from worker.inference_queue import WORKER_DIED, fetch_jobs, rq_queue
+from worker.job_records import RECORD_TTL_S
 from worker.picture_bytes import input_key
 from worker.preparation_queue import PreparerReport, rq_preparation_queue
 from worker.training_queue import TrainerReport, rq_training_queue

@@ -15,7 +15,8 @@ from models.store.additions import Addition
 from worker import contract
 from worker.connection import BLOCKED_S
 from worker.contract import JobMeta
-from worker.inference_queue import CANCELABLE_FIELD, RECORD_TTL_S, translating_errors
+from worker.inference_queue import translating_errors
+from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
 
 PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
 ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once

@@ -1,20 +1,21 @@
 """A job on the worker's side: the task read from it, the result, and the failure to report."""
 
+import json
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
-from rq.executions import Execution
-from rq.job import Job
-from rq.utils import now
+from pydantic import ValidationError
 
 from models.errors import DoppelError
 from models.pictures import Picture
 from worker import contract
+from worker.batching import StartedJob
 from worker.contract import Failure, FailureCode, JobEvent, JobMeta, Status, Task
 from worker.errors import TaskError
-from worker.inference_queue import job_meta
 from worker.picture_bytes import unpack
 
 log = logging.getLogger("doppel.worker")
@@ -77,46 +78,58 @@ class TaskRunner(Protocol):
 class RunningJob:
     """A job that a worker has started."""
 
-    job: Job
-    execution: Execution
+    started: StartedJob
     loaded: LoadedTask | None  # None: it cannot be run, and ``result`` says why
     meta: JobMeta
     result: Result | Exception | None = None
     requeued: bool = False  # it is back in the queue, unfinished
 
     @classmethod
-    def load(cls, job: Job, execution: Execution, packed: bytes | None) -> "RunningJob":
-        """Read the task and the pictures of a job that was just started.
-
-        Args:
-            packed: the job's pictures, packed; None if they expired.
-        """
-        meta = job_meta(job)
+    def load(cls, started: StartedJob) -> "RunningJob":
+        """Read the task and the pictures of a job that was just started."""
+        meta = _read_meta(started.fields.get(b"meta", b"{}"))
         meta.done = 0.0  # an earlier worker may have died in the middle
-        enqueued_at = job.enqueued_at or job.created_at
-        meta.timings.queue_ms = round((now() - enqueued_at).total_seconds() * 1000, 1)
-        task = read_task(job)
+        queued_at = started.fields.get(b"enqueued_at") or started.fields[b"created_at"]
+        waited = started.started_at - datetime.fromisoformat(queued_at.decode())
+        meta.timings.queue_ms = round(waited.total_seconds() * 1000, 1)
+        task = _read_task(started.fields.get(b"data", b""))
         if isinstance(task, Exception):
-            return cls(job, execution, None, meta, result=task)
-        if packed is None:
+            return cls(started, None, meta, result=task)
+        if started.packed is None:
             expired = TaskError("The picture expired before a worker could take the job.")
-            return cls(job, execution, None, meta, result=expired)
-        return cls(job, execution, LoadedTask(task, unpack(packed)), meta)
+            return cls(started, None, meta, result=expired)
+        return cls(started, LoadedTask(task, unpack(started.packed)), meta)
+
+    @property
+    def id(self) -> str:
+        return self.started.id
 
     def event(self, status: Status) -> str:
         """The event to publish when the job gets this status, as JSON."""
-        event = JobEvent(id=self.job.id, status=status, timings=self.meta.timings, error=self.meta.error)
-        return event.model_dump_json()
+        event = JobEvent(id=self.id, status=status, timings=self.meta.timings, error=self.meta.error)
+        return event.model_dump_json(exclude_none=True)
 
 
-def read_task(job: Job) -> Task | TaskError:
-    """Read a job's task, or return the error to report if it has none that a worker can run."""
+def _read_meta(data: bytes) -> JobMeta:
+    try:
+        return JobMeta.model_validate_json(data)
+    except ValidationError:
+        return JobMeta(model="")  # written by another version
+
+
+def _read_task(data: bytes) -> Task | TaskError:
+    """Read a job's task, or return the error to report if it has none that a worker can run.
+
+    Args:
+        data: what RQ's JSON serializer made of a function's name, an object, and positional and named arguments.
+    """
     try:
         # JSON keeps pickles out, but a job still names a function. It is compared, and never imported.
-        if job.func_name != contract.RUN_TASK:
-            return TaskError(f"The function {job.func_name!r} is not one that this worker runs.")
-        return Task.model_validate(job.kwargs)
-    except Exception as error:  # RQ raises whatever its serializer raises
+        name, _, _, arguments = json.loads(zlib.decompress(data))
+        if name != contract.RUN_TASK:
+            return TaskError(f"The function {name!r} is not one that this worker runs.")
+        return Task.model_validate(arguments)
+    except (zlib.error, ValueError, TypeError) as error:
         return TaskError(f"The job cannot be read: {error}")
 
 

@@ -13,7 +13,8 @@ from rq.serializers import JSONSerializer
 
 from models.store.run_life import Turn
 from worker import contract
-from worker.inference_queue import RECORD_TTL_S, fetch_jobs, translating_errors
+from worker.inference_queue import fetch_jobs, translating_errors
+from worker.job_records import RECORD_TTL_S
 
 _TURNS = {JobStatus.QUEUED: Turn.WAITING, JobStatus.STARTED: Turn.STARTED, JobStatus.FAILED: Turn.FAILED}
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from app.deps import ServicesDep
+from app.form_routes import FormRoute
 from app.geometry import Geometry
 from app.negotiation import accepted_type
 from app.orders import translation_order
@@ -13,7 +14,7 @@ from app.routes import answers, fields
 from app.style_fields import StyleFields
 from app.submitting import submit
 
-router = APIRouter(tags=["translate"])
+router = APIRouter(tags=["translate"], route_class=FormRoute)
 
 
 @router.post(

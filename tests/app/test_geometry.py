@@ -12,7 +12,7 @@ from tests.app.test_translate import upload
 from tests.conftest import add_stargan
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import api, eventually, fake_worker
-from worker.inference_queue import LONG_FIELD
+from worker.job_records import LONG_FIELD
 
 LIMIT = 4_194_304
 ODD_SHAPES = [

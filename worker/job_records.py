@@ -1,0 +1,60 @@
+"""The record of an inference job as RQ has it, without what RQ does to write it.
+
+RQ writes a job by way of several objects and some thirty commands, which takes longer than to decode a small picture.
+What every job goes through is therefore written here and in two scripts (``batching.py``, ``successes.py``). A test
+compares the records with those that RQ leaves. What is rare (a failure, a job that is handed back, a renewed lease) RQ
+writes.
+"""
+
+import zlib
+
+from rq import Queue
+from rq.job import Job
+from rq.utils import now, utcformat
+
+from worker import contract
+from worker.contract import MAX_TRIES, JobMeta, Task
+from worker.picture_bytes import input_key
+from worker.stored_script import Command
+
+JOB_TIMEOUT_S = 300
+INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
+RECORD_TTL_S = 4 * 3600  # how long an ended job can be looked up
+# Fields of a job's hash, beside RQ's own:
+BATCH_KEY_FIELD = "batch_key"
+LONG_FIELD = "long"  # set only for long jobs
+CANCELABLE_FIELD = "cancelable"  # set while a job runs and is not about to end
+
+_EMPTY = (
+    *("success_callback_name", "failure_callback_name", "stopped_callback_name"),
+    *("started_at", "ended_at", "last_heartbeat", "worker_name", "group_id"),
+)
+_UNCHANGING: tuple[str | int, ...] = (
+    *(word for name in _EMPTY for word in (name, "")),
+    *("retries_left", MAX_TRIES - 1, "retry_intervals", "[0]", "timeout", JOB_TIMEOUT_S),
+    *("result_ttl", RECORD_TTL_S, "failure_ttl", RECORD_TTL_S, "status", "queued"),
+)
+
+
+def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta) -> list[Command]:
+    """The commands that queue a task, which belong in one transaction.
+
+    Args:
+        data: its pictures, packed.
+    """
+    key, queue_key, at = Job.key_for(job_id), Queue.redis_queue_namespace_prefix + queue_name, utcformat(now())
+    call = f'["{contract.RUN_TASK}", null, [], {task.model_dump_json(exclude_none=True)}]'
+    record: list[str | bytes | int] = ["HSET", key, *_UNCHANGING, "created_at", at, "enqueued_at", at]
+    record += ["data", zlib.compress(call.encode()), "meta", meta.model_dump_json(exclude_none=True)]
+    record += ["origin", queue_name, "description", task.batch_key, BATCH_KEY_FIELD, task.batch_key]
+    commands: list[Command] = []
+    if task.long:
+        record += [LONG_FIELD, 1]
+        commands.append(("HSET", contract.CLAIMS, job_id, task.result_bytes))
+    return [
+        *commands,
+        tuple(record),
+        ("SET", input_key(job_id), data, "EX", INPUT_TTL_S),
+        ("SADD", Queue.redis_queues_keys, queue_key),
+        ("RPUSH", queue_key, job_id),
+    ]
