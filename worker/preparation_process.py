@@ -160,7 +160,7 @@ class PreparationWorker(ReportingWorker, Worker):
 def _needs_torch(job: Job) -> bool:
     if job.func_name == contract.ADD_MODEL:
         return bool(job.kwargs.get("torch"))
-    return job.func_name == contract.ESTIMATE
+    return job.func_name in (contract.ESTIMATE, contract.FETCH_MODEL)
 
 
 class EstimateWorker(PreparationWorker):
