@@ -25,16 +25,17 @@ class StoredScript:
             after: commands that run before it, in the same transaction.
         """
         try:
-            return self._run(keys, arguments, after)
-        except NoScriptError:  # Redis was started since, or never saw it
-            self._connection.script_load(self._text)
-            return self._run(keys, arguments, after)
+            return self._run("EVALSHA", self._hash, keys, arguments, after)
+        except NoScriptError:  # Redis never saw it, or was started since. EVAL has it keep the script.
+            return self._run("EVAL", self._text, keys, arguments, after)
 
-    def _run(self, keys: Sequence[str], arguments: Sequence[Any], after: Sequence[Command]) -> Any:
-        call = ("EVALSHA", self._hash, len(keys), *keys, *arguments)
+    def _run(
+        self, command: str, script: str, keys: Sequence[str], arguments: Sequence[Any], after: Sequence[Command]
+    ) -> Any:
+        call = (command, script, len(keys), *keys, *arguments)
         if not after:
             return self._connection.execute_command(*call)  # type: ignore[no-untyped-call]
         with self._connection.pipeline() as pipe:
-            for command in (*after, call):
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            for one in (*after, call):
+                pipe.execute_command(*one)  # type: ignore[no-untyped-call]
             return pipe.execute()[-1]

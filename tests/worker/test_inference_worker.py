@@ -146,7 +146,7 @@ def test_sigterm_lets_the_batch_finish(queue, redis_url):
     jobs = [submit(queue, HELD), submit(queue)]
     with fake_worker(redis_url) as worker:
         eventually(lambda: statuses(queue, jobs) == [Status.RUNNING] * 2)
-        waiting = submit(queue)
+        waiting = submit(queue, model="other")  # which can't join the batch
         worker.send_signal(signal.SIGTERM)
         queue.connection.set(GO, 1)
         assert worker.wait(timeout=120) == 0
