@@ -42,7 +42,8 @@ def film_file(
         with tqdm(total=clip.frame_count, unit="frame") as bar:
             for _ in film(clip, made, begin=begin, size=size, out_size=out_size):
                 bar.update(bar.n < clip.frame_count)
-        output.write_bytes(video.marked(made.read_bytes()))
+        made.write_bytes(video.marked(made.read_bytes()))
+        made.replace(output)
     except ClipRejected as error:
         print(f"doppel: {source}: The video {error}.", file=sys.stderr)
         return 1

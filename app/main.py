@@ -102,11 +102,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")
         sweeper.start()
-        async with services.dispatcher:
-            yield
-        await async_queue.aclose()
-        stop.set()
-        sweeper.join(timeout=5)
+        try:
+            async with services.dispatcher:
+                yield
+            await async_queue.aclose()
+        finally:
+            stop.set()
+            sweeper.join(timeout=5)
 
     app = FastAPIOffline(  # serves the files of Swagger UI
         docs_url=None,

@@ -26,6 +26,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "style": (),
     "dataset": (),
     "model": (),
+    "fetch": (),
 }
 
 

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     ] = None
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     max_batch: Annotated[
-        int | None, Field(ge=1, description="most pictures in a batch; unset: 16 on a GPU, 1 on a CPU")
+        int | None, Field(ge=1, le=256, description="most pictures in a batch; unset: 16 on a GPU, 1 on a CPU")
     ] = None
     batch_wait_ms: Annotated[
         float, Field(ge=0, description="how long a batch waits for more jobs, if others are already queued")

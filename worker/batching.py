@@ -69,8 +69,6 @@ end
 if #started > 0 then return started end  -- the reply to the same call was lost
 
 if key == '' then
-  if first == '' then first = redis.call('LINDEX', queue, 0) end
-  if not first then return started end
   start(first)
   redis.call('LREM', intermediate, 1, first)
   redis.call('LREM', queue, 1, first)

@@ -142,10 +142,12 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         try:
             while job_id is not None:
                 batch = self._start(job_id)
+                self._running = [*self._running, *batch]  # its leases are renewed from now on
                 before, computing = computing, self._begin(batch)
                 if before is not None:
                     self._finish(before, idle=not batch)
                 if computing is None:
+                    self._running = []
                     return self._run_started(batch)
                 job_id = self._next_job(computing)
         finally:
@@ -168,16 +170,13 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         tasks = [loaded for _, loaded in runnable]
         if not tasks or tasks[0].task.long:
             return None
+        self._batch_started = time.monotonic()
         try:
             begun = self._runner.begin(tasks)
         except Exception as error:
             log.warning("a batch of %d could not be started beside others: %s", len(tasks), error)
             return None
-        if begun is None:
-            return None
-        self._running = [*self._running, *batch]
-        self._batch_started = time.monotonic()
-        return _Computing(batch, runnable, begun)
+        return None if begun is None else _Computing(batch, runnable, begun)
 
     def _finish(self, computing: "_Computing", *, idle: bool) -> None:
         """Wait for a batch that was begun, and end its jobs."""
@@ -322,9 +321,9 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             # Without its input a job takes less memory, and a failure next to none.
             jobs = [running.started.job for running in batch]
             owned = forbid_cancel(self.connection, [job.key for job in jobs])
-            self.connection.delete(
-                *(input_key(job.id) for job, status in zip(jobs, owned, strict=True) if status != b"queued")
-            )
+            inputs = [input_key(job.id) for job, status in zip(jobs, owned, strict=True) if status != b"queued"]
+            if inputs:
+                self.connection.delete(*inputs)
             for running in batch:
                 self._write_end_in_full_memory(running, idle=idle)
 

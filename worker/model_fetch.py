@@ -26,4 +26,10 @@ def fetch_model(**fields: object) -> None:
     catalog = Catalog(weights_dir.get(), data_dir.get())
     card = catalog.get(task.model).card
     progress = ImportProgress(job)
-    fetch(card, catalog.models_dir / card.name, mirror=weights_url.get(), report=progress.report)
+    fetch(
+        card,
+        catalog.models_dir / card.name,
+        mirror=weights_url.get(),
+        report=progress.report,
+        downloaded=progress.forbid_cancel,
+    )

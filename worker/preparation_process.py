@@ -264,11 +264,11 @@ def _failure(job: Job, error: Exception) -> Failure:
     if isinstance(error, DoppelError):
         return Failure(code=FailureCode.IMPORT_FAILED, detail=str(error))
     log.error("the import %s failed", job.id, exc_info=error)
-    if isinstance(error, OSError):
-        detail = f"The upload could not be stored: {error.strerror}."
-    else:
-        detail = f"The upload could not be read: {type(error).__name__}."
-    return Failure(code=FailureCode.IMPORT_FAILED, detail=detail)
+    what, code = "upload", FailureCode.IMPORT_FAILED
+    if job.func_name == contract.FETCH_MODEL:
+        what, code = "download", FailureCode.FETCH_FAILED
+    why = f"stored: {error.strerror}" if isinstance(error, OSError) else f"read: {type(error).__name__}"
+    return Failure(code=code, detail=f"The {what} could not be {why}.")
 
 
 def run_import_worker(

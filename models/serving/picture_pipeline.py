@@ -111,6 +111,8 @@ class _Slot:
     def _fit(self, nbytes: int) -> None:
         if nbytes <= self._nbytes:
             return
-        self._nbytes = bucket(nbytes)
-        self._host_in, self._device_in = self._accelerator.buffers(self._nbytes)
-        self._host_out, self._device_out = self._accelerator.buffers(2 * self._nbytes)  # pictures, and a byte for each
+        self._nbytes = 0  # until all are there: the device may be out of memory
+        new_nbytes = bucket(nbytes)
+        self._host_in, self._device_in = self._accelerator.buffers(new_nbytes)
+        self._host_out, self._device_out = self._accelerator.buffers(2 * new_nbytes)  # pictures, and a byte for each
+        self._nbytes = new_nbytes

@@ -29,7 +29,12 @@ CHUNK_BYTES = 1 << 16
 
 
 def fetch(
-    card: ModelCard, folder: Path, *, mirror: str | None = None, report: Callable[[float], None] | None = None
+    card: ModelCard,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    report: Callable[[float], None] | None = None,
+    downloaded: Callable[[], None] | None = None,
 ) -> Path:
     """Fetch a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
 
@@ -38,6 +43,7 @@ def fetch(
     Args:
         mirror: base address to use instead of the card's; the file name is appended.
         report: told the share that is downloaded, 0 to 1, again and again; what it raises ends the download.
+        downloaded: called once all is downloaded, before it is converted; what it raises ends the fetch.
 
     Returns:
         The converted weights file.
@@ -53,7 +59,7 @@ def fetch(
             target = folder / WEIGHTS_FILE
             try:
                 if not _intact(target, folder):
-                    _fetch_locked(card, folder, target, mirror, report)
+                    _fetch_locked(card, folder, target, mirror, report, downloaded)
             except OSError as error:
                 raise FetchError(f"{folder} cannot be written: {error}") from error
             except (FetchError, CheckpointError, NotInstalled) as error:
@@ -67,7 +73,12 @@ def fetch(
 
 
 def _fetch_locked(
-    card: ModelCard, folder: Path, target: Path, mirror: str | None, report: Callable[[float], None] | None
+    card: ModelCard,
+    folder: Path,
+    target: Path,
+    mirror: str | None,
+    report: Callable[[float], None] | None,
+    downloaded: Callable[[], None] | None,
 ) -> None:
     upstream = [file for file in card.files if file.url is not None]
     if not upstream:
@@ -88,6 +99,8 @@ def _fetch_locked(
         _download(file, part, mirror, report_file)
         digests[file.name] = sha256(part)
         _check_pin(file, digests[file.name], lock, part)
+    if downloaded is not None:
+        downloaded()
     complete = [folder / file.name for file in upstream]
     for file, path in zip(upstream, complete, strict=True):
         _part(folder, file).replace(path)  # so that errors name the file as upstream does

@@ -88,7 +88,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch
     add_model(tmp_path, "tiny", ready=True)
     add_stargan(tmp_path, "star")
     catalog = Catalog(tmp_path, tmp_path / "var")
-    with pytest.raises(Invalid, match="several networks with a file each"):
+    with pytest.raises(Invalid, match="a file for each of its networks"):
         export(catalog.get("star"), tmp_path / "star.onnx")
     with pytest.raises(Invalid, match="There is no folder"):
         export(catalog.get("tiny"), tmp_path / "nowhere" / "tiny.onnx")
