@@ -23,7 +23,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.inference_mode()
 def lowest_precision(
-    network: Network, device: torch.device, run: Callable[[Network, torch.Tensor], torch.Tensor]
+    network: Network,
+    device: torch.device,
+    run: Callable[[Network, torch.Tensor], torch.Tensor],
+    *,
+    float16: bool = True,
 ) -> tuple[Network, torch.dtype]:
     """Return the network in 16 bits if the device computes in them and the pictures stay the same, else as it is.
 
@@ -31,11 +35,12 @@ def lowest_precision(
 
     Args:
         run: runs the network on a probe (1, 3, H, W) in [-1, 1] of its dtype; so is its output.
+        float16: whether it may be float16, which unusual pictures and styles may overflow.
 
     Returns:
         The network, and the dtype that its input must have.
     """
-    candidates = _sixteen_bits(device)
+    candidates = [dtype for dtype in _sixteen_bits(device) if float16 or dtype is not torch.float16]
     if not candidates:
         return network, torch.float32
     x = pixels.to_tensor([probe()]).to(device)

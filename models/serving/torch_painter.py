@@ -12,6 +12,7 @@ from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
 from models.serving.moments import Fixed, Measuring, Running, with_normalisations
 from models.serving.precision import lowest_precision
+from models.serving.torch_engine import delivered
 from models.store.catalog import Model
 from models.style.networks import Painter, StyleEnsemble
 from models.style.shape import CODE_SIDE
@@ -32,7 +33,7 @@ class TorchPainter:
         ensemble.requires_grad_(False).eval().to(self._device)
         self._code_dim = arguments["code_dim"]
         self._predictor = ensemble.predictor
-        self._painter, self._dtype = lowest_precision(ensemble.painter, self._device, self._run_probe)
+        self._painter, self._dtype = lowest_precision(ensemble.painter, self._device, self._run_probe, float16=False)
         ensemble.painter = self._painter  # frees the float32 copy
         self.precision = str(self._dtype)
         self.number_bytes = self._dtype.itemsize
@@ -55,7 +56,7 @@ class TorchPainter:
 
     @torch.inference_mode()
     def paint(self, pictures: Pictures, codes: Numbers) -> tuple[Pictures, bool]:
-        return _delivered(self._painter(self._features(pictures), self._code(codes)))
+        return delivered(self._painter(self._features(pictures), self._code(codes)))
 
     def _features(self, pictures: Pictures) -> torch.Tensor:
         return pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
@@ -84,7 +85,7 @@ class TorchPainter:
         def paint(frame: Pictures, share: float) -> tuple[Pictures, bool]:
             for layer in layers:
                 layer.share = share
-            return _delivered(painter(self._features(frame), style))
+            return delivered(painter(self._features(frame), style))
 
         return paint
 
@@ -95,10 +96,6 @@ class TorchPainter:
 
         @torch.inference_mode()
         def run(tiles: Pictures) -> tuple[Pictures, bool]:
-            return _delivered(painter(self._features(tiles), style))
+            return delivered(painter(self._features(tiles), style))
 
         return run
-
-
-def _delivered(x: torch.Tensor) -> tuple[Pictures, bool]:
-    return np.stack(pixels.to_pictures(x)), bool(torch.isfinite(x).all())
