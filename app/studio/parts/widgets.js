@@ -40,6 +40,19 @@ export function FilePicker({ onFiles, multiple, directory, accept = "image/*", c
     <input ref=${input} type="file" class="hidden" tabindex="-1" aria-label=${label} accept=${accept} multiple=${multiple} webkitdirectory=${directory} onChange=${chosen} />`;
 }
 
+// A text that a person types. The page redraws itself now and then, and must not take back what is typed meanwhile.
+export function TextField({ label, value = "", ...rest }) {
+  const [typed, setTyped] = useState(value);
+  return html`<label class="field">${label}<input value=${typed} onInput=${(event) => setTyped(event.target.value)} ...${rest} /></label>`;
+}
+
+// A slider that follows the hand at once and reports where it was let go. Another value from outside moves it, too.
+export function Range({ value, onCommit, ...rest }) {
+  const [moving, setMoving] = useState(null);
+  return html`<input type="range" value=${moving ?? value} onInput=${(event) => setMoving(Number(event.target.value))}
+    onChange=${(event) => (setMoving(null), onCommit(Number(event.target.value)))} ...${rest} />`;
+}
+
 // One of a few, as a row of buttons.
 export const Choice = ({ label, options, value, onChange }) => html`<div class="choice" role="group" aria-label=${label}>
   ${options.map(

@@ -12,7 +12,7 @@ export function Working({ stage, onCancel }) {
     return () => clearInterval(timer);
   }, []);
   return html`<div class="working">
-    <div class="row spread"><span role="status">${words(stage)}</span>
+    <div class="row spread"><span>${words(stage)}</span><span class="unseen" role="status">${words(stage).replace(/ \d+ %$/, "").replace(/in \d+ s/, "soon")}</span>
       <span class="muted" aria-hidden="true">${seconds ? `${seconds} s` : ""}</span>
       <button type="button" class="small" onClick=${onCancel}>Cancel</button></div>
     <${Progress} share=${stage.stage === "uploading" ? stage.share : stage.progress} label="How far it is" />
