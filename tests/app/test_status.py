@@ -13,7 +13,6 @@ from tests.processes import api, eventually, file_server, preparer
 from worker.contract import PREPARERS
 from worker.preparation_queue import PreparerReport
 
-
 ANN, BEN = "ann-0123456789abcdef", "ben-0123456789abcdef"  # clients, as they name themselves
 
 

@@ -2,7 +2,7 @@
 
 const NAME = "doppel";
 const STORE = "pictures";
-const KEPT = 50;
+export const KEPT = 50;
 
 let opened = null;
 function database() {

@@ -50,6 +50,13 @@ export async function converted(blob, type) {
   return encoded(drawn(bitmap, bitmap.width, bitmap.height), type);
 }
 
+export async function sizeOf(blob) {
+  const bitmap = await createImageBitmap(blob);
+  const { width, height } = bitmap;
+  bitmap.close();
+  return { width, height };
+}
+
 export function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
