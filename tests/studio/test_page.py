@@ -57,7 +57,7 @@ def test_the_status_names_the_worker_and_the_newest_job(page, server):
     visit(page, "status")
     worker = server.get("/status").json()["workers"][0]["name"]
     expect(page.get_by_role("cell", name=worker)).to_be_visible()
-    row = page.get_by_role("region", name="Newest jobs").get_by_role("row").nth(1)
+    row = page.get_by_role("region", name="Your newest jobs").get_by_role("row").nth(1)
     expect(row).to_contain_text("other")
     expect(row).to_contain_text("succeeded")
 

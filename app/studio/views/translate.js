@@ -140,7 +140,11 @@ function showSheet(items, what) {
   store.set({ sheet: createSheet(jobs, `${jobs.length} ${what}`, onDone) });
 }
 
-const cancel = () => underWay?.abort();
+function cancel() {
+  underWay?.abort();
+  underWay = null;
+  store.set({ stage: null });
+}
 
 function compare() {
   const { file, settings } = store.get();
