@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { json, pause, post } from "../api.js";
-import { Choice, Trouble, duration, megabytes } from "./widgets.js";
+import { Choice, TextField, Trouble, duration, megabytes } from "./widgets.js";
 
 const FAMILIES = { cyclegan: ["CycleGAN", "CycleGANRequest"], stargan: ["StarGAN v2", "StarGANRequest"] };
 const PRESETS = {
@@ -74,7 +74,7 @@ export function NewRun({ dataset }) {
           <p class="muted">Estimated: ${forecast.estimated_by}</p>${forecast.warnings.map((warning) => html`<p class="note" key=${warning}>${warning}</p>`)}`
       : html`<p class="muted">${error ? "It can't be started like this." : "Working out what it takes…"}</p>`}
       <div class="row"><button type="button" class="primary" disabled=${!forecast || starting} onClick=${start}>Start</button></div></div>
-    <details><summary>All options</summary><div class="fields options">${fields.map(([name, field]) => html`<label class="field" key=${name}><span><code>${name}</code> ${field.description}</span>
-      <input value=${request[name] ?? ""} placeholder=${String(field.default ?? "")} onChange=${(event) => set(name, field, event.target.value)} /></label>`)}</div></details>
+    <details><summary>All options</summary><div class="fields options">${fields.map(([name, field]) => html`<${TextField} key=${`${family} ${preset} ${name}`} label=${html`<span><code>${name}</code> ${field.description}</span>`}
+      value=${request[name] ?? ""} placeholder=${String(field.default ?? "")} onChange=${(event) => set(name, field, event.target.value)} />`)}</div></details>
   </div>`;
 }
