@@ -61,12 +61,12 @@ function showHealth() {
   health.parentNode.dataset.state = lost || problem ? "bad" : status?.ready ? "good" : "unknown";
 }
 
-async function accept(files, entries) {
+async function accept(files, entries, target) {
   if (!acceptsFiles()) {
     location.hash = "#translate";
     await show();
   }
-  dispatchFiles(files, entries);
+  dispatchFiles(files, entries, target);
 }
 
 function takeDrops() {
@@ -82,13 +82,13 @@ function takeDrops() {
     mark(false);
     depth = 0;
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    accept([...event.dataTransfer.files], entries);
+    accept([...event.dataTransfer.files], entries, event.target);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length) {
       event.preventDefault();
-      accept(files, []);
+      accept(files, [], event.target);
     }
   });
 }

@@ -82,7 +82,7 @@ export function useFiles(acceptFiles) {
     return () => (accepting = accepting === acceptFiles ? null : accepting);
   });
 }
-export const dispatchFiles = (files, entries) => accepting?.(files, entries);
+export const dispatchFiles = (files, entries, target) => accepting?.(files, entries, target);
 export const acceptsFiles = () => accepting !== null;
 
 // Settings that outlive the visit, where the browser stores anything.

@@ -1,6 +1,7 @@
 // Small pieces that several views use.
 
 import { html, useRef, useState } from "../vendor/preact-htm.js";
+import { LANGUAGES, recipe } from "./recipes.js";
 
 // What went wrong, where it went wrong.
 export const Trouble = ({ error, children }) =>
@@ -72,4 +73,15 @@ export function duration(seconds) {
   if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} days`;
+}
+
+// A call of the API in several languages, to be copied. call: [path, fields, ending of the result's file].
+export function Calls({ call }) {
+  const [language, setLanguage] = useState(LANGUAGES[0]);
+  return html`<details class="calls">
+    <summary>Call it from a program</summary>
+    <${Choice} label="Language" value=${language} onChange=${setLanguage} options=${LANGUAGES.map((one) => [one, one])} />
+    <${CopiedText} text=${recipe(language, ...call)} />
+    <p class="muted">All calls are in <a href="docs">the documentation</a>.</p>
+  </details>`;
 }

@@ -8,10 +8,9 @@ import * as history from "../parts/history.js";
 import { badge, choices, runner, thumbnail, title } from "../parts/models.js";
 import { paint, picture } from "../parts/painting.js";
 import { FORMATS, address, baseName, converted, refusal, release, save, sizeOf } from "../parts/pictures.js";
-import { LANGUAGES, recipe } from "../parts/recipes.js";
 import { Sheet, createSheet } from "../parts/sheet.js";
 import { BeforeAfter } from "../parts/slider.js";
-import { Choice, CopiedText, Doing, FilePicker, Trouble } from "../parts/widgets.js";
+import { Calls, Choice, Doing, FilePicker, Trouble } from "../parts/widgets.js";
 import { Working } from "../parts/working.js";
 
 const SIZES = [["256", "256 px"], ["", "512 px"], ["1024", "1024 px"], ["native", "As uploaded"]];
@@ -163,6 +162,7 @@ async function open(item) {
 
 function show(entry) {
   leave();
+  if (entry.settings.view) return store.set({ file: entry.source, entry }); // the settings are of another form
   const settings = { ...DEFAULTS, ...entry.settings };
   store.set({ file: entry.source, settings, entry });
   showInAddress(settings);
@@ -227,13 +227,13 @@ export function View({ of: [asked] }) {
       : html`<div class="translate">
           <section class="stage-column" aria-label="Picture">
             ${file || state.camera ? html`<${Stage} ...${state} />` : html`<${Empty} sample=${shownSample(models, state.settings)} />`}
-            <${Trouble} error=${state.error}>${file && html`<button type="button" class="small" onClick=${go}>Try again</button>`}<//>
+            <${Trouble} error=${state.error}>${state.error?.code === "no_face" && html`<a class="button small" href="#style">Style can take it as it is</a>`}${file && html`<button type="button" class="small" onClick=${go}>Try again</button>`}<//>
             ${file && html`<${Actions} ...${state} />`}
           </section>
           <${Into} models=${models} settings=${state.settings} />
         </div>`}
     <${Past} past=${state.past} entry=${state.entry} />
-    <${Calls} settings=${state.settings} name=${file?.name} />`;
+    <${Calls} call=${["translate", { image: file ?? new File([], "photo.jpg"), ...fields(state.settings) }]} />`;
 }
 
 function Empty({ sample }) {
@@ -345,14 +345,4 @@ function Past({ past, entry }) {
       )}
     </ul>
   </section>`;
-}
-
-function Calls({ settings, name }) {
-  const [language, setLanguage] = useState("curl");
-  return html`<details class="calls">
-    <summary>Call it from a program</summary>
-    <${Choice} label="Language" value=${language} onChange=${setLanguage} options=${LANGUAGES.map((one) => [one, one])} />
-    <${CopiedText} text=${recipe(language, fields(settings), name)} />
-    <p class="muted">All calls are in <a href="docs">the documentation</a>.</p>
-  </details>`;
 }
