@@ -1,6 +1,6 @@
 // Translate: a photo in, a painting out, at once. Also many photos, many models, and what was made before.
 
-import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useRef } from "../vendor/preact-htm.js";
 import { blob, Problem } from "../api.js";
 import { createStore, refreshModels, remember, remembered, server, useFiles, useStore } from "../state.js";
 import { Camera } from "../parts/camera.js";
