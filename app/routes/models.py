@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
 from app.deps import Services, ServicesDep, client_of
 from app.errors import sentence
+from app.kept_files import kept_file
 from app.routes import answers, fields
 from app.schemas import Job, ModelInfo
 from app.training_schemas import Published
@@ -143,12 +144,12 @@ def export_model(services: ServicesDep, name: str) -> Response:
         **answers.problems(404, 503),
     },
 )
-def read_model_sample(services: ServicesDep, name: str) -> Response:
+def read_model_sample(request: Request, services: ServicesDep, name: str) -> Response:
     """What the model makes: of a model that ships an example; of a published one the last sample picture of its run."""
     sample = services.catalog.get(name).sample
     if sample is None:
         raise NotFound(f"The model {name!r} has no sample picture.")
-    return FileResponse(sample, media_type=SAMPLE_TYPES[sample.suffix], headers={"Cache-Control": "no-cache"})
+    return kept_file(request, sample, SAMPLE_TYPES[sample.suffix])
 
 
 @router.post(

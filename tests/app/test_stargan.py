@@ -275,6 +275,7 @@ def test_a_photo_without_a_face_is_refused_unless_it_is_to_be_taken_as_it_is(ser
     answer = service.post("/stargan/reference", **portrait(**fields))
     assert answer.status_code == 422
     assert f"No face was found in the {what}" in answer.json()["detail"]
+    assert answer.json()["code"] == "no_face"
     taken = picture(service.post("/stargan/reference", **portrait(**fields, align="none")))
     assert taken.shape == ((64, 96, 3) if fields.get("data") else (64, 85, 3))  # the shape of the image
 

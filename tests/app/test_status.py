@@ -85,6 +85,8 @@ def test_a_sample_picture_is_served_where_there_is_one(client, settings):
     folder = settings.weights_dir / "tiny"
     (folder / "sample.jpg").write_bytes(encoded(landscape(), "JPEG"))
     assert client.get("/models/tiny").json()["sample"] == "/models/tiny/sample"
+    etag = client.get("/models/tiny/sample").headers["ETag"]
+    assert client.get("/models/tiny/sample", headers={"If-None-Match": etag}).status_code == 304
     answer = client.get("/models/tiny/sample")
     assert (answer.headers["Content-Type"], answer.content) == ("image/jpeg", (folder / "sample.jpg").read_bytes())
     (folder / "sample.png").write_bytes(encoded(landscape()))
