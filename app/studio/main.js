@@ -23,8 +23,10 @@ function decoded(part) {
 }
 
 // The address: #view, or #view/what it shows.
-async function show() {
-  const mine = ++turn;
+let showing = Promise.resolve(); // ends when the newest view is on screen, or a newer one takes its place
+const show = () => (showing = load(++turn));
+
+async function load(mine) {
   const [name, ...rest] = location.hash.slice(1).split(/[/?]/).map(decoded);
   const view = VIEWS[name] ? name : "translate";
   const { View } = await VIEWS[view]().catch((error) => {
@@ -64,7 +66,8 @@ function showHealth() {
 async function accept(files, entries, target) {
   if (!acceptsFiles()) {
     location.hash = "#translate";
-    await show();
+    show();
+    for (let seen = null; seen !== showing; ) await (seen = showing); // the change of the address shows the view again
   }
   dispatchFiles(files, entries, target);
 }

@@ -88,6 +88,7 @@ def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto("/")
+    page.locator("h1").wait_for(state="attached")  # the view is a module of its own
     yield page
     context.close()
     elsewhere = [url for url in asked if not url.startswith(("http://127.0.0.1:", "blob:", "data:"))]

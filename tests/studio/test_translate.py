@@ -115,8 +115,7 @@ def test_pictures_of_before_are_there_after_a_reload_until_they_are_deleted(page
 SLOW_TO_DECODE = """() => {
   const decode = window.createImageBitmap;
   window.createImageBitmap = async (...given) => {
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    window.decoded = true;
+    await (window.gate ??= new Promise((resolve) => (window.open_gate = resolve)));
     return decode(...given);
   };
 }"""
@@ -128,7 +127,7 @@ def test_an_order_that_is_canceled_while_it_is_prepared_is_not_uploaded(page):
     give(page, encoded(landscape()))
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Paint 1.png")).to_be_visible()
-    page.wait_for_function("window.decoded")
+    page.evaluate("window.open_gate()")
     give(page, encoded(landscape(64, 96)))
     assert shown(page).shape == (96, 64, 3)
     assert len(sent) == 1
@@ -146,7 +145,7 @@ def test_several_photos_go_on_in_another_view_and_enter_the_history(page):
     photos = [landscape(32 * n, 64) for n in (1, 2, 3)]
     give(page, *map(encoded, photos))
     page.evaluate("location.hash = '#models'")
-    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
     page.evaluate("location.hash = '#translate'")
     expect(page.get_by_role("status").get_by_text("3 of 3")).to_be_visible(timeout=30_000)
     assert len(sent) == 3
@@ -182,12 +181,11 @@ def test_a_held_press_shows_the_photo_alone_and_the_address_keeps_model_and_size
     page.get_by_role("button", name="The picture's own size").click()
     assert page.locator(".compare").bounding_box()["width"] == pytest.approx(96)
 
-    page.get_by_label("Size").select_option("256")
+    page.get_by_role("combobox", name="Size").select_option("256")
     expect(page.locator(".compare")).to_be_visible()
     assert page.url.endswith("#translate?model=style_monet&resolution=256")
-    page.goto("about:blank")
     page.goto("/#translate?model=other&resolution=1024")
-    expect(page.get_by_label("Size")).to_have_value("1024")
+    expect(page.get_by_role("combobox", name="Size")).to_have_value("1024")
     expect(page.get_by_role("radio", name="other")).to_be_checked()
 
 
