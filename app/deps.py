@@ -1,5 +1,6 @@
 """Dependencies of the routes, each under a named alias."""
 
+import re
 from dataclasses import dataclass
 from threading import Event
 from typing import Annotated
@@ -15,7 +16,7 @@ from app.training_schemas import TrainingRun
 from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
-from models.errors import NotFound
+from models.errors import Invalid, NotFound
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
 from models.store.versions import Versions
@@ -23,6 +24,9 @@ from worker.async_inference_queue import AsyncInferenceQueue
 from worker.contract import JobState
 from worker.inference_queue import InferenceQueue
 from worker.preparation_queue import PreparationQueue
+
+CLIENT_HEADER = "X-Client"
+CLIENT_NAME = r"^[A-Za-z0-9_-]{16,64}$"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ async def _services(request: Request) -> Services:  # async, because FastAPI run
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
+
+
+def client_of(request: Request) -> str | None:
+    """The name under which the client of this request can list its jobs later; None if it sent none.
+
+    Raises:
+        Invalid: it is not of the form ``CLIENT_NAME``.
+    """
+    name = request.headers.get(CLIENT_HEADER)
+    if name is not None and not re.match(CLIENT_NAME, name):
+        raise Invalid(f"{CLIENT_HEADER}: 16 to 64 letters, digits, '-' and '_' are accepted, drawn at random.")
+    return name
 
 
 async def _job(services: ServicesDep, job_id: Annotated[str, Path(alias="id", max_length=64)]) -> JobState:

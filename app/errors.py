@@ -5,6 +5,7 @@ The tree is in ``models/errors.py`` and ``worker/errors.py``. This file adds:
 DoppelError
 ├── Invalid                422
 │   ├── BadPicture         422  the upload is not a usable picture
+│   │   └── NoFace         422  it has no face, or one that is too small, for a model of faces
 │   └── BadVideo           422  the upload is not a usable video
 ├── Conflict               409
 │   └── NotReady           409  the result does not exist yet
@@ -41,6 +42,12 @@ log = logging.getLogger("doppel.app")
 
 class BadPicture(Invalid):
     """The upload is not a usable picture."""
+
+
+class NoFace(BadPicture):
+    """The picture has no face, or one that is too small, and the model needs one."""
+
+    code = "no_face"  # for clients, which may offer to send align=none
 
 
 class BadVideo(Invalid):
@@ -160,7 +167,8 @@ def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
     status, title = next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
     if isinstance(error, Unavailable):
         headers = {"Retry-After": str(error.retry_after_s)} | (headers or {})
-    return problem_response(status, title, str(error), headers)
+    code = error.code if isinstance(error, NoFace) else None
+    return problem_response(status, title, str(error), headers, code=code)
 
 
 def _disk_full(error: OSError) -> Response:
@@ -169,10 +177,12 @@ def _disk_full(error: OSError) -> Response:
     return answer(Unavailable(detail, retry_after_s=DISK_RETRY_AFTER_S))
 
 
-def problem_response(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+def problem_response(
+    status: int, title: str, detail: str, headers: dict[str, str] | None = None, *, code: str | None = None
+) -> Response:
     """An answer with a problem document (RFC 9457)."""
     sendable = detail.encode(errors="replace").decode()  # it may quote lone surrogates from the request
-    body = ProblemDetails(title=title, status=status, detail=sendable)
+    body = ProblemDetails(title=title, status=status, detail=sendable, code=code)
     return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 

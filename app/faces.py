@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from app.errors import BadPicture
+from app.errors import NoFace
 from models.pictures import Picture
 from worker.contract import FACE_MARGIN, FACE_SIDE
 
@@ -44,17 +44,17 @@ def cut_out(picture: Picture, *, name: str) -> tuple[Picture, str | None]:
         beyond the picture's border is mirrored and blurred; and a note for the client if there were several faces.
 
     Raises:
-        BadPicture: there is no face, or it is too small.
+        NoFace: there is no face, or it is too small.
     """
     faces = _find(picture)
     if not faces:
-        raise BadPicture(
+        raise NoFace(
             f"No face was found in the {name}. This model needs one, seen from the front and at least an eighth of the "
             "picture wide; or crop the picture to the face, hair and chin included, and send align=none."
         )
     largest = max(faces, key=lambda face: face.width)
     if largest.width < MIN_FACE:
-        raise BadPicture(
+        raise NoFace(
             f"The face in the {name} is {largest.width:.0f} px wide; at least {MIN_FACE} px are needed. Send a larger "
             "picture, or crop it to the face and send align=none."
         )

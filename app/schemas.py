@@ -21,6 +21,13 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: Annotated[str, Field(description="what was wrong and what is accepted")]
+    code: Annotated[
+        str | None,
+        Field(
+            description="for programs, only where there is something they can do: `no_face`: send `align=none`",
+            exclude_if=_absent,
+        ),
+    ] = None
 
 
 class JobLinks(BaseModel):

@@ -7,7 +7,7 @@ from fastapi import Request
 
 from app import images
 from app.clips import PreparedClip, prepare_clip
-from app.deps import Services
+from app.deps import Services, client_of
 from app.errors import BadPicture
 from app.faces import cut_out
 from app.geometry import Geometry
@@ -41,12 +41,12 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
 
     Raises:
         BadPicture: an upload is not a picture that can be used.
-        Invalid: the result would be too large.
+        Invalid: the result would be too large, or the client's name is malformed.
         QueueFull: the queue has no room for the job.
     """
-    job_id = new_job_id()
+    job_id, client = new_job_id(), client_of(request)
     with services.dispatcher.watching(job_id) as events:
-        delivery, notes = await _submit(services, job_id, order)
+        delivery, notes = await _submit(services, job_id, order, client)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     return Submission(order, job_id, delivery, notes, end)
 
@@ -62,7 +62,9 @@ class _Upload:
     clip: PreparedClip | None = None  # the picture is its file
 
 
-async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delivery | None, list[str]]:
+async def _submit(
+    services: Services, job_id: str, order: Order, client: str | None
+) -> tuple[Delivery | None, list[str]]:
     started = time.perf_counter()
     prepared = await _prepare_uploads(services, order)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -82,6 +84,7 @@ async def _submit(services: Services, job_id: str, order: Order) -> tuple[Delive
         notes=notes,
         arrangement=order.arrangement,
         delivery=delivery,
+        client=client,
     )
     return delivery, notes
 

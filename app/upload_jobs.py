@@ -5,12 +5,13 @@ from collections.abc import Callable
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import Services
+from app.deps import Services, client_of
 from app.errors import NotReady
 from app.schemas import Job
 from models.errors import Conflict, Invalid, Unavailable
 from worker.contract import FailureCode, JobState, Status
 from worker.inference_queue import new_job_id
+from worker.overview import Overview
 
 
 async def take_in(
@@ -37,9 +38,11 @@ async def take_in(
         Unavailable: it could not be taken in, through no fault of its own, or there is no preparer.
     """
     await run_in_threadpool(services.uploads.require_preparer, torch_for=torch_for)
-    job_id = new_job_id()
+    job_id, client = new_job_id(), client_of(request)
     with services.dispatcher.watching(job_id) as events:
         await run_in_threadpool(accept, job_id)
+        if client is not None:
+            await run_in_threadpool(Overview(services.queue.connection).remember, client, job_id)
         event = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     state = await services.jobs.state(job_id)
     if state is None:

@@ -18,7 +18,7 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
-from worker.job_records import queued
+from worker.job_records import owned, queued
 from worker.picture_bytes import output_key, pack, unpack
 from worker.shared_connection import SharedConnection
 
@@ -52,8 +52,12 @@ class AsyncInferenceQueue:
         notes: Sequence[str] = (),
         arrangement: Arrangement | None = None,
         delivery: Delivery | None = None,
+        client: str | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
+
+        Args:
+            client: who may find the job in a list.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -66,7 +70,10 @@ class AsyncInferenceQueue:
                 await self._look()
             capacity.count(nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery)
-            await self._shared.transaction(queued(contract.INFERENCE_QUEUE, job_id, task, data, meta))
+            commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
+            if client is not None:
+                commands += owned(client, job_id)
+            await self._shared.transaction(commands)
 
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(

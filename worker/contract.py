@@ -27,6 +27,9 @@ PREPARERS = "doppel:preparers"  # hash of preparer name → PreparerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 WANTED = "doppel:wanted"  # set of names of models whose weights are to be fetched
 WANTED_OF_PREPARERS = "doppel:wanted-of-preparers"  # those that workers without torch leave to preparers that have it
+JOBS_OF = (
+    "doppel:jobs-of:"  # and a client's name: sorted set of its jobs' ids by the Unix time at which they were queued
+)
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 

@@ -6,6 +6,7 @@ compares the records with those that RQ leaves. What is rare (a failure, a job t
 writes.
 """
 
+import time
 import zlib
 
 from rq import Queue
@@ -20,6 +21,8 @@ from worker.stored_script import Command
 JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
 RECORD_TTL_S = 4 * 3600  # how long an ended job can be looked up
+MOST_OWN_JOBS = 1000  # remembered of each client
+OWN_JOBS_TTL_S = 24 * 3600  # after a client's newest job
 # Fields of a job's hash, beside RQ's own:
 BATCH_KEY_FIELD = "batch_key"
 LONG_FIELD = "long"  # set only for long jobs
@@ -57,4 +60,14 @@ def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta)
         ("SET", input_key(job_id), data, "EX", INPUT_TTL_S),
         ("SADD", Queue.redis_queues_keys, queue_key),
         ("RPUSH", queue_key, job_id),
+    ]
+
+
+def owned(client: str, job_id: str) -> list[Command]:
+    """The commands that remember whose job this is, so that the client can list its jobs."""
+    key = contract.JOBS_OF + client
+    return [
+        ("ZADD", key, time.time(), job_id),
+        ("ZREMRANGEBYRANK", key, 0, -MOST_OWN_JOBS - 1),
+        ("EXPIRE", key, OWN_JOBS_TTL_S),
     ]

@@ -1,4 +1,4 @@
-"""What the queues hold, for people who look at a server: how much waits and since when, and the newest jobs."""
+"""What the queues hold, for people who look at a server: how much waits and since when, and a client's newest jobs."""
 
 import time
 from collections.abc import Sequence
@@ -8,13 +8,10 @@ from typing import cast
 import redis
 from pydantic import BaseModel
 from rq.job import Job
-from rq.registry import BaseRegistry
-from rq.utils import parse_composite_key
 
 from worker import contract
 from worker.inference_queue import rq_queue, translating_errors
-
-NEWEST = 500  # jobs of each state and queue among which the newest are looked for
+from worker.job_records import owned
 
 
 class QueueLoad(BaseModel):
@@ -36,7 +33,7 @@ class Load(BaseModel):
 
 
 class Overview:
-    """A blocking reader. Every method raises :class:`worker.errors.QueueUnreachable` if Redis does not answer."""
+    """Blocking. Every method raises :class:`worker.errors.QueueUnreachable` if Redis does not answer."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
@@ -68,32 +65,31 @@ class Overview:
             redis_limit_mb=memory["maxmemory"] >> 20,
         )
 
-    def newest(self, *, limit: int, before: str | None = None) -> list[str]:
-        """Ids of the jobs whose records are kept, newest first, among the newest ``NEWEST`` of each state.
+    def remember(self, client: str, job_id: str) -> None:
+        """Remember whose job this is."""
+        with translating_errors(), self._connection.pipeline(transaction=False) as pipe:
+            for command in owned(client, job_id):
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            pipe.execute()
+
+    def newest(self, client: str, *, limit: int, before: str | None = None) -> list[str]:
+        """Ids of the newest of the ``MOST_OWN_JOBS`` jobs that are remembered of a client, newest first.
+
+        The record of a job may be gone before its id is. Two round trips at most.
 
         Args:
-            before: the id of a job; only those that are older than it.
+            before: the id of a job; only those that are older than it, so none if it is no longer remembered.
         """
+        key = contract.JOBS_OF + client
         with translating_errors():
-            dated = sorted(self._created(self._kept()), key=lambda pair: (pair[1], pair[0]), reverse=True)
-        ids = [job_id for job_id, _ in dated]
-        start = ids.index(before) + 1 if before in ids else 0
-        return ids[start : start + limit]
-
-    def _kept(self) -> Sequence[str]:
-        with self._connection.pipeline(transaction=False) as pipe:
-            for name in contract.JOB_QUEUES:
-                queue = rq_queue(self._connection, name)
-                pipe.lrange(queue.key, -NEWEST, -1)
-                ended: list[BaseRegistry] = [
-                    queue.finished_job_registry,
-                    queue.failed_job_registry,
-                    queue.canceled_job_registry,
-                ]
-                for registry in (queue.started_job_registry, *ended):
-                    pipe.zrange(registry.key, 0, NEWEST - 1, desc=True)
-            found = [entry.decode() for entries in pipe.execute() for entry in cast(list[bytes], entries)]
-        return list(dict.fromkeys(parse_composite_key(entry)[0] if ":" in entry else entry for entry in found))
+            first = 0
+            if before is not None:
+                rank = cast(int | None, self._connection.zrevrank(key, before))
+                if rank is None:
+                    return []
+                first = rank + 1
+            ids = cast(list[bytes], self._connection.zrange(key, first, first + limit - 1, desc=True))
+        return [job_id.decode() for job_id in ids]
 
     def _created(self, job_ids: Sequence[str]) -> list[tuple[str, str]]:
         """Each job that has a record, and when it was made, in the form of ISO 8601."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.addresses import address
-from app.deps import JobDep, ServicesDep
+from app.deps import CLIENT_NAME, JobDep, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import MP4, OFFERED, ZIP, render
@@ -35,18 +35,27 @@ PAGE = {
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-@router.get("", summary="List the jobs", responses={200: PAGE, **answers.problems(503)})
+@router.get("", summary="List your jobs", responses={200: PAGE, **answers.problems(422, 503)})
 def list_jobs(
     services: ServicesDep,
     response: Response,
+    x_client: Annotated[
+        str,
+        Header(
+            pattern=CLIENT_NAME,
+            description="a name that you drew at random and send with every order: 16 to 64 letters, digits, `-` and "
+            "`_`. Whoever knows it can list, read and cancel these jobs.",
+        ),
+    ],
     limit: Annotated[int, Query(ge=1, le=200, description="jobs on a page")] = 50,
     before: Annotated[str, Query(max_length=64, description="only jobs that are older than this one, by its id")] = "",
 ) -> list[Job]:
-    """The newest jobs whose records are kept, of all clients, newest first. Pictures are not among them.
+    """The jobs that were ordered with the same `X-Client`, newest first, of the newest 1000 those that are kept.
 
-    Training runs are listed by `GET /training`. A page that is full has a `Link` to the next.
+    Every call that makes a job takes that header. Jobs that were ordered without it are in no list. Pictures are not
+    in the answer. Training runs are listed by `GET /training`. A page that is full has a `Link` to the next.
     """
-    ids = Overview(services.queue.connection).newest(limit=limit, before=before or None)
+    ids = Overview(services.queue.connection).newest(x_client, limit=limit, before=before or None)
     if len(ids) == limit:
         response.headers["Link"] = f'<{address("/jobs")}?limit={limit}&before={ids[-1]}>; rel="next"'
     return [Job.of(state) for state in services.queue.states(ids) if state is not None]

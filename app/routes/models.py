@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
-from app.deps import Services, ServicesDep
+from app.deps import Services, ServicesDep, client_of
 from app.errors import sentence
+from app.kept_files import kept_file
 from app.routes import answers, fields
 from app.schemas import Job, ModelInfo
 from app.training_schemas import Published
@@ -20,6 +21,7 @@ from models.store.additions import Addition
 from models.store.catalog import Model
 from models.store.model_archives import export_chunks, is_model_archive
 from worker.inference_queue import new_job_id
+from worker.overview import Overview
 from worker.preparation_queue import FetchTask
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -142,18 +144,18 @@ def export_model(services: ServicesDep, name: str) -> Response:
         **answers.problems(404, 503),
     },
 )
-def read_model_sample(services: ServicesDep, name: str) -> Response:
+def read_model_sample(request: Request, services: ServicesDep, name: str) -> Response:
     """What the model makes: of a model that ships an example; of a published one the last sample picture of its run."""
     sample = services.catalog.get(name).sample
     if sample is None:
         raise NotFound(f"The model {name!r} has no sample picture.")
-    return FileResponse(sample, media_type=SAMPLE_TYPES[sample.suffix], headers={"Cache-Control": "no-cache"})
+    return kept_file(request, sample, SAMPLE_TYPES[sample.suffix])
 
 
 @router.post(
     "/{name}/fetch", status_code=202, summary="Fetch a model's weights", responses=answers.problems(404, 409, 503)
 )
-def fetch_model(services: ServicesDep, name: str, response: Response) -> Job:
+def fetch_model(request: Request, services: ServicesDep, name: str, response: Response) -> Job:
     """Download the weights from the model's authors, as a job with progress that can be canceled.
 
     Without this call, a model is fetched when it is first asked for. `Location` is the job's address.
@@ -164,8 +166,10 @@ def fetch_model(services: ServicesDep, name: str, response: Response) -> Job:
     if services.settings.offline:
         raise ModelUnavailable(name, "it downloads nothing: DOPPEL_OFFLINE is set")
     services.preparation.require_preparer(torch_for="Reading the files that upstream publishes")
-    job_id = new_job_id()
+    job_id, client = new_job_id(), client_of(request)
     services.preparation.submit_fetch(job_id, FetchTask(model=name))
+    if client is not None:
+        Overview(services.queue.connection).remember(client, job_id)
     state = services.queue.state(job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Try again.")

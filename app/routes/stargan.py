@@ -66,6 +66,11 @@ class SquareChoices(Choices):
     ] = "crop"
 
 
+Psi = Annotated[
+    float,
+    Form(ge=0, le=1, description="truncation: 1 for the random style itself, 0 for the mean style of the domain"),
+]
+
 MAX_GRID = 8  # pictures on either side of a grid, or styles of a video
 MAX_FILMED = 4  # sources of a video
 DRAWN = 4  # styles of a grid or a video that names none
@@ -108,10 +113,7 @@ async def translate_by_latent(
         ),
     ] = "",
     latent: Annotated[str, Form(description="instead of a seed: the latent code, as a JSON list of 16 numbers")] = "",
-    psi: Annotated[
-        float,
-        Form(ge=0, le=1, description="truncation: 1 for the random style itself, 0 for the mean style of the domain"),
-    ] = 1.0,
+    psi: Psi = 1.0,
 ) -> Response:
     """Translate the content of `image` into the style that a random latent code gives.
 
@@ -191,6 +193,7 @@ async def draw_grid(
     choices: Annotated[SquareChoices, Depends()],
     references: References = None,
     seeds: Seeds = "",
+    psi: Psi = 1.0,
 ) -> Response:
     """One picture: up to 8 sources along the top, up to 8 references along the left, and each source in each style.
 
@@ -198,7 +201,7 @@ async def draw_grid(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["grid"])
     _check_count("sources", sources, 1, MAX_GRID)
-    styles = await _styles(references, seeds, choices.domain, at_least=1)
+    styles = await _styles(references, seeds, choices.domain, psi, at_least=1)
     order = await _order(services, sources, styles, choices, kind="grid")
     return await reply(services, await submit(request, services, order, choices.wait), media_type)
 
@@ -218,6 +221,7 @@ async def film_styles(
     choices: Annotated[SquareChoices, Depends()],
     references: References = None,
     seeds: Seeds = "",
+    psi: Psi = 1.0,
     frames: Annotated[int, Form(ge=2, le=120, description="frames from one style to the next")] = 24,
     fps: Annotated[int, Form(ge=1, le=60, description="frames per second")] = 24,
 ) -> Response:
@@ -230,7 +234,7 @@ async def film_styles(
     """
     media_type = accepted_type(request.headers.get("accept"), OFFERED["video"])
     _check_count("sources", sources, 1, MAX_FILMED)
-    styles = await _styles(references, seeds, choices.domain, at_least=2)
+    styles = await _styles(references, seeds, choices.domain, psi, at_least=2)
     order = await _order(services, sources, styles, choices, kind="video", frames=frames, fps=fps)
     return await reply(services, await submit(request, services, order, choices.wait), media_type)
 
@@ -244,7 +248,9 @@ async def _order(
     return stargan_order(runs, images, choices.geometry, styles, align=choices.align == "auto", **more)
 
 
-async def _styles(references: list[UploadFile] | None, seeds: str, domain: str, *, at_least: int) -> list[StyleFields]:
+async def _styles(
+    references: list[UploadFile] | None, seeds: str, domain: str, psi: float, *, at_least: int
+) -> list[StyleFields]:
     """Read one style per reference or seed; of drawn seeds if neither was sent."""
     if references and seeds:
         raise Invalid("Send either references or seeds, not both.")
@@ -252,7 +258,7 @@ async def _styles(references: list[UploadFile] | None, seeds: str, domain: str, 
         _check_count("references", references, at_least, MAX_GRID)
         return [StyleFields(domain, await reference.read()) for reference in references]
     numbers = read_seeds(seeds, at_least, MAX_GRID) if seeds else [draw_seed() for _ in range(DRAWN)]
-    return [StyleFields(domain, seed=str(number)) for number in numbers]
+    return [StyleFields(domain, seed=str(number), psi=psi) for number in numbers]
 
 
 def _check_count(field: str, uploads: list[UploadFile], at_least: int, at_most: int) -> None:

@@ -23,7 +23,7 @@ SERVED = {  # not by the module mimetypes, which answers as the machine is set u
 A_YEAR_S = 365 * 24 * 3600
 # Nothing from elsewhere, and no script or style in the page itself; `blob:` is pictures that a person chose or got.
 POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -95,9 +95,11 @@ async def read_page_file(request: Request, version: str, name: str) -> Response:
 
 
 def _answer(request: Request, file: StaticFile, caching: str) -> Response:
-    headers = HEADERS | {"Cache-Control": caching, "ETag": file.etag}
-    if request.headers.get("if-none-match") == file.etag:
+    gzipped = "gzip" in request.headers.get("accept-encoding", "")
+    etag = f'{file.etag[:-1]}-gzip"' if gzipped else file.etag  # each encoding is a file of its own
+    headers = HEADERS | {"Cache-Control": caching, "ETag": etag}
+    if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if gzipped:
         return Response(file.gzipped, headers=headers | {"Content-Encoding": "gzip"}, media_type=file.media_type)
     return Response(file.content, headers=headers, media_type=file.media_type)

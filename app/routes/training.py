@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +17,7 @@ from app import curves
 from app.addresses import address
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import NotReady
+from app.kept_files import kept_file
 from app.routes import answers
 from app.routes.fields import StartQuery
 from app.run_requests import RunRequest
@@ -196,11 +197,11 @@ def _sample(run_id: str, step: int) -> dict[str, Any]:
     response_class=Response,
     responses={200: answers.file("The picture.", "image/png"), **answers.problems(404)},
 )
-def read_run_sample(services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
+def read_run_sample(request: Request, services: ServicesDep, run: RunDep, step: int | Literal["last"]) -> Response:
     """The sample picture of a step, or of the `last` step that has one."""
     path = services.runs.store.folder(run.id).sample_path(_sample_step(run, step))
     try:
-        return Response(path.read_bytes(), media_type="image/png")
+        return kept_file(request, path, "image/png")
     except FileNotFoundError as error:
         raise NotFound("The picture was deleted: the run was removed or resumed from an earlier checkpoint.") from error
 

@@ -1,26 +1,61 @@
 // The public API (see docs/openapi.json). Addresses are relative to the page, so they hold under any prefix.
 
 const KEY = "doppel-key"; // in sessionStorage: an API key, where the server asks for one
+const CLIENT = "doppel-client"; // in localStorage: the name under which this browser's jobs are listed
+const PASSING = [429, 502, 503, 504]; // answers of a server, or of a proxy before it, that will be well again
 
 // An answer that is an error, in the server's own words; or no answer at all.
 export class Problem extends Error {
-  constructor(detail, { status = 0, retryAfterS = 0, title = "" } = {}) {
+  constructor(detail, { status = 0, retryAfterS = 0, code = "" } = {}) {
     super(detail);
     this.status = status; // 0: the server could not be reached
-    this.title = title;
     this.retryAfterS = retryAfterS;
+    this.code = code; // what a program may do about it
   }
 
   get lost() {
     return this.status === 0;
   }
+
+  // Whether the same request may well succeed a little later.
+  get passing() {
+    return this.lost || PASSING.includes(this.status);
+  }
 }
 
 const lost = () => new Problem("The server can't be reached.");
+const canceled = () => new DOMException("canceled", "AbortError");
 
-function headers(more = {}) {
-  const key = sessionStorage.getItem(KEY);
-  return key ? { Authorization: `Bearer ${key}`, ...more } : more;
+// Storage that a browser may refuse; then what is stored lives as long as the page.
+function stored(storage, name, value) {
+  try {
+    const place = window[storage];
+    if (value !== undefined) place.setItem(name, value);
+    return place.getItem(name) ?? memory.get(name) ?? "";
+  } catch {
+    if (value !== undefined) memory.set(name, value);
+    return memory.get(name) ?? "";
+  }
+}
+const memory = new Map();
+
+const random = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const client = () => stored("localStorage", CLIENT) || stored("localStorage", CLIENT, random());
+const currentKey = () => stored("sessionStorage", KEY);
+
+function headers(key, more = {}) {
+  return { "X-Client": client(), ...(key && { Authorization: `Bearer ${key}` }), ...more };
+}
+
+// Whether there is another key than the one that was refused. A person is asked once, and not again after Cancel.
+let refused = false;
+function hasAnotherKey(used) {
+  if (currentKey() !== used) return true;
+  if (refused) return false;
+  const key = prompt(used ? "This key was not accepted. Another API key:" : "This server asks for an API key:");
+  if (key) stored("sessionStorage", KEY, key.trim());
+  else refused = true;
+  return Boolean(key);
 }
 
 function problemOf(status, text, retryAfter) {
@@ -31,27 +66,31 @@ function problemOf(status, text, retryAfter) {
     // a proxy's page, say
   }
   const detail = body.detail ?? body.error?.detail ?? `The server answered ${status}.`;
-  return new Problem(detail, { status, retryAfterS: Number(retryAfter) || 0, title: body.title ?? body.error?.title });
+  return new Problem(detail, { status, retryAfterS: Number(retryAfter) || 0, code: body.code ?? body.error?.code });
+}
+
+function parsed(text, status) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem("Something between this page and the server answered in its place.", { status: status < 400 ? 502 : status });
+  }
 }
 
 async function answer(path, options = {}) {
-  const retrying = { ...options, headers: headers(options.headers) };
-  const response = await fetch(path, retrying).catch((error) => {
+  const used = currentKey();
+  const response = await fetch(path, { ...options, headers: headers(used, options.headers) }).catch((error) => {
     throw error.name === "AbortError" ? error : lost();
   });
   if (response.ok) return response;
-  if (response.status === 401 && askForKey()) return answer(path, options);
+  if (response.status === 401 && hasAnotherKey(used)) return answer(path, options);
   throw problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 
-// Ask once for an API key and keep it until the browser session ends.
-function askForKey() {
-  const key = prompt("This server asks for an API key:");
-  if (key) sessionStorage.setItem(KEY, key.trim());
-  return Boolean(key);
+export async function json(path, options) {
+  const response = await answer(path, options);
+  return parsed(await response.text(), response.status);
 }
-
-export const json = async (path, options) => (await answer(path, options)).json();
 export const text = async (path, options) => (await answer(path, options)).text();
 export const blob = async (path, options) => (await answer(path, options)).blob();
 export const remove = (path) => answer(path, { method: "DELETE" });
@@ -76,20 +115,27 @@ export function form(fields) {
 // Send a form and tell how much of it is sent. fetch() can't tell, XMLHttpRequest can.
 export function upload(path, fields, { onSent = () => {}, signal } = {}) {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const used = currentKey();
     const request = new XMLHttpRequest();
     request.open("POST", path);
-    for (const [name, value] of Object.entries(headers({ Accept: "application/json" })))
-      request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(headers(used, { Accept: "application/json" }))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onSent(event.loaded / event.total);
+    const abort = () => request.abort();
     request.onload = () => {
       const { status, responseText } = request;
-      if (status < 300) resolve(JSON.parse(responseText));
-      else if (status === 401 && askForKey()) resolve(upload(path, fields, { onSent, signal }));
-      else reject(problemOf(status, responseText, request.getResponseHeader("Retry-After")));
+      try {
+        if (status < 300) resolve(parsed(responseText, status));
+        else if (status === 401 && hasAnotherKey(used)) resolve(upload(path, fields, { onSent, signal }));
+        else reject(problemOf(status, responseText, request.getResponseHeader("Retry-After")));
+      } catch (error) {
+        reject(error);
+      }
     };
     request.onerror = () => reject(lost());
-    request.onabort = () => reject(new DOMException("canceled", "AbortError"));
-    signal?.addEventListener("abort", () => request.abort());
+    request.onabort = () => reject(canceled());
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    signal?.addEventListener("abort", abort);
     request.send(form(fields));
   });
 }
@@ -121,12 +167,20 @@ export const ended = (job) => !["queued", "running"].includes(job.status);
 
 export const pause = (ms, signal) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
+    signal?.throwIfAborted();
+    const stop = () => {
       clearTimeout(timer);
-      reject(new DOMException("canceled", "AbortError"));
-    });
+      reject(canceled());
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
   });
+
+// How long to wait before the same request is sent again, in ms.
+export const delayMs = (error, otherwise = 1000) => (error.retryAfterS ? Math.min(error.retryAfterS, 30) * 1000 : otherwise);
 
 // Follow a job to its end, over lost connections too. onState(job) at every change; returns the job.
 export async function follow(job, onState, { signal, onLost = () => {} } = {}) {
@@ -135,9 +189,9 @@ export async function follow(job, onState, { signal, onLost = () => {} } = {}) {
       await events(`jobs/${job.id}/events`, (_, state) => onState((job = state)), { signal });
       if (!ended(job)) await pause(500, signal); // the server is ending
     } catch (error) {
-      if (!(error instanceof Problem) || !(error.lost || error.status === 503)) throw error;
+      if (!(error instanceof Problem) || !error.passing) throw error;
       onLost();
-      await pause(1000, signal);
+      await pause(delayMs(error), signal);
     }
   }
   return job;

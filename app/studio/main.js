@@ -1,7 +1,7 @@
 // The frame of the page: which view is on screen, the server's health in the header, and files dropped anywhere.
 
 import { html, render } from "./vendor/preact-htm.js";
-import { giveFiles, hasTaker, server, watchServer } from "./state.js";
+import { acceptsFiles, dispatchFiles, server, watchServer } from "./state.js";
 
 const VIEWS = {
   translate: () => import("./views/translate.js"),
@@ -12,24 +12,45 @@ const VIEWS = {
 };
 const main = document.getElementById("view");
 let shown = "";
+let turn = 0; // of the newest change of the address: a view that is loaded later than the next one is not shown
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 // The address: #view, or #view/what it shows.
-async function show() {
-  const [name, ...rest] = location.hash.slice(1).split(/[/?]/).map(decodeURIComponent);
+let showing = Promise.resolve(); // ends when the newest view is on screen, or a newer one takes its place
+const show = () => (showing = load(++turn));
+
+async function load(mine) {
+  const [name, ...rest] = location.hash.slice(1).split(/[/?]/).map(decoded);
   const view = VIEWS[name] ? name : "translate";
-  const { View } = await VIEWS[view]();
+  const { View } = await VIEWS[view]().catch((error) => {
+    console.warn(error);
+    return { View: Missing };
+  });
+  if (mine !== turn) return;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = view === "translate" ? "Doppel" : `${view[0].toUpperCase()}${view.slice(1)} · Doppel`;
+  const place = [view, ...(view === "translate" ? [] : rest)].join("/");
+  const titled = view[0].toUpperCase() + view.slice(1) + (rest[0] && view === "train" ? `: ${rest.join(" ")}` : "");
+  document.title = view === "translate" ? "Doppel" : `${titled} · Doppel`;
   render(html`<${View} key=${view} of=${rest} />`, main);
-  if (shown && shown !== view) {
+  if (shown && shown !== place) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
-  shown = view;
+  shown = place;
 }
+
+const Missing = () => html`<div class="page"><h1>This view could not be loaded</h1>
+  <p>The server can't be reached, or was upgraded. <button type="button" onClick=${() => location.reload()}>Load the page again</button></p></div>`;
 
 function showHealth() {
   const { lost, status, problem } = server.get();
@@ -42,12 +63,13 @@ function showHealth() {
   health.parentNode.dataset.state = lost || problem ? "bad" : status?.ready ? "good" : "unknown";
 }
 
-async function take(files, entries) {
-  if (!hasTaker()) {
+async function accept(files, entries, target) {
+  if (!acceptsFiles()) {
     location.hash = "#translate";
-    await show();
+    show();
+    for (let seen = null; seen !== showing; ) await (seen = showing); // the change of the address shows the view again
   }
-  giveFiles(files, entries);
+  dispatchFiles(files, entries, target);
 }
 
 function takeDrops() {
@@ -63,17 +85,21 @@ function takeDrops() {
     mark(false);
     depth = 0;
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    take([...event.dataTransfer.files], entries);
+    accept([...event.dataTransfer.files], entries, event.target);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length) {
       event.preventDefault();
-      take(files, []);
+      accept(files, [], event.target);
     }
   });
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names views, not places on the page
+  main.focus();
+});
 addEventListener("hashchange", show);
 server.subscribe(showHealth);
 takeDrops();

@@ -57,29 +57,35 @@ async function refreshStatus() {
 // Ask the server how it is, again and again while the page is seen.
 export function watchServer() {
   let timer;
+  let looking = false;
   const look = async () => {
     clearTimeout(timer);
-    if (document.hidden) return;
-    await refreshStatus();
-    timer = setTimeout(look, SHOWN_EVERY_MS);
+    if (document.hidden || looking) return;
+    looking = true;
+    try {
+      await refreshStatus();
+    } finally {
+      looking = false;
+      timer = setTimeout(look, SHOWN_EVERY_MS);
+    }
   };
   document.addEventListener("visibilitychange", look);
   addEventListener("online", look);
   look();
 }
 
-// The view on screen may take the files that are dropped or pasted anywhere; else Translate does.
-let taker = null;
-export function useFiles(take) {
+// The view on screen may accept the files that are dropped or pasted anywhere; else Translate does.
+let accepting = null;
+export function useFiles(acceptFiles) {
   useLayoutEffect(() => {
-    taker = take;
-    return () => (taker = taker === take ? null : taker);
+    accepting = acceptFiles;
+    return () => (accepting = accepting === acceptFiles ? null : accepting);
   });
 }
-export const giveFiles = (files, entries) => taker?.(files, entries);
-export const hasTaker = () => taker !== null;
+export const dispatchFiles = (files, entries, target) => accepting?.(files, entries, target);
+export const acceptsFiles = () => accepting !== null;
 
-// Settings that outlive the visit.
+// Settings that outlive the visit, where the browser stores anything.
 export const remembered = (name, fallback) => {
   try {
     return JSON.parse(localStorage.getItem(`doppel-${name}`)) ?? fallback;
@@ -87,4 +93,10 @@ export const remembered = (name, fallback) => {
     return fallback;
   }
 };
-export const remember = (name, value) => localStorage.setItem(`doppel-${name}`, JSON.stringify(value));
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`doppel-${name}`, JSON.stringify(value));
+  } catch {
+    // they last for this visit
+  }
+}

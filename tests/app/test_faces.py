@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.errors import BadPicture
+from app.errors import NoFace
 from app.faces import cut_out
 from tests.pictures import BACKGROUND, photo
 from worker.contract import FACE_SIDE
@@ -46,10 +46,10 @@ def test_a_face_at_the_border_is_continued_beyond_it():
 
 @pytest.mark.parametrize("image", [photo(640, 480), photo(64, 64), photo(1000, 20)])
 def test_a_picture_without_a_face_is_refused_with_advice(image):
-    with pytest.raises(BadPicture, match=r"No face was found in the image.*align=none"):
+    with pytest.raises(NoFace, match=r"No face was found in the image.*align=none"):
         cut(image)
 
 
 def test_a_face_that_is_too_small_is_refused_with_its_size():
-    with pytest.raises(BadPicture, match=r"px wide; at least 48 px"):
+    with pytest.raises(NoFace, match=r"px wide; at least 48 px"):
         cut(photo(120, 120, (20, 20, 66)))

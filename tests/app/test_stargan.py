@@ -275,6 +275,7 @@ def test_a_photo_without_a_face_is_refused_unless_it_is_to_be_taken_as_it_is(ser
     answer = service.post("/stargan/reference", **portrait(**fields))
     assert answer.status_code == 422
     assert f"No face was found in the {what}" in answer.json()["detail"]
+    assert answer.json()["code"] == "no_face"
     taken = picture(service.post("/stargan/reference", **portrait(**fields, align="none")))
     assert taken.shape == ((64, 96, 3) if fields.get("data") else (64, 85, 3))  # the shape of the image
 
@@ -312,6 +313,11 @@ def test_a_grid_shows_every_source_in_every_style(service):
     assert difference(navy, np.full_like(navy, (0, 0, 128))) < 2
     cells = [grid[68 * row : 68 * row + 64, 68:132] for row in (1, 2)]
     assert difference(*cells) > 1
+
+
+def test_psi_0_makes_all_drawn_rows_of_a_grid_the_mean_style(service):
+    grid = picture(service.post("/stargan/grid", **several(1, references=0, seeds="[1, 2]", psi="0")))
+    assert difference(grid[68:132], grid[136:200]) <= 1
 
 
 def test_the_cells_of_a_grid_come_as_a_zip(service):

@@ -1,5 +1,6 @@
 """What the server tells of itself: its status and its newest jobs."""
 
+import pytest
 import redis
 from PIL import Image
 
@@ -12,10 +13,13 @@ from tests.processes import api, eventually, file_server, preparer
 from worker.contract import PREPARERS
 from worker.preparation_queue import PreparerReport
 
+ANN, BEN = "ann-0123456789abcdef", "ben-0123456789abcdef"  # clients, as they name themselves
 
-def send(client, picture=None, **fields):
-    image = encoded(picture or landscape())
-    return client.post("/translate", files={"image": image}, data={"model": "tiny", "wait": "0", **fields}).json()
+
+def send(service, picture=None, client=None):
+    image = {"image": encoded(picture or landscape())}
+    headers = {"X-Client": client} if client else {}
+    return service.post("/translate", files=image, data={"model": "tiny", "wait": "0"}, headers=headers).json()
 
 
 def test_the_status_counts_what_waits_and_runs(service, settings):
@@ -43,18 +47,36 @@ def test_a_server_without_a_worker_says_that_it_is_not_ready(client):
     assert status["queues"]["pictures"] == {"waiting": 0, "running": 0, "oldest_waiting_s": None}
 
 
-def test_jobs_are_listed_newest_first_page_by_page(service):
-    ids = [send(service)["id"] for _ in range(5)]
+def test_jobs_are_listed_to_whom_they_belong_newest_first_page_by_page(service):
+    ids = [send(service, client=ANN)["id"] for _ in range(5)]
+    others = [send(service, client=BEN)["id"], send(service)["id"]]
     service.delete(f"/jobs/{ids[4]}")
     eventually(lambda: all(service.get(f"/jobs/{id}").json()["status"] != "queued" for id in ids))
     found, address = [], "/jobs?limit=2"
     while address:
-        page = service.get(address)
+        page = service.get(address, headers={"X-Client": ANN})
         found += [job["id"] for job in page.json()]
         address = page.links.get("next", {}).get("url")
     assert found == ids[::-1]
     assert page.json()[0] == service.get(f"/jobs/{ids[0]}").json()
-    assert service.get("/jobs?limit=0").status_code == 422
+    assert [job["id"] for job in service.get("/jobs", headers={"X-Client": BEN}).json()] == others[:1]
+    # One that is remembered no longer has none before it, rather than all.
+    assert service.get(f"/jobs?before={others[1]}", headers={"X-Client": ANN}).json() == []
+    assert service.get("/jobs?limit=0", headers={"X-Client": ANN}).status_code == 422
+
+
+@pytest.mark.parametrize("name", [None, "short", "a" * 65, "doppel:jobs-of:*"])
+def test_who_names_no_client_gets_no_list(client, name):
+    answer = client.get("/jobs", headers={"X-Client": name} if name else {})
+    assert answer.status_code == 422
+    assert "client" in answer.json()["detail"].lower()
+
+
+def test_a_malformed_client_is_refused_with_the_order(service):
+    image = {"image": encoded(landscape())}
+    answer = service.post("/translate", files=image, data={"model": "tiny"}, headers={"X-Client": "short"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("X-Client: ")
 
 
 def test_a_sample_picture_is_served_where_there_is_one(client, settings):
@@ -63,6 +85,8 @@ def test_a_sample_picture_is_served_where_there_is_one(client, settings):
     folder = settings.weights_dir / "tiny"
     (folder / "sample.jpg").write_bytes(encoded(landscape(), "JPEG"))
     assert client.get("/models/tiny").json()["sample"] == "/models/tiny/sample"
+    etag = client.get("/models/tiny/sample").headers["ETag"]
+    assert client.get("/models/tiny/sample", headers={"If-None-Match": etag}).status_code == 304
     answer = client.get("/models/tiny/sample")
     assert (answer.headers["Content-Type"], answer.content) == ("image/jpeg", (folder / "sample.jpg").read_bytes())
     (folder / "sample.png").write_bytes(encoded(landscape()))
@@ -81,12 +105,12 @@ def test_a_fetch_that_waits_can_be_canceled(settings):
     with api(settings.model_copy(update={"offline": False})) as client:
         report = PreparerReport(name="p", pid=1, host="h", queue="doppel-preparation", seen_at=4e9)
         redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
-        answer = client.post("/models/missing/fetch")
+        answer = client.post("/models/missing/fetch", headers={"X-Client": ANN})
         job = answer.json()
         assert (answer.status_code, job["kind"], job["status"]) == (202, "fetch", "queued")
         assert job["links"]["model"] == "/models/missing"
         assert job["links"]["image"] is None
-        assert [listed["id"] for listed in client.get("/jobs").json()] == [job["id"]]
+        assert [listed["id"] for listed in client.get("/jobs", headers={"X-Client": ANN}).json()] == [job["id"]]
         assert client.delete(answer.headers["Location"]).json()["status"] == "canceled"
 
 

@@ -16,6 +16,7 @@ from tests.chromium import NOT_FOUND, chromium
 from tests.processes import ROOT, api, fake_worker
 from worker.embedded_redis import EmbeddedRedis
 
+CLIENT = "tests-of-the-studio"  # as the page names itself
 DESKTOP = {"width": 1280, "height": 900}
 
 
@@ -52,6 +53,7 @@ def settings(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFacto
 def server(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the service, whose worker inverts pictures."""
     with api(settings) as client, fake_worker(str(settings.redis_url)):
+        client.headers["X-Client"] = CLIENT
         yield client
 
 
@@ -78,6 +80,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
     """The page, open. At the end of each test it must have asked no other host, and logged no error."""
     context = browser.new_context(base_url=str(server.base_url), viewport=DESKTOP, reduced_motion="reduce")
+    context.add_init_script(f"localStorage.setItem('doppel-client', '{CLIENT}')")
     page = context.new_page()
     asked: list[str] = []
     errors: list[str] = []
@@ -85,6 +88,7 @@ def page(browser: Browser, server: httpx.Client) -> Iterator[Page]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto("/")
+    page.locator("h1").wait_for(state="attached")  # the view is a module of its own
     yield page
     context.close()
     elsewhere = [url for url in asked if not url.startswith(("http://127.0.0.1:", "blob:", "data:"))]

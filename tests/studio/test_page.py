@@ -57,7 +57,7 @@ def test_the_status_names_the_worker_and_the_newest_job(page, server):
     visit(page, "status")
     worker = server.get("/status").json()["workers"][0]["name"]
     expect(page.get_by_role("cell", name=worker)).to_be_visible()
-    row = page.get_by_role("region", name="Newest jobs").get_by_role("row").nth(1)
+    row = page.get_by_role("region", name="Your newest jobs").get_by_role("row").nth(1)
     expect(row).to_contain_text("other")
     expect(row).to_contain_text("succeeded")
 
@@ -75,9 +75,51 @@ def test_axe_finds_nothing_in_any_view(page):
 
 
 def test_the_views_are_reached_by_keys(page):
+    visit(page, "models")
+    page.locator("body").evaluate("(body) => document.activeElement.blur()")
+    page.get_by_role("link", name="Skip to the view").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    expect(page.locator("nav [aria-current]")).to_have_text("Models")
+
+    page.reload()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the view")).to_be_focused()
     for _ in range(3):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("nav [aria-current]")).to_have_text("Style")
+
+
+def test_what_is_typed_survives_the_pages_own_refreshes(page):
+    visit(page, "models")
+    file = {"name": "weights.pth", "mimeType": "application/octet-stream", "buffer": b"no weights"}
+    page.get_by_label("Choose a weights file").set_input_files(file)
+    name = page.get_by_role("textbox", name="Name", exact=True)
+    expect(name).to_have_value("weights")
+    name.fill("mine")
+    page.get_by_role("textbox", name="Licence").fill("CC0")
+    for _ in range(2):
+        with page.expect_response("**/status"):
+            pass
+    expect(name).to_have_value("mine")
+    expect(page.get_by_role("textbox", name="Licence")).to_have_value("CC0")
+
+
+def test_each_browser_sees_its_own_jobs_alone(page, server, browser):
+    server.post("/translate", files={"image": encoded(landscape())}, data={"model": "other"})
+    stranger = browser.new_context(base_url=str(server.base_url))
+    other = stranger.new_page()
+    other.goto("/#status")
+    expect(other.get_by_text("Nothing was asked for yet.")).to_be_visible()
+    stranger.close()
+    visit(page, "status")
+    expect(page.get_by_role("region", name="Your newest jobs").get_by_role("row").nth(1)).to_contain_text("other")
+
+
+def test_a_view_that_cannot_be_loaded_says_so_and_a_crooked_address_shows_translate(page):
+    page.route("**/views/status.js", lambda route: route.abort())
+    page.goto("/#status")
+    expect(page.get_by_role("heading", name="This view could not be loaded")).to_be_visible()
+    page.goto("/#%")
+    expect(page.locator("nav [aria-current]")).to_have_text("Translate")

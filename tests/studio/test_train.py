@@ -67,6 +67,19 @@ def test_a_runs_curves_and_samples_grow_while_it_trains(page, running):
     assert read_status(running.path).status is RunState.RUNNING
 
 
+def test_a_watched_run_survives_a_server_that_is_away_for_a_moment(page, running):
+    running.append_metrics({"step": 10, "seconds": 10, "loss_one": 1.0})
+    away = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "The queue is away."}}
+    refusals = [away, {"status": 502, "body": "<h1>Bad gateway</h1>"}]
+    address = f"**/training/{running.path.name}"
+    page.route(address, lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_())
+    visit(page, f"train/{running.path.name}")
+    expect(page.locator(".chart polyline").first).to_be_attached(timeout=15_000)
+    running.append_metrics({"step": 20, "seconds": 20, "loss_one": 0.5})
+    expect(page.locator(".chart polyline:not(.raw)").first).to_have_attribute("points", of_points(2))
+    assert not refusals
+
+
 def of_points(count):
     """The attribute of a curve that has this many points."""
     return re.compile(rf"^([-\d.]+,[-\d.]+ ?){{{count}}}$")

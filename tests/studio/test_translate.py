@@ -112,6 +112,83 @@ def test_pictures_of_before_are_there_after_a_reload_until_they_are_deleted(page
     expect(page.locator(".strip")).to_have_count(0)
 
 
+SLOW_TO_DECODE = """() => {
+  const decode = window.createImageBitmap;
+  window.createImageBitmap = async (...given) => {
+    await (window.gate ??= new Promise((resolve) => (window.open_gate = resolve)));
+    return decode(...given);
+  };
+}"""
+
+
+def test_an_order_that_is_canceled_while_it_is_prepared_is_not_uploaded(page):
+    sent = orders(page)
+    page.evaluate(SLOW_TO_DECODE)
+    give(page, encoded(landscape()))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Paint 1.png")).to_be_visible()
+    page.evaluate("window.open_gate()")
+    give(page, encoded(landscape(64, 96)))
+    assert shown(page).shape == (96, 64, 3)
+    assert len(sent) == 1
+
+
+def orders(page):
+    """The orders that the page sends from now on, as it sends them."""
+    sent = []
+    page.on("request", lambda asked: sent.append(asked) if asked.method == "POST" else None)
+    return sent
+
+
+def test_several_photos_go_on_in_another_view_and_enter_the_history(page):
+    sent = orders(page)
+    photos = [landscape(32 * n, 64) for n in (1, 2, 3)]
+    give(page, *map(encoded, photos))
+    page.evaluate("location.hash = '#models'")
+    expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
+    page.evaluate("location.hash = '#translate'")
+    expect(page.get_by_role("status").get_by_text("3 of 3")).to_be_visible(timeout=30_000)
+    assert len(sent) == 3
+    expect(page.locator(".strip li")).to_have_count(3)
+    page.reload()
+    expect(page.locator(".strip li")).to_have_count(3)
+    page.get_by_role("button", name="2.png by style_monet", exact=True).click()
+    np.testing.assert_array_equal(shown(page), inverted(photos[1]))
+
+
+def test_files_that_cannot_be_used_are_named(page):
+    give(page, b"text", type="text/plain")
+    give(page, encoded(landscape()))
+    shown(page)
+    page.evaluate(GIVE, [[["a.txt", "text/plain", ""], ["b.txt", "text/plain", ""]], "drop"])
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("a.txt is not a picture.*b.txt is not a picture"))
+    expect(page.locator(".compare")).to_be_visible()  # what was there is left
+    photo = base64.b64encode(encoded(landscape())).decode()
+    page.evaluate(GIVE, [[["a.txt", "text/plain", ""], ["c.png", "image/png", photo]], "drop"])
+    expect(page.get_by_text("Left out: a.txt is not a picture")).to_be_visible()
+    shown(page)
+
+
+def test_a_held_press_shows_the_photo_alone_and_the_address_keeps_model_and_size(page):
+    give(page, encoded(landscape()))
+    shown(page)
+    box = page.locator(".compare").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    expect(page.locator(".compare")).to_have_attribute("style", re.compile("--at: ?100%"))
+    page.mouse.up()
+    expect(page.locator(".compare")).to_have_attribute("style", re.compile("--at: ?50%"))
+    page.get_by_role("button", name="The picture's own size").click()
+    assert page.locator(".compare").bounding_box()["width"] == pytest.approx(96)
+
+    page.get_by_role("combobox", name="Size").select_option("256")
+    expect(page.locator(".compare")).to_be_visible()
+    assert page.url.endswith("#translate?model=style_monet&resolution=256")
+    page.goto("/#translate?model=other&resolution=1024")
+    expect(page.get_by_role("combobox", name="Size")).to_have_value("1024")
+    expect(page.get_by_role("radio", name="other")).to_be_checked()
+
+
 def test_several_photos_become_a_zip(page):
     photos = [landscape(32 * n, 64) for n in (1, 2, 3)]
     give(page, *map(encoded, photos))

@@ -7,6 +7,8 @@ import { Trouble } from "./widgets.js";
 export function Camera({ onPhoto, onClose }) {
   const video = useRef(null);
   const [error, setError] = useState(null);
+  const [ready, setReady] = useState(false); // the first picture is there
+  const shoot = () => snapshot(video.current).then(onPhoto, setError);
   useEffect(() => {
     let stream;
     let closed = false;
@@ -27,9 +29,9 @@ export function Camera({ onPhoto, onClose }) {
     };
   }, []);
   return html`<div class="stage empty">
-    ${error ? html`<${Trouble} error=${error} />` : html`<video ref=${video} autoplay playsinline muted aria-label="What the camera sees"></video>`}
+    ${error ? html`<${Trouble} error=${error} />` : html`<video ref=${video} autoplay playsinline muted onLoadedMetadata=${() => setReady(true)} aria-label="What the camera sees"></video>`}
     <div class="row center">
-      ${!error && html`<button type="button" class="primary" onClick=${async () => onPhoto(await snapshot(video.current))}>Take the picture</button>`}
+      ${!error && html`<button type="button" class="primary" disabled=${!ready} onClick=${shoot}>Take the picture</button>`}
       <button type="button" onClick=${onClose}>Close</button>
     </div>
   </div>`;

@@ -40,7 +40,7 @@ export function Chart({ series, label }) {
   const seen = lines.filter((line) => !line.hidden);
   const ys = seen.flatMap((line) => line.smooth.map(([, y]) => y));
   const xs = seen.flatMap((line) => line.raw.map(([x]) => x));
-  if (!lines.length) return html`<p class="muted">The first steps are awaited.</p>`;
+  if (!lines.length) return html`<p class="muted">No step has been measured yet.</p>`;
   const [x0, x1] = xs.length ? [xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))] : [0, 1];
   let [y0, y1] = ys.length ? [ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b))] : [0, 1];
   const room = (y1 - y0) * 0.06 || 0.5;

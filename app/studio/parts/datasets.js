@@ -1,12 +1,12 @@
 // Data sets: made of two dropped folders or a zip, and what came of each file.
 
-import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { follow, json, remove, upload } from "../api.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { ended, follow, json, remove, upload } from "../api.js";
 import { isPicture } from "./pictures.js";
-import { FilePicker, Progress, Trouble, megabytes } from "./widgets.js";
-import { zipped } from "./zip.js";
+import { FilePicker, Progress, TextField, Trouble, megabytes } from "./widgets.js";
+import { unique, zipped } from "./zip.js";
 
-const KNOWN = /(^|\/)(train|test|val)([AB]$|\/)/i; // folders that are a data set already
+const KNOWN = /(^|\/)((train|test|val)[AB]?)\//i; // folders that are a data set already
 
 // The files below dropped folders, as [path, File].
 export async function filesOf(entries, prefix = "") {
@@ -43,8 +43,11 @@ export async function understood(files, entries) {
 
 function layout({ ready, folders }) {
   if (ready) return ready;
-  const place = (n) => (folders.length === 2 ? `train${"AB"[n]}` : `train/${folders[n].name}`);
-  return folders.flatMap(({ files }, n) => files.map(([path, file]) => [`${place(n)}/${path.split("/").slice(1).join("_")}`, file]));
+  const taken = new Set();
+  const names = folders.map(({ name }) => unique(name, taken)); // two folders of one name are two domains
+  const place = (n) => (folders.length === 2 ? `train${"AB"[n]}` : `train/${names[n]}`);
+  const flat = (path) => path.split("/").slice(1).join("_");
+  return folders.flatMap(({ files }, n) => files.map(([path, file]) => [unique(`${place(n)}/${flat(path)}`, taken), file]));
 }
 
 export function NewDataset({ dropped, onMade, onEnd }) {
@@ -52,6 +55,8 @@ export function NewDataset({ dropped, onMade, onEnd }) {
   const [doing, setDoing] = useState(null);
   const [error, setError] = useState(null);
   const [made, setMade] = useState(null);
+  const canceled = useRef(null); // ends what is under way, when this form goes
+  useEffect(() => () => canceled.current?.abort(), []);
   const add = async (files) => {
     const more = await understood(files, []).catch(setError);
     if (more?.folders) setGiven({ folders: [...given.folders, ...more.folders], name: `${given.name}2${more.name}` });
@@ -59,17 +64,22 @@ export function NewDataset({ dropped, onMade, onEnd }) {
   const send = async (event) => {
     event.preventDefault();
     const { name } = Object.fromEntries(new FormData(event.target));
+    const { signal } = (canceled.current = new AbortController());
+    let job = null;
+    const drop = () => job && !ended(job) && remove(`jobs/${job.id}`).catch(() => {});
+    signal.addEventListener("abort", drop);
     setError(null);
     try {
       setDoing({ what: "Packing", share: 0 });
-      const archive = given.zip ?? new File([await zipped(layout(given))], "pictures.zip");
-      const job = await upload("datasets", { archive, name, wait: "0" }, { onSent: (share) => setDoing({ what: "Uploading", share }) });
-      const last = await follow(job, (state) => setDoing({ what: "Checking the pictures", share: state.progress }));
-      if (last.error) throw new Error(last.error.detail);
+      const archive = given.zip ?? new File([await zipped(layout(given), { signal })], "pictures.zip");
+      job = await upload("datasets", { archive, name, wait: "0" }, { onSent: (share) => setDoing({ what: "Uploading", share }), signal });
+      job = await follow(job, (state) => setDoing({ what: "Checking the pictures", share: state.progress }), { signal });
+      if (job.error) throw new Error(job.error.detail);
+      if (job.status === "canceled") throw new Error("The upload was canceled.");
       setMade(await json(`datasets/${name}`));
       onMade();
     } catch (problem) {
-      setError(problem);
+      if (problem.name !== "AbortError") setError(problem);
     }
     setDoing(null);
   };
@@ -82,7 +92,7 @@ export function NewDataset({ dropped, onMade, onEnd }) {
     ${given.folders?.length === 2 && html`<div><button type="button" class="small" onClick=${() => setGiven({ ...given, folders: [...given.folders].reverse() })}>Swap A and B</button></div>`}
     ${given.zip && html`<p>${given.zip.name} <span class="muted">${megabytes(given.zip.size / 2 ** 20)}</span></p>`}
     ${given.ready && html`<p>${given.ready.length} pictures</p>`}
-    <label class="field">Name<input name="name" required maxlength="64" pattern="[A-Za-z0-9._\\-]+" key=${given.name} value=${given.name.replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 64)} /></label>
+    <${TextField} label="Name" name="name" required maxlength="64" pattern="[A-Za-z0-9._\\-]+" key=${given.name} value=${given.name.replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 64)} />
     <${Trouble} error=${error} />
     ${doing && html`<div class="row"><span role="status">${doing.what}</span><${Progress} share=${doing.share} label=${doing.what} /></div>`}
     <div class="row"><button class="primary" disabled=${doing || given.folders?.length === 1}>Upload</button><button type="button" onClick=${onEnd}>Cancel</button></div>

@@ -2,15 +2,21 @@
 
 const NAME = "doppel";
 const STORE = "pictures";
-const KEPT = 50;
+export const KEPT = 50;
 
-let opened;
+let opened = null;
 function database() {
   opened ??= new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => {
+      request.result.onclose = () => (opened = null);
+      resolve(request.result);
+    };
     request.onerror = () => reject(request.error);
+  }).catch((error) => {
+    opened = null; // the next one tries again
+    throw error;
   });
   return opened;
 }
@@ -25,7 +31,8 @@ async function transact(mode, act) {
   });
 }
 
-// Entries are { id, source, result, name, settings, model, seconds, width, height, at, job }, newest first.
+// Entries are { id, source, result, name, settings, seconds, width, height, at, job }, newest first. job: { id, model,
+// seeds }. settings: the form's, with `view` where it is not Translate's.
 export const entries = async () => ((await transact("readonly", (store) => store.getAll())) ?? []).reverse();
 
 export async function add(entry) {

@@ -1,8 +1,8 @@
 // A run to start: a preset, what it would take, then all options, which the API's own description lists.
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { json, post } from "../api.js";
-import { Choice, Trouble, duration, megabytes } from "./widgets.js";
+import { json, pause, post } from "../api.js";
+import { Choice, TextField, Trouble, duration, megabytes } from "./widgets.js";
 
 const FAMILIES = { cyclegan: ["CycleGAN", "CycleGANRequest"], stargan: ["StarGAN v2", "StarGANRequest"] };
 const PRESETS = {
@@ -26,33 +26,41 @@ export function NewRun({ dataset }) {
   const [options, setOptions] = useState({});
   const [forecast, setForecast] = useState(null);
   const [error, setError] = useState(null);
+  const [starting, setStarting] = useState(false);
   useEffect(() => {
     json("openapi.json").then((api) => setOptions(api.components.schemas), setError);
   }, []);
   const request = { dataset, ...PRESETS[family][preset], ...changed };
   const asked = JSON.stringify(request);
   useEffect(() => {
-    const timer = setTimeout(async () => {
+    const canceled = new AbortController(); // an answer that comes late is not shown over a newer one
+    const { signal } = canceled;
+    setForecast(null); // it is of other options
+    const work = async () => {
       try {
-        setForecast(await post(`training/${family}?dry_run=true`, request));
+        await pause(400, signal);
+        const answer = await post(`training/${family}?dry_run=true`, request, { signal });
+        setForecast(answer);
         setError(null);
       } catch (problem) {
-        setForecast(null);
-        setError(problem);
+        if (problem.name !== "AbortError") setError(problem);
       }
-    }, 400);
-    return () => clearTimeout(timer);
+    };
+    work();
+    return () => canceled.abort();
   }, [family, asked]);
   const start = async () => {
+    setStarting(true);
     try {
       location.hash = `#train/${(await post(`training/${family}`, request)).id}`;
     } catch (problem) {
       setError(problem);
     }
+    setStarting(false);
   };
   const set = (name, field, text) => {
     const { [name]: _, ...others } = changed;
-    const value = [field.type, ...(field.anyOf ?? []).map((one) => one.type)].some((type) => ["number", "integer"].includes(type)) ? Number(text) : field.type === "boolean" ? text === "true" : text;
+    const value = [field.type, ...(field.anyOf ?? []).map((one) => one.type)].some((type) => ["number", "integer"].includes(type)) && Number.isFinite(Number(text)) ? Number(text) : field.type === "boolean" ? text === "true" : text;
     setChanged(text === "" ? others : { ...others, [name]: value });
   };
   const fields = Object.entries(options[FAMILIES[family][1]]?.properties ?? {}).filter(([name]) => name !== "dataset");
@@ -65,8 +73,8 @@ export function NewRun({ dataset }) {
       ? html`<div class="tiles">${[["Time", duration(forecast.seconds)], ["Memory", megabytes(forecast.memory_mb)], ["Steps", forecast.total_steps]].map(([name, value]) => html`<div class="tile" key=${name}><span class="muted">${name}</span><strong>${value}</strong></div>`)}</div>
           <p class="muted">Estimated: ${forecast.estimated_by}</p>${forecast.warnings.map((warning) => html`<p class="note" key=${warning}>${warning}</p>`)}`
       : html`<p class="muted">${error ? "It can't be started like this." : "Working out what it takes…"}</p>`}
-      <div class="row"><button type="button" class="primary" disabled=${!forecast} onClick=${start}>Start</button></div></div>
-    <details><summary>All options</summary><div class="fields options">${fields.map(([name, field]) => html`<label class="field" key=${name}><span><code>${name}</code> ${field.description}</span>
-      <input value=${request[name] ?? ""} placeholder=${String(field.default ?? "")} onChange=${(event) => set(name, field, event.target.value)} /></label>`)}</div></details>
+      <div class="row"><button type="button" class="primary" disabled=${!forecast || starting} onClick=${start}>Start</button></div></div>
+    <details><summary>All options</summary><div class="fields options">${fields.map(([name, field]) => html`<${TextField} key=${`${family} ${preset} ${name}`} label=${html`<span><code>${name}</code> ${field.description}</span>`}
+      value=${request[name] ?? ""} placeholder=${String(field.default ?? "")} onChange=${(event) => set(name, field, event.target.value)} />`)}</div></details>
   </div>`;
 }

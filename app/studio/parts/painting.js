@@ -5,6 +5,7 @@ import { prepared } from "./pictures.js";
 
 const MOST_PATIENCE_S = 30; // a server that asks for more is not waited for
 const LOST_PAUSE_MS = 2000;
+const LOST = "The connection is lost. Trying again…";
 
 // settings: the fields of POST /translate, without the picture.
 export async function paint(file, settings, hooks) {
@@ -16,16 +17,19 @@ export async function paint(file, settings, hooks) {
 // server, too.
 export async function order(path, fields, { onStage, signal, type = "image/png" }) {
   const begun = performance.now();
+  signal.throwIfAborted();
   const job = await patiently(() => begin(path, fields, onStage, signal), onStage, signal);
   const cancel = () => remove(`jobs/${job.id}`).catch(() => {}); // it may have ended
-  signal.addEventListener("abort", cancel, { once: true });
+  if (signal.aborted) cancel();
+  else signal.addEventListener("abort", cancel, { once: true });
   try {
+    signal.throwIfAborted();
     const tell = (state) => !ended(state) && onStage({ stage: state.status, ...state });
     tell(job);
-    const onLost = () => onStage({ stage: "waiting", why: "The connection is lost. Trying again…" });
+    const onLost = () => onStage({ stage: "waiting", why: LOST });
     const last = await follow(job, tell, { signal, onLost });
     if (last.status === "canceled") throw new DOMException("canceled", "AbortError");
-    if (last.status === "failed") throw new Problem(last.error.detail, { status: 500, title: last.error.title });
+    if (last.status === "failed") throw new Problem(last.error.detail, { status: 500, code: last.error.code });
     const result = await patiently(() => picture(last, type, signal), onStage, signal);
     return { result, job: last, seconds: (performance.now() - begun) / 1000 };
   } finally {
@@ -47,14 +51,13 @@ async function patiently(attempt, onStage, signal) {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      const seconds = error.status === 503 ? error.retryAfterS : 0;
-      if (!error.lost && !(seconds && seconds <= MOST_PATIENCE_S)) throw error;
-      if (error.lost) {
-        onStage({ stage: "waiting", why: "The connection is lost. Trying again…" });
+      const unwilling = error.status === 503 && !error.retryAfterS; // no worker, say: waiting doesn't help
+      if (!error.passing || unwilling || error.retryAfterS > MOST_PATIENCE_S) throw error;
+      if (!error.retryAfterS) {
+        onStage({ stage: "waiting", why: error.status === 429 ? "The server asks to be called less often. Trying again…" : LOST });
         await pause(LOST_PAUSE_MS, signal);
       }
-      for (let left = seconds; left > 0; left--) {
+      for (let left = error.retryAfterS; left > 0; left--) {
         onStage({ stage: "waiting", why: `${error.message} Trying again in ${left} s.` });
         await pause(1000, signal);
       }

@@ -10,10 +10,11 @@ export const isPicture = (file) => file.type.startsWith("image/") || /\.(jpe?g|p
 export const baseName = (name) => (name || "picture").replace(/\.[^.]+$/, "");
 
 // Why a file can't be sent, in a sentence; empty if it can.
-export function refusal(file, maxMb = 20) {
+export function refusal(file, maxMb = Infinity) {
   if (!isPicture(file)) return `${file.name || "This"} is not a picture. Drop a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.`;
   if (/hei[cf]/i.test(file.type + file.name))
     return "HEIC pictures can't be read. On the iPhone: Settings, Camera, Formats, Most Compatible; or send a JPEG.";
+  if (file.size > maxMb * 2 ** 20) return `${file.name || "This file"} has ${Math.ceil(file.size / 2 ** 20)} MB; this server accepts pictures of up to ${maxMb} MB.`;
   if (file.size === 0) return `${file.name || "This file"} is empty.`;
   return "";
 }
@@ -49,6 +50,13 @@ export async function converted(blob, type) {
   return encoded(drawn(bitmap, bitmap.width, bitmap.height), type);
 }
 
+export async function sizeOf(blob) {
+  const bitmap = await createImageBitmap(blob);
+  const { width, height } = bitmap;
+  bitmap.close();
+  return { width, height };
+}
+
 export function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -57,15 +65,24 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// The address of a blob, the same for each call, for as long as the blob lives.
+// The address of a blob, the same for each call, until it is released.
 const addresses = new WeakMap();
 export function address(blob) {
   if (!addresses.has(blob)) addresses.set(blob, URL.createObjectURL(blob));
   return addresses.get(blob);
 }
 
+// Free what the browser holds for the addresses of blobs that are shown no more.
+export function release(...blobs) {
+  for (const blob of blobs) {
+    if (addresses.has(blob)) URL.revokeObjectURL(addresses.get(blob));
+    addresses.delete(blob);
+  }
+}
+
 // One picture from the camera, of a video element that shows it.
 export async function snapshot(video) {
+  if (!video.videoWidth) throw new Error("The camera shows nothing yet. Wait a moment.");
   const canvas = drawn(video, video.videoWidth, video.videoHeight);
   return new File([await encoded(canvas, FORMATS.jpg)], "camera.jpg", { type: FORMATS.jpg });
 }

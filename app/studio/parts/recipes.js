@@ -1,30 +1,43 @@
-// The call that the page makes, for programs: the same fields as curl, Python and JavaScript.
+// The call that the page makes, for programs: the same path and fields as curl, Python and JavaScript.
 
 const base = () => new URL(".", document.baseURI).href.replace(/\/$/, "");
 
 export const LANGUAGES = ["curl", "Python", "JavaScript"];
 
-export function recipe(language, fields, name = "photo.jpg") {
-  const given = Object.entries(fields).filter(([, value]) => value !== "" && value !== undefined);
-  const quoted = (text) => JSON.stringify(String(text));
-  const shell = (text) => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+const quoted = (text) => JSON.stringify(String(text));
+const shell = (text) => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+// Each field as [name, text, whether text is the name of a file].
+function pairs(fields) {
+  const isFile = (value) => value instanceof Blob;
+  return Object.entries(fields)
+    .flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [name, one]))
+    .filter(([, value]) => value !== "" && value !== undefined && value !== null)
+    .map(([name, value]) => [name, isFile(value) ? value.name || "photo.jpg" : String(value), isFile(value)]);
+}
+
+// fields: those of the call; a File stands for a file of its name.
+export function recipe(language, path, fields, ending = "png") {
+  const all = pairs(fields);
+  const url = `${base()}/${path}`;
   if (language === "curl") {
-    const parts = [`image=@${name}`, ...given.map(([field, value]) => `${field}=${value}`)];
-    return `curl -f ${parts.map((part) => `-F ${shell(part)}`).join(" ")} \\\n  ${base()}/translate -o out.png`;
+    const parts = all.map(([name, value, file]) => shell(`${name}=${file ? "@" : ""}${value}`));
+    return `curl -f ${parts.map((part) => `-F ${part}`).join(" ")} \\\n  ${url} -o out.${ending}`;
   }
   if (language === "Python") {
-    const data = given.map(([field, value]) => `${quoted(field)}: ${quoted(value)}`).join(", ");
+    const files = all.filter(([, , file]) => file).map(([name, value]) => `(${quoted(name)}, open(${quoted(value)}, "rb"))`);
+    const data = all.filter(([, , file]) => !file).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`);
     return `import httpx
 
-with open(${quoted(name)}, "rb") as photo:
-    answer = httpx.post("${base()}/translate", files={"image": photo}, data={${data}}, timeout=120)
+files = [${files.join(", ")}]
+answer = httpx.post("${url}", files=files, data={${data.join(", ")}}, timeout=120)
 answer.raise_for_status()
-open("out.png", "wb").write(answer.content)`;
+open("out.${ending}", "wb").write(answer.content)`;
   }
+  const appended = all.map(([name, value, file]) => (file ? `form.append(${quoted(name)}, file, ${quoted(value)}); // a File, or a Blob` : `form.append(${quoted(name)}, ${quoted(value)});`));
   return `const form = new FormData();
-form.append("image", photo); // a File, or a Blob
-${given.map(([field, value]) => `form.append(${quoted(field)}, ${quoted(value)});`).join("\n")}
-const answer = await fetch("${base()}/translate", { method: "POST", body: form });
+${appended.join("\n")}
+const answer = await fetch("${url}", { method: "POST", body: form });
 if (!answer.ok) throw new Error((await answer.json()).detail);
-const picture = await answer.blob();`;
+const result = await answer.blob();`;
 }

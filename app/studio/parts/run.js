@@ -1,10 +1,10 @@
 // One training run: where it stands, its samples and curves as they come, and what can be done with it.
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { Problem, ended, events, json, pause, post, remove, text } from "../api.js";
+import { Problem, delayMs, ended, events, json, pause, post, remove, text } from "../api.js";
 import { Chart } from "./chart.js";
 import { Cut, Samples, sheet } from "./samples.js";
-import { Choice, Progress, Trouble, duration } from "./widgets.js";
+import { Choice, Progress, TextField, Trouble, duration } from "./widgets.js";
 
 const HELP = {
   "not finite": "Start again with a smaller learning rate.",
@@ -15,58 +15,80 @@ const HELP = {
   "unreadable picture": "It was left out; the run goes on.",
 };
 const DRAWN_EVERY_MS = 500;
+const REFRESH_MS = 5000;
+const MOST_RECORDS = 1600;
 
 export const series = (records, prefix = "") => {
   const names = Object.keys(records.at(-1) ?? {}).filter((name) => !["step", "seconds", "lr", "learning_rate"].includes(name));
   return names.map((name) => ({ name: prefix + name, points: records.map((record) => [record.step, record[name]]) }));
 };
 
-// The run and its metrics, kept up to date until it has ended.
+// Every second one of the older records, so that a long run stays drawable.
+const thinned = (records) => (records.length <= MOST_RECORDS ? records : records.filter((_, n) => n % 2 === 0 || n > MOST_RECORDS * 0.9));
+
+// The run and its metrics, kept up to date until it has ended. lost: the last request failed, and is tried again.
 function useRun(id, again) {
-  const [state, setState] = useState({ run: null, records: [], error: null });
+  const [state, setState] = useState({ run: null, records: [], error: null, lost: null });
   useEffect(() => {
     const canceled = new AbortController();
     const { signal } = canceled;
-    let run;
+    let run = null;
     let records = [];
     let timer = null;
+    let lost = null;
     const draw = () => {
       timer = null;
-      if (!signal.aborted) setState({ run, records: [...records], error: null });
+      if (!signal.aborted) setState({ run, records, error: null, lost });
     };
     const later = () => (timer ??= setTimeout(draw, DRAWN_EVERY_MS));
     const onEvent = (name, data) => {
+      lost = null;
       if (name === "status") run = data;
-      if (name === "metrics") records = [...records.filter((record) => record.step < data.step), data];
-      if (name === "metrics") run = { ...run, step: Math.max(run.step, data.step) };
+      if (name === "metrics") {
+        const from = records.findLastIndex((record) => record.step < data.step) + 1; // a resumed run repeats steps
+        records.splice(from, Infinity, data);
+        records = thinned(records);
+        run = { ...run, step: Math.max(run.step, data.step) };
+      }
       if (name === "sample") run = { ...run, samples: [...new Set([...run.samples, data.step])].sort((a, b) => a - b) };
       if (name === "alarm" && !run.alarms.some((alarm) => alarm.detail === data.detail)) run = { ...run, alarms: [...run.alarms, data] };
       later();
     };
     const watch = async () => {
       while (!signal.aborted) {
+        let wait = 1000;
         try {
           run = await json(`training/${id}`, { signal });
           records = await json(`training/${id}/metrics?points=800`, { signal });
+          lost = null;
           draw();
-          if (ended(run)) return;
+          if (ended(run)) return clearInterval(refresh);
           await events(`training/${id}/events`, onEvent, { signal, lastId: String(records.at(-1)?.step ?? 0) });
         } catch (error) {
           if (error.name === "AbortError") return;
-          if (!(error instanceof Problem) || !error.lost) return setState({ run, records, error });
+          if (!(error instanceof Problem) || !error.passing) {
+            clearInterval(refresh);
+            return setState({ run, records, error, lost: null });
+          }
+          lost = error;
+          wait = delayMs(error);
+          draw();
         }
-        await pause(1000, signal).catch(() => {});
+        await pause(wait, signal).catch(() => {});
       }
     };
-    watch();
     // The speed and the time left are no events.
     const refresh = setInterval(async () => {
-      if (run && !ended(run) && !document.hidden) run = { ...(await json(`training/${id}`).catch(() => run)) };
+      if (!run || ended(run) || document.hidden) return;
+      const now = await json(`training/${id}`, { signal }).catch(() => null);
+      if (now) run = now;
       later();
-    }, 5000);
+    }, REFRESH_MS);
+    watch();
     return () => {
       canceled.abort();
       clearInterval(refresh);
+      clearTimeout(timer);
     };
   }, [id, again]);
   return state;
@@ -74,10 +96,10 @@ function useRun(id, again) {
 
 export function Run({ id }) {
   const [again, follow] = useState(0);
-  const { run, records, error } = useRun(id, again);
+  const { run, records, error, lost } = useRun(id, again);
   const [trouble, setTrouble] = useState(null);
   const [open, setOpen] = useState("");
-  if (!run) return html`<div class="page"><h1>Run ${id}</h1><${Trouble} error=${error} /></div>`;
+  if (!run) return html`<div class="page"><h1>Run ${id}</h1><${Trouble} error=${error ?? lost} />${!error && html`<p class="muted">Asking the server…</p>`}</div>`;
   const attempt = async (act) => {
     setTrouble(null);
     try {
@@ -115,6 +137,7 @@ export function Run({ id }) {
       ${over && html`<button type="button" class="danger" onClick=${drop}>Delete</button>`}
     </div>
     <${Trouble} error=${trouble ?? error} />
+    ${lost && html`<p class="note" role="status">${lost.message} Trying again…</p>`}
     ${run.error && html`<${Trouble} error=${run.error.detail} />`}
     ${run.alarms.map((alarm) => html`<${Trouble} key=${alarm.detail} error=${`Step ${alarm.step}, ${alarm.kind}: ${alarm.detail}. ${HELP[alarm.kind] ?? ""}`} />`)}
     ${open === "publish" && html`<${Publish} run=${run} onClose=${() => setOpen("")} />`}
@@ -177,31 +200,43 @@ function Publish({ run, onClose }) {
         <span class="pair">${pair(n)?.map((row, m) => row && html`<${Cut} key=${m} src=${sheet(run, step)} box=${row.cells[0]} label=${row.label} />`)}</span>
         <span class="name">${outputs[n]?.label ?? one}</span></label>`)}</fieldset>`}
     <div class="fields">
-      <label class="field">Name<input name="name" required maxlength="64" pattern="[A-Za-z0-9._\\-]+" /></label>
+      <${TextField} label="Name" name="name" required maxlength="64" pattern="[A-Za-z0-9._\\-]+" />
       <label class="field">Checkpoint<select name="at"><option value="last">the last</option>${run.best_checkpoint && html`<option value="best">the best</option>`}</select></label>
-      <label class="field">What it does<input name="description" /></label>
-      <label class="field">Licence<input name="licence" /></label>
+      <${TextField} label="What it does" name="description" />
+      <${TextField} label="Licence" name="licence" />
     </div>
     <${Trouble} error=${error} />
     <div class="row"><button class="primary">Publish</button><button type="button" onClick=${onClose}>Cancel</button></div>
   </form>`;
 }
 
-// Several runs over one another: a curve of each, and what each makes of the same inputs.
+// Several runs over one another, live: a curve of each, and what each makes of the same inputs at one step.
 export function Compared({ ids }) {
-  const [runs, setRuns] = useState([]);
+  const [runs, setRuns] = useState({}); // by id: [run, records]
   const [name, setName] = useState("");
-  useEffect(() => {
-    const load = (id) => Promise.all([json(`training/${id}`), json(`training/${id}/metrics?points=500`)]);
-    Promise.all(ids.map((id) => load(id).catch(() => null))).then((found) => setRuns(found.filter(Boolean)));
-  }, [ids.join()]);
-  const names = [...new Set(runs.flatMap(([, records]) => series(records).map((one) => one.name)))];
+  const [place, setPlace] = useState(1); // 0 to 1, of all steps that have samples
+  const tell = (id, run, records) => setRuns((known) => ({ ...known, [id]: [run, records] }));
+  const there = ids.map((id) => runs[id]).filter((one) => one?.[0]);
+  const names = [...new Set(there.flatMap(([, records]) => series(records).map((one) => one.name)))];
   const shown = name || names[0];
   const label = (run) => `${run.dataset} ${run.id.slice(0, 8)}`;
+  const steps = [...new Set(there.flatMap(([run]) => run.samples))].sort((a, b) => a - b);
+  const step = steps[Math.round(place * (steps.length - 1))];
   return html`<div class="page">
+    ${ids.map((id) => html`<${Watched} key=${id} id=${id} tell=${tell} />`)}
     <p><a href="#train">All runs</a></p><h1>Compare ${ids.length} runs</h1>
     ${names.length > 0 && html`<${Choice} label="Loss" value=${shown} onChange=${setName} options=${names.map((one) => [one, one])} />
-      <${Chart} label=${shown} series=${runs.map(([run, records]) => ({ name: label(run), points: records.map((record) => [record.step, record[shown]]) }))} />`}
-    ${runs.map(([run]) => html`<section key=${run.id}><h2><a href=${`#train/${run.id}`}>${label(run)}</a> <span class="muted">${run.status}</span></h2><${Samples} run=${run} /></section>`)}
+      <${Chart} label=${shown} series=${there.map(([run, records]) => ({ name: label(run), points: records.map((record) => [record.step, record[shown]]) }))} />`}
+    ${steps.length > 1 && html`<div class="row"><label class="row grow"><span>Samples up to</span><input type="range" min="0" max=${steps.length - 1} value=${Math.round(place * (steps.length - 1))}
+      aria-label="Step of all samples" aria-valuetext=${`step ${step}`} onInput=${(event) => setPlace(Number(event.target.value) / (steps.length - 1))} /></label><output>step ${step}</output></div>`}
+    ${there.map(([run]) => html`<section key=${run.id}><h2><a href=${`#train/${run.id}`}>${label(run)}</a> <span class="muted">${run.status}</span></h2>
+      <${Samples} run=${run} upTo=${step} /></section>`)}
   </div>`;
+}
+
+// Follows a run for whoever shows several.
+function Watched({ id, tell }) {
+  const { run, records, error } = useRun(id, 0);
+  useEffect(() => tell(id, run, records), [run, records]);
+  return html`<${Trouble} error=${error && `${id}: ${error.message}`} />`;
 }

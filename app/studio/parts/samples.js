@@ -5,6 +5,7 @@ import { json } from "../api.js";
 import { BeforeAfter } from "./slider.js";
 
 const FRAME_MS = 350;
+const AHEAD = 3; // pictures that are loaded before they are shown
 
 // A part of a picture. box: left, top, right, bottom in px.
 export const Cut = ({ src, box: [left, top, right, bottom], label }) =>
@@ -22,39 +23,41 @@ function groups(rows) {
   return found;
 }
 
-export function Samples({ run }) {
+// upTo: show the newest of at most this step, where the steps of several runs are moved by one slider.
+export function Samples({ run, upTo }) {
   const { samples } = run;
   const [chosen, choose] = useState(null); // null: the newest, also when a newer one comes
   const [playing, play] = useState(false);
   const [against, setAgainst] = useState(false);
   const [rows, setRows] = useState([]);
   const newest = samples.length - 1;
-  const n = Math.min(chosen ?? newest, newest);
+  const led = upTo !== undefined;
+  const n = led ? Math.max(0, samples.findLastIndex((one) => one <= upTo)) : Math.min(chosen ?? newest, newest);
   const step = samples[n];
   useEffect(() => {
     if (step !== undefined) json(`${sheet(run, step)}/rows`).then(setRows, () => setRows([]));
   }, [run.id, samples.length > 0]);
   useEffect(() => {
+    for (const next of samples.slice(n + 1, n + 1 + AHEAD)) if (playing) new Image().src = sheet(run, next);
     if (!playing) return;
     const timer = setTimeout(() => (n < newest ? choose(n + 1) : play(false)), FRAME_MS);
     return () => clearTimeout(timer);
   }, [playing, n]);
   if (!samples.length) return html`<p class="muted">The first sample picture comes at step ${run.options.sample_every}.</p>`;
   const start = () => {
-    for (const one of samples) new Image().src = sheet(run, one);
     if (n === newest) choose(0);
     play(!playing);
   };
   const boxes = rows.flatMap((row) => row.cells);
   const [width, height] = [2, 3].map((side) => Math.max(1, ...boxes.map((box) => box[side])) + 2);
   return html`<section class="samples" aria-label="Samples">
-    <div class="row">
+    ${!led && html`<div class="row">
       <button type="button" class="small" onClick=${start}>${playing ? "Pause" : "Play"}</button>
       <label class="row grow"><span class="unseen">Step</span>
         <input type="range" min="0" max=${newest} value=${n} aria-valuetext=${`step ${step}`} onInput=${(event) => (play(false), choose(Number(event.target.value)))} /></label>
       <output>step ${step}</output>
       ${newest > 0 && html`<label class="row"><input type="checkbox" checked=${against} onChange=${() => setAgainst(!against)} /> against the first</label>`}
-    </div>
+    </div>`}
     ${against && boxes.length
       ? html`<${BeforeAfter} before=${sheet(run, samples[0])} after=${sheet(run, step)} width=${width} height=${height} label="Samples" />`
       : rows.length

@@ -1,6 +1,7 @@
 // Small pieces that several views use.
 
 import { html, useRef, useState } from "../vendor/preact-htm.js";
+import { LANGUAGES, recipe } from "./recipes.js";
 
 // What went wrong, where it went wrong.
 export const Trouble = ({ error, children }) =>
@@ -40,6 +41,19 @@ export function FilePicker({ onFiles, multiple, directory, accept = "image/*", c
     <input ref=${input} type="file" class="hidden" tabindex="-1" aria-label=${label} accept=${accept} multiple=${multiple} webkitdirectory=${directory} onChange=${chosen} />`;
 }
 
+// A text that a person types. The page redraws itself now and then, and must not take back what is typed meanwhile.
+export function TextField({ label, value = "", ...rest }) {
+  const [typed, setTyped] = useState(value);
+  return html`<label class="field">${label}<input value=${typed} onInput=${(event) => setTyped(event.target.value)} ...${rest} /></label>`;
+}
+
+// A slider that follows the hand at once and reports where it was let go. Another value from outside moves it, too.
+export function Range({ value, onCommit, ...rest }) {
+  const [moving, setMoving] = useState(null);
+  return html`<input type="range" value=${moving ?? value} onInput=${(event) => setMoving(Number(event.target.value))}
+    onChange=${(event) => (setMoving(null), onCommit(Number(event.target.value)))} ...${rest} />`;
+}
+
 // One of a few, as a row of buttons.
 export const Choice = ({ label, options, value, onChange }) => html`<div class="choice" role="group" aria-label=${label}>
   ${options.map(
@@ -59,4 +73,15 @@ export function duration(seconds) {
   if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} days`;
+}
+
+// A call of the API in several languages, to be copied. call: [path, fields, ending of the result's file].
+export function Calls({ call }) {
+  const [language, setLanguage] = useState(LANGUAGES[0]);
+  return html`<details class="calls">
+    <summary>Call it from a program</summary>
+    <${Choice} label="Language" value=${language} onChange=${setLanguage} options=${LANGUAGES.map((one) => [one, one])} />
+    <${CopiedText} text=${recipe(language, ...call)} />
+    <p class="muted">All calls are in <a href="docs">the documentation</a>.</p>
+  </details>`;
 }

@@ -24,16 +24,22 @@ function record(signature, fields) {
   return view.buffer;
 }
 
+const MOST_BYTES = 2 ** 32 - 1; // what the format's numbers hold without its 64-bit extension
+const MOST_FILES = 65_535;
 const UTF8 = 0x800;
 const VERSION = 20;
 const DATE = (46 << 9) | (1 << 5) | 1; // 2026-01-01: what was when is no part of it
 
 // files: [path, Blob] pairs. Paths must differ.
-export async function zipped(files) {
+export async function zipped(files, { signal } = {}) {
+  const nbytes = files.reduce((sum, [path, blob]) => sum + blob.size + 2 * path.length * 3 + 76, 22);
+  if (nbytes > MOST_BYTES || files.length > MOST_FILES)
+    throw new Error(`${files.length} files of ${Math.round(nbytes / 2 ** 20)} MB are too many for a zip made here: at most ${MOST_FILES} files and ${MOST_BYTES >>> 20} MB.`);
   const parts = [];
   const directory = [];
   let offset = 0;
   for (const [path, blob] of files) {
+    signal?.throwIfAborted();
     const name = new TextEncoder().encode(path);
     const crc = crc32(new Uint8Array(await blob.arrayBuffer()));
     const shared = [[2, UTF8], [2, 0], [2, 0], [2, DATE], [4, crc], [4, blob.size], [4, blob.size], [2, name.length], [2, 0]];

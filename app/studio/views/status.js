@@ -7,13 +7,17 @@ import { duration, megabytes } from "../parts/widgets.js";
 
 const QUEUES = [["pictures", "Pictures"], ["uploads", "Uploads"], ["training", "Training"]];
 const JOBS = 12;
+const JOBS_EVERY_MS = 15_000;
 
 export function View() {
   const { status, lost, problem } = useStore(server);
   const [jobs, setJobs] = useState([]);
   useEffect(() => {
-    json(`jobs?limit=${JOBS}`).then(setJobs, () => {});
-  }, [status]);
+    const load = () => document.hidden || json(`jobs?limit=${JOBS}`).then(setJobs, () => {});
+    load();
+    const timer = setInterval(load, JOBS_EVERY_MS);
+    return () => clearInterval(timer);
+  }, []);
   if (!status) return html`<div class="page"><h1>Status</h1><p class="muted">${lost ? "The server can't be reached." : problem || "Asking the server…"}</p></div>`;
   const { machine, disk, queues } = status;
   return html`<div class="page">
@@ -27,14 +31,16 @@ export function View() {
       <${Tile} name="Load" value=${machine.load.toFixed(1)} more=${`on ${machine.cores} cores`} />
       <${Tile} name="Queue's memory" value=${megabytes(queues.redis_used_mb)} more=${queues.redis_limit_mb ? `of ${megabytes(queues.redis_limit_mb)}` : "no limit"} />
     </div>
-    <${Table} title="Workers" head=${["Name", "Device", "Memory", "Models in memory"]} none="No worker is alive. Start one with: doppel worker"
-      rows=${status.workers.map((worker) => [worker.name, worker.device, megabytes(worker.memory_mb), worker.loaded.join(", ") || "none yet"])} />
+    <${Table} title="Workers" head=${["Name", "Device", "Memory", "Last seen", "Models in memory"]} none="No worker is alive. Start one with: doppel worker"
+      rows=${status.workers.map((worker) => [worker.name, worker.device, megabytes(worker.memory_mb), `${duration(worker.seen_s)} ago`, worker.loaded.join(", ") || "none yet"])} />
     <${Table} title="Queues" head=${["Queue", "Waiting", "Running", "Oldest has waited"]}
       rows=${QUEUES.map(([key, name]) => [name, queues[key].waiting, queues[key].running, duration(queues[key].oldest_waiting_s)])} />
     <${Table} title="Trainers" head=${["Name", "Cores", "Memory", "GPUs"]} none="No trainer is alive, so no run can start."
       rows=${status.trainers.map((trainer) => [trainer.name, trainer.cores, megabytes(trainer.memory_mb), trainer.gpu_memory_mb.map(megabytes).join(", ") || "none"])} />
+    <${Table} title="Preparers" head=${["Name", "Host", "Takes", "Torch"]} none="No preparer is alive, so nothing is taken in, fetched or sized."
+      rows=${status.preparers.map((preparer) => [preparer.name, preparer.host, preparer.queue, preparer.torch ? "installed" : "not installed"])} />
     ${status.runs_running.length + status.runs_queued.length > 0 && html`<p>Training: ${[...status.runs_running, ...status.runs_queued].map((run) => html`<a key=${run} href=${`#train/${run}`}>${run}</a> `)}</p>`}
-    <${Table} title="Newest jobs" head=${["When", "What", "Model", "Status", "Took"]} none="Nothing was asked for yet."
+    <${Table} title="Your newest jobs" head=${["When", "What", "Model", "Status", "Took"]} none="Nothing was asked for yet."
       rows=${jobs.map((job) => [new Date(job.created_at).toLocaleTimeString(), job.kind, job.model || job.dataset, job.error ? job.error.detail : job.status, job.finished_at ? duration((new Date(job.finished_at) - new Date(job.created_at)) / 1000) : "–"])} />
   </div>`;
 }

@@ -23,9 +23,9 @@ function Overview() {
   const [error, setError] = useState(null);
   const [ticked, setTicked] = useState([]);
   const [version, setVersion] = useState(0);
-  const take = (files, entries) =>
+  const accept = (files, entries) =>
     understood(files, entries).then((given) => (setError(null), setDropped(given)), setError);
-  useFiles(take);
+  useFiles(accept);
   useEffect(() => {
     const load = () => document.hidden || json("training").then(setRuns, () => {});
     load();
@@ -34,8 +34,8 @@ function Overview() {
   }, []);
   const tick = (id) => setTicked(ticked.includes(id) ? ticked.filter((one) => one !== id) : [...ticked, id]);
   return html`<div class="page">
-    <div class="row spread"><h1>Train</h1><div class="row"><${FilePicker} onFiles=${(files) => take(files, [])} directory label="Choose a folder of pictures">Choose folders<//>
-      <${FilePicker} onFiles=${(files) => take(files, [])} accept=".zip" label="Choose a zip of pictures">Choose a zip<//></div></div>
+    <div class="row spread"><h1>Train</h1><div class="row"><${FilePicker} onFiles=${(files) => accept(files, [])} directory label="Choose a folder of pictures">Choose folders<//>
+      <${FilePicker} onFiles=${(files) => accept(files, [])} accept=".zip" label="Choose a zip of pictures">Choose a zip<//></div></div>
     <p class="muted">Drop two folders of photos, or a zip, anywhere on this page: a model learns to turn the one kind into the other.</p>
     <${Trouble} error=${error} />
     ${dropped && html`<${NewDataset} dropped=${dropped} onMade=${() => setVersion(version + 1)} onEnd=${() => setDropped(null)} />`}
