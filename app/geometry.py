@@ -45,6 +45,11 @@ class Geometry:
         """Resize to a square without keeping the aspect, as the style encoder's training pictures were."""
         return cls(image_size, "square", multiple=1)
 
+    @classmethod
+    def middle_square(cls, side: int) -> "Geometry":
+        """Cut out the middle square, which is all that a style model looks at in a style picture."""
+        return cls(side, "crop", multiple=1)
+
 
 @dataclass(frozen=True)
 class Plan:

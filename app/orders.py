@@ -37,7 +37,7 @@ class Order:
     def reference_geometry(self) -> Geometry:
         """What becomes of the references: of a painting's style pictures only the middle square is looked at."""
         side = self.model.card.image_size
-        return Geometry.squeezed(side) if self.painting is None else Geometry(side, "crop", multiple=1)
+        return Geometry.squeezed(side) if self.painting is None else Geometry.middle_square(side)
 
     @property
     def seeds(self) -> list[int]:
@@ -111,7 +111,7 @@ def mixed_code_order(model: Model, styles: list[bytes], weights: str) -> Order:
     Raises:
         Invalid: there are too many pictures, or the weights don't fit them.
     """
-    square = Geometry(model.card.image_size, "crop", multiple=1)
+    square = Geometry.middle_square(model.card.image_size)
     return Order(model, styles, square, kind="style", painting=Painting(weights=read_weights(weights, len(styles))))
 
 

@@ -91,10 +91,10 @@ class AsyncInferenceQueue:
                 restored(connection, job_id, dict(zip(record[::2], record[1::2], strict=True))) if record else None
                 for job_id, record in zip(job_ids, records, strict=True)
             ]
-            queued = [job for job in jobs if job and job_status(job) is Status.QUEUED and job.origin in self._keys]
-            commands = [("LPOS", self._keys[job.origin], job.id) for job in queued]
+            waiting = [job for job in jobs if job and job_status(job) is Status.QUEUED and job.origin in self._keys]
+            commands = [("LPOS", self._keys[job.origin], job.id) for job in waiting]
             positions = await self._shared.execute(*commands) if commands else []
-        ahead = {job.id: position for job, position in zip(queued, positions, strict=True)}
+        ahead = {job.id: position for job, position in zip(waiting, positions, strict=True)}
         return [job_state(job, ahead.get(job.id)) if job else None for job in jobs]
 
     async def state(self, job_id: str) -> JobState | None:

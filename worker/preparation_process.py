@@ -39,7 +39,7 @@ from worker.inference_queue import fetch_jobs, forbid_cancel, job_meta
 from worker.janitor import Janitor
 from worker.preparation_queue import PREPARER_SEEN_S, PreparationQueue, PreparerReport, rq_preparation_queue
 
-AVERSE_S = 2  # a preparer without torch to jobs that need it, once it has left one to others
+HAND_BACK_PAUSE_S = 2  # how long a preparer without torch takes no job after it left one to others
 PATIENCE_S = 30  # with a lost Redis, before the job in hand is given up and tried again
 
 log = logging.getLogger("doppel.preparer")
@@ -89,7 +89,7 @@ class PreparationWorker(ReportingWorker, Worker):
             pipe.lrem(queue.intermediate_queue_key, 1, job.id)
             pipe.rpush(queue.key, job.id)
             pipe.execute()
-        time.sleep(AVERSE_S)  # while the others are busy this one would take the job again and again
+        time.sleep(HAND_BACK_PAUSE_S)  # while the others are busy this one would take the job again and again
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         super().fork_work_horse(job, queue)

@@ -18,24 +18,24 @@ class StoredScript:
         self._text = text
         self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, keys: Sequence[str], arguments: Sequence[Any], *, after: Sequence[Command] = ()) -> Any:
+    def run(self, keys: Sequence[str], arguments: Sequence[Any], *, first: Sequence[Command] = ()) -> Any:
         """The script's reply.
 
         Args:
-            after: commands that run before it, in the same transaction.
+            first: commands that run before it, in the same transaction.
         """
         try:
-            return self._run("EVALSHA", self._hash, keys, arguments, after)
+            return self._run("EVALSHA", self._hash, keys, arguments, first)
         except NoScriptError:  # Redis never saw it, or was started since. EVAL has it keep the script.
-            return self._run("EVAL", self._text, keys, arguments, after)
+            return self._run("EVAL", self._text, keys, arguments, first)
 
     def _run(
-        self, command: str, script: str, keys: Sequence[str], arguments: Sequence[Any], after: Sequence[Command]
+        self, command: str, script: str, keys: Sequence[str], arguments: Sequence[Any], first: Sequence[Command]
     ) -> Any:
         call = (command, script, len(keys), *keys, *arguments)
-        if not after:
+        if not first:
             return self._connection.execute_command(*call)  # type: ignore[no-untyped-call]
         with self._connection.pipeline() as pipe:
-            for one in (*after, call):
+            for one in (*first, call):
                 pipe.execute_command(*one)  # type: ignore[no-untyped-call]
             return pipe.execute()[-1]

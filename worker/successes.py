@@ -108,4 +108,4 @@ class SuccessWriter:
             for one in successes
             if one.packed is not None
         ]
-        self._script.run(self._keys, words, after=results)  # scripts copy what they get, so large values go before
+        self._script.run(self._keys, words, first=results)  # scripts copy what they get, so large values go before

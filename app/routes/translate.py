@@ -34,10 +34,15 @@ async def translate(
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
     domain: Annotated[str, Form(description="StarGAN only: one of the model's domains; empty: the first of them")] = "",
-    reference: Annotated[UploadFile | None, File(description="StarGAN only: a picture whose style is applied")] = None,
+    reference: Annotated[
+        UploadFile | None, File(description="StarGAN and style models: a picture whose style is applied")
+    ] = None,
     seed: Annotated[str, Form(description="StarGAN only: seed of a random latent code")] = "",
     latent: Annotated[str, Form(description="StarGAN only: a latent code, as a JSON list of numbers")] = "",
-    style: Annotated[str, Form(description="StarGAN only: a style code from `POST /stargan/style`")] = "",
+    style: Annotated[
+        str,
+        Form(description="a style code: StarGAN's from `POST /stargan/style`, a style model's from `POST /style/code`"),
+    ] = "",
     psi: Annotated[
         float, Form(ge=0, le=1, description="StarGAN only: truncation of the latent code; 1 for none")
     ] = 1.0,
@@ -45,10 +50,10 @@ async def translate(
     """Upload a picture, name a model, and get the translated picture back.
 
     A StarGAN model also takes one of `reference`, `seed`, `latent` and `style`, and a `domain`. If you send none of the
-    four, a seed is drawn, and told in `X-Seed`.
+    four, a seed is drawn, and told in `X-Seed`. `style-by-example` takes `reference` or `style`.
 
-    A CycleGAN model translates a picture of more than 4 megapixels, which `resolution` may ask for, in tiles. That
-    takes a while: send `wait=0`, and look at the job's progress.
+    A CycleGAN or a style model translates a picture of more than 4 megapixels, which `resolution` may ask for, in
+    tiles. That takes a while: send `wait=0`, and look at the job's progress.
 
     If the client disconnects while it waits, its job is canceled. `X-Model` names the model that ran: a `-lite` model
     replaces the requested one as long as that one's weights are not on this server.

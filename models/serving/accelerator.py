@@ -1,6 +1,6 @@
-"""The few things that pictures on a GPU need of it: streams, events, pinned memory, graphs. A CPU has them in name.
+"""The few things that pictures on a GPU need of it: streams, events, pinned memory, graphs.
 
-What schedules by these runs alike on both, so that tests without a GPU show what it does.
+``CpuDevice`` does the same one after the other, so that tests without a GPU show what schedules by these.
 """
 
 import contextlib

@@ -22,7 +22,7 @@ from models.store.catalog import Model
 from models.weights.loading import load_weights
 
 
-def _device(device: ServingDevice) -> torch.device:
+def torch_device(device: ServingDevice) -> torch.device:
     """The device in torch's terms; on a CPU, torch computes on as many threads from now on."""
     if device.threads is not None and device.is_cpu:
         torch.set_num_threads(device.threads)
@@ -45,7 +45,7 @@ class TorchTranslator:
     memory_format = torch.contiguous_format
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        self._device = _device(device)
+        self._device = torch_device(device)
         weights = load_weights(model)
         arguments: dict[str, Any] = dict(weights.arguments)
         network = ResnetGenerator(**arguments)
@@ -55,7 +55,7 @@ class TorchTranslator:
         self._margin = model.card.margin
         self.precision = str(self._dtype)
         self.number_bytes = self._dtype.itemsize
-        self.nbytes = _nbytes(self._network)
+        self.nbytes = nbytes_of(self._network)
 
     @torch.inference_mode()
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
@@ -97,7 +97,7 @@ class TorchStyleNetworks:
     memory_format = torch.contiguous_format
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        self._device = _device(device)
+        self._device = torch_device(device)
         weights = load_weights(model)
         arguments: dict[str, Any] = dict(weights.arguments)
         arguments["w_hpf"] = model.card.network["w_hpf"]  # the weights do not show the strength of the high-pass path
@@ -110,7 +110,7 @@ class TorchStyleNetworks:
         self._generator, self._dtype = lowest_precision(ensemble.generator, self._device, self._run_probe)
         ensemble.generator = self._generator  # frees the float32 copy
         self.precision = str(self._dtype)
-        self.nbytes = _nbytes(ensemble)
+        self.nbytes = nbytes_of(ensemble)
 
     def _run_probe(self, generator: Generator, x: torch.Tensor) -> torch.Tensor:
         masks = everywhere(x) if self._mask_source else None
@@ -173,5 +173,6 @@ def _numbers(x: torch.Tensor) -> Numbers:
     return numbers
 
 
-def _nbytes(network: torch.nn.Module) -> int:
+def nbytes_of(network: torch.nn.Module) -> int:
+    """Bytes of the network's parameters and buffers."""
     return sum(tensor.nbytes for tensor in network.state_dict().values())

@@ -12,7 +12,7 @@ from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
 from models.serving.moments import Fixed, Measuring, Running, with_normalisations
 from models.serving.precision import lowest_precision
-from models.serving.torch_engine import delivered
+from models.serving.torch_engine import delivered, nbytes_of, torch_device
 from models.store.catalog import Model
 from models.style.networks import Painter, StyleEnsemble
 from models.style.shape import CODE_SIDE
@@ -23,9 +23,7 @@ class TorchPainter:
     """The painter, in bfloat16 where that keeps its pictures, and the predictor. Errors as for :func:`load_weights`."""
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        if device.threads is not None and device.is_cpu:
-            torch.set_num_threads(device.threads)
-        self._device = torch.device(device.name)
+        self._device = torch_device(device)
         weights = load_weights(model)
         arguments: dict[str, Any] = dict(weights.arguments)
         ensemble = StyleEnsemble(**arguments)
@@ -37,7 +35,7 @@ class TorchPainter:
         ensemble.painter = self._painter  # frees the float32 copy
         self.precision = str(self._dtype)
         self.number_bytes = self._dtype.itemsize
-        self.nbytes = sum(tensor.nbytes for tensor in ensemble.state_dict().values())
+        self.nbytes = nbytes_of(ensemble)
 
     def _run_probe(self, painter: Painter, x: torch.Tensor) -> torch.Tensor:
         if self._predictor is None:
