@@ -78,7 +78,7 @@ def report_full_preparer(redis, queue):
 @pytest.fixture
 def importer(queue, settings, no_torch, monkeypatch):
     """A preparer without torch: it takes one job, and says what became of the queue, the next first."""
-    monkeypatch.setattr("worker.preparation_process.AVERSE_S", 0)
+    monkeypatch.setattr("worker.preparation_process.HAND_BACK_PAUSE_S", 0)
     monkeypatch.setattr(PreparationWorker, "fork_work_horse", lambda worker, job, queue: tried.append(job.id))
     monkeypatch.setattr(PreparationWorker, "monitor_work_horse", lambda worker, job, queue, execution: None)
     tried = []
