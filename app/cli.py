@@ -26,7 +26,7 @@ from models.installed import require_torch
 from models.process import quick_imports
 from models.store.additions import Addition
 
-PREPARER_JOBS = ("imports", "estimates")
+PREPARER_JOBS = ("imports", "fetches", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
 REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
 INTERRUPTED = 130  # the exit status that shells use
@@ -111,9 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         served.add_argument(LISTENER, type=int, help=argparse.SUPPRESS)  # of a process that another one starts
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
-    preparer = command("preparer", _preparer, "run the preparer alone: it takes uploads in and sizes training runs")
+    preparer = command(
+        "preparer", _preparer, "run the preparer alone: takes uploads in, fetches weights, sizes training runs"
+    )
     preparer.add_argument(
-        "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: both, each in its own"
+        "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: all, each in its own"
     )
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
@@ -204,8 +206,6 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
         result_ttl_s=settings.result_ttl_s,
         resident_mb=settings.resident_mb,
         preload=settings.preload,
-        weights_url=settings.weights_url,
-        offline=settings.offline,
     )
     return 0
 
@@ -231,16 +231,19 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.files import require_writable
-    from worker.preparation_process import run_estimate_worker, run_import_worker
+    from worker.preparation_process import run_estimate_worker, run_fetch_worker, run_import_worker
 
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     redis_url = _checked_redis_url(settings)
+    weights_dir, data_dir = settings.weights_dir, settings.data_dir
     match parsed.jobs:
         case "imports":
-            run_import_worker(
+            run_import_worker(redis_url=redis_url, weights_dir=weights_dir, data_dir=data_dir)
+        case "fetches":
+            run_fetch_worker(
                 redis_url=redis_url,
-                weights_dir=settings.weights_dir,
-                data_dir=settings.data_dir,
+                weights_dir=weights_dir,
+                data_dir=data_dir,
                 weights_url=settings.weights_url,
                 offline=settings.offline,
             )

@@ -43,7 +43,6 @@ def run_worker(settings, runner=None):
         connect(settings.redis_url, patience_s=5),
         held,
         device="cpu",
-        on_heartbeat=lambda: None,
         max_batch=1,
         batch_wait_ms=0,
         result_ttl_s=60,
