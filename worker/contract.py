@@ -64,7 +64,8 @@ class Filming(BaseModel):
 
     width: int  # px, of the frames that are written; even
     height: int
-    frames: int  # as many as the clip has
+    frames: int  # as many as were counted in the clip
+    max_frames: int  # that are accepted, should there be more than were counted
     max_pixels: int  # of a frame of the clip
 
 
