@@ -17,7 +17,7 @@ import pydantic
 import redis
 
 from app.settings import LISTENER, Settings
-from app.style_options import add_style_options, style_options
+from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.cores import core_limit
@@ -26,6 +26,7 @@ from models.installed import require_torch
 from models.process import quick_imports
 from models.store.additions import Addition
 
+DEFAULT_MODEL = "style_monet"
 PREPARER_JOBS = ("imports", "fetches", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
 REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     translate.add_argument("source", type=Path, metavar="FILE", help="picture, clip or folder")
     translate.add_argument(
-        "-m", "--model", metavar="NAME", help="default: style_monet, and with --style style-by-example"
+        "-m", "--model", metavar="NAME", help=f"default: {DEFAULT_MODEL}, and with --style {STYLE_DEFAULT}"
     )
     translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
     translate.add_argument(
@@ -303,7 +304,7 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
         from app.translate_command import translate_files
 
     style = style_options(parsed)
-    model = parsed.model or ("style-by-example" if style.pictures else "style_monet")
+    model = parsed.model or (STYLE_DEFAULT if style.pictures else DEFAULT_MODEL)
     return translate_files(
         settings, parsed.source, parsed.output, model=model, resolution=parsed.resolution, style=style
     )

@@ -11,7 +11,6 @@ from worker import contract
 from worker.preparation_queue import PreparationQueue
 
 STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first one whose weights are here runs
-STYLE_DEFAULT = "style-by-example"
 
 log = logging.getLogger("doppel.app")
 
