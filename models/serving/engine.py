@@ -53,7 +53,7 @@ class PictureNetwork(Engine, Protocol):
         """As many pictures of the same shape, and whether all numbers that they were made of are finite."""
 
     def measuring(self) -> Callable[[Pictures], list[Moments]]:
-        """A function that measures what each instance normalisation gets over a whole batch, in the order of the layers.
+        """A function that measures what each instance normalisation gets over a batch, in the order of the layers.
 
         The layers before it are normalised by the same moments. There is no margin.
         """
