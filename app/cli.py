@@ -17,7 +17,7 @@ import pydantic
 import redis
 
 from app.settings import LISTENER, Settings
-from app.style_options import add_style_options, style_options
+from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
 from models.command_line import Arguments, option, problems
 from models.cores import core_limit
@@ -26,7 +26,8 @@ from models.installed import require_torch
 from models.process import quick_imports
 from models.store.additions import Addition
 
-PREPARER_JOBS = ("imports", "estimates")
+DEFAULT_MODEL = "style_monet"
+PREPARER_JOBS = ("imports", "fetches", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
 REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
 INTERRUPTED = 130  # the exit status that shells use
@@ -111,9 +112,11 @@ def _parser() -> argparse.ArgumentParser:
         served.add_argument(LISTENER, type=int, help=argparse.SUPPRESS)  # of a process that another one starts
     command("worker", _worker, "run one inference worker alone")
     command("trainer", _trainer, "run one trainer alone")
-    preparer = command("preparer", _preparer, "run the preparer alone: it takes uploads in and sizes training runs")
+    preparer = command(
+        "preparer", _preparer, "run the preparer alone: takes uploads in, fetches weights, sizes training runs"
+    )
     preparer.add_argument(
-        "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: both, each in its own"
+        "jobs", nargs="?", choices=PREPARER_JOBS, help="do only these, in this process; default: all, each in its own"
     )
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
@@ -123,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     translate.add_argument("source", type=Path, metavar="FILE", help="picture, clip or folder")
     translate.add_argument(
-        "-m", "--model", metavar="NAME", help="default: style_monet, and with --style style-by-example"
+        "-m", "--model", metavar="NAME", help=f"default: {DEFAULT_MODEL}, and with --style {STYLE_DEFAULT}"
     )
     translate.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="picture or folder to write")
     translate.add_argument(
@@ -204,8 +207,6 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
         result_ttl_s=settings.result_ttl_s,
         resident_mb=settings.resident_mb,
         preload=settings.preload,
-        weights_url=settings.weights_url,
-        offline=settings.offline,
     )
     return 0
 
@@ -231,16 +232,19 @@ def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     from models.store.files import require_writable
-    from worker.preparation_process import run_estimate_worker, run_import_worker
+    from worker.preparation_process import run_estimate_worker, run_fetch_worker, run_import_worker
 
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     redis_url = _checked_redis_url(settings)
+    weights_dir, data_dir = settings.weights_dir, settings.data_dir
     match parsed.jobs:
         case "imports":
-            run_import_worker(
+            run_import_worker(redis_url=redis_url, weights_dir=weights_dir, data_dir=data_dir)
+        case "fetches":
+            run_fetch_worker(
                 redis_url=redis_url,
-                weights_dir=settings.weights_dir,
-                data_dir=settings.data_dir,
+                weights_dir=weights_dir,
+                data_dir=data_dir,
                 weights_url=settings.weights_url,
                 offline=settings.offline,
             )
@@ -300,7 +304,7 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
         from app.translate_command import translate_files
 
     style = style_options(parsed)
-    model = parsed.model or ("style-by-example" if style.pictures else "style_monet")
+    model = parsed.model or (STYLE_DEFAULT if style.pictures else DEFAULT_MODEL)
     return translate_files(
         settings, parsed.source, parsed.output, model=model, resolution=parsed.resolution, style=style
     )

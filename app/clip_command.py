@@ -38,7 +38,7 @@ def film_file(
         clip = _read(source)
         size, out_size = clip_sizes(clip, geometry, settings)
         if clip.silenced:
-            print(f"doppel: {source}: the sound is {clip.sound}, which an MP4 can't hold", file=sys.stderr)
+            print(f"doppel: {source}: the sound is {clip.sound}, which is not read, and is left out", file=sys.stderr)
         with tqdm(total=clip.frame_count, unit="frame") as bar:
             for _ in film(clip, made, begin=begin, size=size, out_size=out_size):
                 bar.update(bar.n < clip.frame_count)

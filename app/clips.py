@@ -34,9 +34,13 @@ def prepare_clip(data: bytes, geometry: Geometry, settings: Settings) -> Prepare
     except ClipRejected as error:
         raise BadVideo(f"The video {error}. {ACCEPTED}") from error
     size, out_size = clip_sizes(clip, geometry, settings)
-    notes = [f"the sound is {clip.sound}, which an MP4 can't hold, and is left out"] if clip.silenced else []
+    notes = [f"the sound is {clip.sound}, which is not read, and is left out"] if clip.silenced else []
     filming = Filming(
-        width=out_size[0], height=out_size[1], frames=clip.frame_count, max_pixels=settings.max_clip_pixels
+        width=out_size[0],
+        height=out_size[1],
+        frames=clip.frame_count,
+        max_frames=settings.max_clip_frames,
+        max_pixels=settings.max_clip_pixels,
     )
     return PreparedClip(size, filming, notes)
 

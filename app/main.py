@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     services = Services(
         settings=settings,
         catalog=catalog,
-        selection=ModelSelection(catalog, queue, offline=settings.offline),
+        selection=ModelSelection(catalog, preparation, offline=settings.offline),
         queue=queue,
         jobs=async_queue,
         dispatcher=Dispatcher(queue, async_queue, redis_url),

@@ -5,12 +5,12 @@ import logging
 
 from anyio import to_thread
 
-from models.errors import Invalid, ModelUnavailable, UnknownModel
+from models.errors import Invalid, ModelUnavailable, NotInstalled, Unavailable, UnknownModel
 from models.store.catalog import Catalog, Model
-from worker.inference_queue import InferenceQueue
+from worker import contract
+from worker.preparation_queue import PreparationQueue
 
 STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first one whose weights are here runs
-STYLE_DEFAULT = "style-by-example"
 
 log = logging.getLogger("doppel.app")
 
@@ -18,9 +18,9 @@ log = logging.getLogger("doppel.app")
 class ModelSelection:
     """Looks models up in the catalog, and has missing weights fetched in the background."""
 
-    def __init__(self, catalog: Catalog, queue: InferenceQueue, *, offline: bool) -> None:
+    def __init__(self, catalog: Catalog, preparation: PreparationQueue, *, offline: bool) -> None:
         self._catalog = catalog
-        self._queue = queue
+        self._preparation = preparation
         self._offline = offline
         self._announced: set[str] = set()
 
@@ -34,18 +34,38 @@ class ModelSelection:
         wanted = self._catalog.get(name)
         if wanted.weights is not None:
             return wanted
+        fetched, no_torch = False, None
         if wanted.availability == "not fetched" and not self._offline:
-            self._queue.want(name)
+            try:
+                fetched = bool(self.fetch(name))
+            except NotInstalled as error:
+                no_torch = error
+            except Unavailable as error:
+                log.warning("the weights of %s are not fetched: %s", name, error)
         try:
             runs = self._catalog.resolve(name)
         except ModelUnavailable as error:
-            if wanted.availability == "not fetched" and not self._offline:
+            if fetched:
                 raise ModelUnavailable(name, "being fetched now; try again in a few minutes") from error
-            raise
+            raise no_torch or error from None
         if name not in self._announced:
             self._announced.add(name)
             log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
         return runs
+
+    def fetch(self, name: str) -> str:
+        """Have a preparer download a model's weights; the id of the job, which may be under way already.
+
+        Raises:
+            ModelUnavailable: this server downloads nothing.
+            Unavailable: no preparer was heard of for a while.
+            NotInstalled: the preparers have no torch.
+        """
+        if self._offline:
+            raise ModelUnavailable(name, "it downloads nothing: DOPPEL_OFFLINE is set")
+        needing_torch = "Reading the files that upstream publishes"
+        self._preparation.require_preparer(contract.FETCH_QUEUE, torch_for=needing_torch)
+        return self._preparation.fetch(name)
 
     async def running_soon(self, name: str) -> Model:
         """As :meth:`running`, in a thread if the model's files must be looked at."""

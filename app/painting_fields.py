@@ -1,10 +1,10 @@
 """The form fields of a request to paint in a style, and how they become a painting."""
 
-import json
 import math
 from dataclasses import dataclass, field
 
-from app.style_fields import read_numbers, usable
+from app.style_fields import is_number, read_list, read_numbers
+from app.style_options import STYLE_DEFAULT
 from models.errors import Invalid
 from models.serving.painting import Painting
 from models.store.catalog import Model
@@ -32,7 +32,7 @@ class PaintingFields:
         if self.styles and self.code:
             raise Invalid("Send either style pictures or a code, not both.")
         if self.styles and own is not None:
-            raise Invalid(f"{model.name} has one style of its own, and takes no style picture; name style-by-example.")
+            raise Invalid(f"{model.name} has one style of its own, and takes no style picture; name {STYLE_DEFAULT}.")
         if not self.styles and self.weights:
             raise Invalid("weights: they are for style pictures, and none was sent.")
         code = own
@@ -64,12 +64,7 @@ def read_weights(value: str, count: int) -> list[float]:
         raise Invalid(f"style: {count} pictures; at most {MAX_STYLES} styles are mixed.")
     if not value:
         return [1 / count for _ in range(count)]
-    try:
-        weights = json.loads(value)
-    except (ValueError, RecursionError):
-        weights = None
-    if not isinstance(weights, list) or not all(map(usable, weights[: MAX_STYLES + 1])):
-        raise Invalid(f"weights: {value[:40]!r} is not a JSON list of numbers, as [2, 1].")
+    weights = read_list("weights", value, "numbers, as [2, 1]", is_number)
     if len(weights) != count:
         raise Invalid(f"weights: {len(weights)} of them for {count} style pictures; one for each is needed.")
     total = math.fsum(weights)

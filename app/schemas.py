@@ -114,6 +114,7 @@ class ModelInfo(BaseModel):
         Literal["ready", "not fetched", "unavailable"], Field(description="whether its weights are on this server")
     ]
     why: Annotated[str | None, Field(description="why the weights could not be downloaded")]
+    fetch_job: Annotated[str | None, Field(description="id of the job that fetches its weights now; null: none does")]
     runs_as: Annotated[str | None, Field(description="the model that runs if this one is requested; null: none can")]
     version: Annotated[int | None, Field(description="version in service, if the model was published on this server")]
     training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
@@ -123,7 +124,9 @@ class ModelInfo(BaseModel):
     sample: Annotated[str | None, Field(description="address of a picture of what it makes; null: none")]
 
     @classmethod
-    def of(cls, model: Model, *, runs_as: str | None, loaded_on: list[str]) -> "ModelInfo":
+    def of(
+        cls, model: Model, *, runs_as: str | None, loaded_on: list[str], fetch_job: str | None = None
+    ) -> "ModelInfo":
         shared = model.card.model_dump(
             include={
                 *("name", "family", "description", "licence", "source", "image_size", "network", "domains"),
@@ -134,6 +137,7 @@ class ModelInfo(BaseModel):
             **shared,
             availability=model.availability,
             why=model.failure,
+            fetch_job=fetch_job,
             runs_as=runs_as,
             loaded_on=loaded_on,
             weights_bytes=None if model.weights is None else model.weights.stat().st_size,

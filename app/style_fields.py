@@ -2,7 +2,9 @@
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from models.errors import Invalid
 from models.serving.style_guide import StyleGuide
@@ -94,12 +96,7 @@ def read_seeds(value: str, at_least: int, at_most: int) -> list[int]:
     Raises:
         Invalid: it is not such a list, or not of ``at_least`` to ``at_most`` seeds.
     """
-    try:
-        seeds = json.loads(value)
-    except (ValueError, RecursionError):
-        seeds = None
-    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
-        raise Invalid(f"seeds: {value[:40]!r} is not a JSON list of whole numbers.")
+    seeds = read_list("seeds", value, "whole numbers", lambda item: type(item) is int)
     if not at_least <= len(seeds) <= at_most:
         raise Invalid(f"seeds: {len(seeds)} of them; this call takes {at_least} to {at_most}.")
     return seeds
@@ -113,19 +110,32 @@ def _seed(value: str) -> int:
 
 def read_numbers(field: str, value: str, length: int) -> list[float]:
     """Parse a JSON list of ``length`` finite numbers, or an object that has one under the field's name."""
-    try:
-        numbers = json.loads(value)
-    except (ValueError, RecursionError):
-        raise Invalid(f"{field}: {value[:40]!r} is not a JSON list of numbers.") from None
-    if isinstance(numbers, dict):
-        numbers = numbers.get(field)  # a whole reply of /stargan/style is accepted too
-    if not isinstance(numbers, list) or not all(map(usable, numbers[: length + 1])):
-        raise Invalid(f"{field}: a JSON list of {length} finite numbers is needed.")
+    numbers = read_list(field, value, f"{length} finite numbers", is_number)
     if len(numbers) != length:
         raise Invalid(f"{field}: {len(numbers)} numbers; this model takes {length}.")
     return [float(number) for number in numbers]
 
 
-def usable(number: object) -> bool:
-    """Return whether it is a number of sensible size. Python's JSON reads NaN, and integers too large for a float."""
+def read_list(field: str, value: str, items: str, is_item: Callable[[object], bool]) -> list[Any]:
+    """Parse a form field that holds a JSON list, or an object that has the list under the field's name.
+
+    Args:
+        items: what the list is of, for the message.
+
+    Raises:
+        Invalid: it is not such a list.
+    """
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict):
+        parsed = parsed.get(field)  # a whole reply of /stargan/style or /style/code is accepted too
+    if not isinstance(parsed, list) or not all(map(is_item, parsed)):
+        raise Invalid(f"{field}: {value[:40]!r} is not a JSON list of {items}.")
+    return parsed
+
+
+def is_number(number: object) -> bool:
+    """Whether it is a number of sensible size. Python's JSON reads NaN, and integers too large for a float."""
     return isinstance(number, int | float) and not isinstance(number, bool) and -MAX_NUMBER <= number <= MAX_NUMBER

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+STYLE_DEFAULT = "style-by-example"  # the model that paints in the style of any picture
 STROKES = (0.25, 4.0)
 
 

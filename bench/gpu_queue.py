@@ -152,8 +152,6 @@ def _work(url: str, folder: Path, model: str, device: str) -> None:
         result_ttl_s=600,
         resident_mb=4096,
         preload=[model],
-        weights_url=None,
-        offline=True,
     )
 
 

@@ -35,7 +35,7 @@ def generator(model: Model, engine: str, precision: str) -> Callable[[Picture], 
         engine: ``torch`` or ``OpenVINO``.
         precision: ``f32`` or ``bf16``.
     """
-    translator, style_networks, gate = _of_engine(engine)
+    translator, stylist_networks, gate = _of_engine(engine)
     device = ServingDevice("cpu", threads=usable_cores())
     with ExitStack() as stack:
         stack.enter_context(patch(f"{gate}.computes_bfloat16", lambda *_: precision == "bf16"))
@@ -43,7 +43,7 @@ def generator(model: Model, engine: str, precision: str) -> Callable[[Picture], 
         if model.card.family == "cyclegan":
             network = translator(model, device)
             return lambda shown: network(shown[np.newaxis])[0][0]
-        networks = style_networks(model, device)
+        networks = stylist_networks(model, device)
     sources = networks.prepare(sample()[np.newaxis])
     style = networks.map_latents(normal(1, networks.latent_dim)[np.newaxis])[:, 0]
     return lambda shown: networks.generate(sources, [0], style)[0][0]
@@ -57,12 +57,12 @@ def sample() -> Picture:
 def _of_engine(engine: str) -> tuple[Any, Any, str]:
     """Its two classes, and the module whose gate it passes. Loads only this engine."""
     if engine == "torch":
-        from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+        from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
 
-        return TorchTranslator, TorchStyleNetworks, "models.serving.precision"
-    from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
+        return TorchTranslator, TorchStylistNetworks, "models.serving.precision"
+    from models.serving.openvino_engine import OpenVINOStylistNetworks, OpenVINOTranslator
 
-    return OpenVINOTranslator, OpenVINOStyleNetworks, "models.serving.openvino_engine"
+    return OpenVINOTranslator, OpenVINOStylistNetworks, "models.serving.openvino_engine"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from models.errors import CheckpointError, DoppelError, Invalid
 from models.installed import require_torch
 from models.process import quick_imports
 from models.serving.engine import Pictures
-from models.serving.engines import style_networks, style_painter, translator
+from models.serving.engines import style_painter, stylist_networks, translator
 from models.serving.random_numbers import uniform
 from models.store.additions import Addition
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
@@ -135,7 +135,7 @@ def _try(model: Model) -> None:
         case "cyclegan":
             _, finite = translator(model, device)(_noise(TRIAL_SIDE))
         case "stargan_v2":
-            networks = style_networks(model, device)
+            networks = stylist_networks(model, device)
             noise = _noise(model.card.full_network["img_size"])
             _, finite = networks.generate(networks.prepare(noise), [0], networks.encode(noise)[:, 0])
         case "style":

@@ -6,6 +6,7 @@ import av
 import numpy as np
 
 FPS = 25
+TONE_HZ = 440
 
 
 def window(n, size=(64, 48), step=2):
@@ -17,7 +18,7 @@ def window(n, size=(64, 48), step=2):
 
 
 def encode_clip(frames, *, file_format="mp4", codec="libx264", pixels="yuv420p", sound=None, sound_rate=48_000):
-    """Frames as a video file, with a second of silence in it if ``sound`` names a codec."""
+    """Frames as a video file, with a second of a tone of 440 Hz in it if ``sound`` names a codec."""
     file = io.BytesIO()
     with av.open(file, "w", format=file_format) as container:
         stream = container.add_stream(codec, rate=FPS)
@@ -26,13 +27,16 @@ def encode_clip(frames, *, file_format="mp4", codec="libx264", pixels="yuv420p",
         if codec == "libx264":
             stream.options = {"crf": "10", "g": "4"}
         track = container.add_stream(sound, rate=sound_rate) if sound else None
+        if sound == "vorbis":  # FFmpeg's own encoder, which is unfinished
+            track.options, track.layout = {"strict": "experimental"}, "stereo"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
         if track is not None:
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, sound_rate), np.float32), format="fltp", layout="mono")
-            silence.sample_rate, silence.pts = sound_rate, 0
-            container.mux(track.encode(silence))
+            tone = np.sin(2 * np.pi * TONE_HZ * np.arange(sound_rate) / sound_rate).astype(np.float32)[None] / 2
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = sound_rate, 0
+            container.mux(track.encode(frame))
             container.mux(track.encode())
     return file.getvalue()
 

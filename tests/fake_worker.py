@@ -94,7 +94,6 @@ def main() -> None:
         connection,
         model,
         device="none",
-        on_heartbeat=lambda: None,
         max_batch=arguments.max_batch,
         batch_wait_ms=arguments.batch_wait_ms,
         result_ttl_s=600,

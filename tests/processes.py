@@ -17,6 +17,7 @@ import httpx
 import psutil
 import uvicorn
 
+from app.cli import PREPARER_JOBS
 from app.main import create_app
 from app.settings import Settings
 from models.process import bound
@@ -123,7 +124,7 @@ def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[byte
 
 @contextmanager
 def preparer(settings: Settings, *jobs: str, loaded: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """``doppel preparer`` as a process, once it takes jobs: ``imports``, ``estimates``, or both.
+    """``doppel preparer`` as a process, once it takes jobs: these of ``PREPARER_JOBS``, or all.
 
     Args:
         loaded: a module that the processes of its jobs find loaded; else each loads what it needs.
@@ -137,7 +138,7 @@ def preparer(settings: Settings, *jobs: str, loaded: str | None = None) -> Itera
             assert child.poll() is None, "the preparer has ended"
             return {report.queue for report in queue.preparers(seen_within_s=60) if report.pid in mine}
 
-        eventually(lambda: len(served()) == (len(jobs) or 2))
+        eventually(lambda: len(served()) == len(jobs or PREPARER_JOBS))
         yield child
 
 

@@ -22,6 +22,7 @@ from redis.retry import Retry
 from worker.errors import QueueUnreachable, RedisUnusable
 
 T = TypeVar("T")
+Command = tuple[str | bytes | int | float, ...]  # to Redis: its name and its arguments
 
 log = logging.getLogger("doppel.worker")
 

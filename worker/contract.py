@@ -16,17 +16,17 @@ TRAIN = "train"  # the function name of every attempt at a training run
 PREPARATION_QUEUE = "doppel-preparation"
 IMPORT = "worker.dataset_import.import_dataset"  # the function name of every import of a data set
 ADD_MODEL = "worker.model_import.import_model"  # the function name of every addition of a model
-FETCH_MODEL = "worker.model_fetch.fetch_model"  # the function name of every fetch that a client asked for
+FETCH_QUEUE = "doppel-fetches"
+FETCH_MODEL = "worker.model_fetch.fetch_model"  # the function name of every download of a model's weights
 ESTIMATE_QUEUE = "doppel-estimates"
 ESTIMATE = "worker.estimation.estimate"  # the function name of every estimate
-JOB_QUEUES = (INFERENCE_QUEUE, PREPARATION_QUEUE)  # clients can look up the jobs of these
+JOB_QUEUES = (INFERENCE_QUEUE, PREPARATION_QUEUE, FETCH_QUEUE)  # clients can look up the jobs of these
 
 WORKERS = "doppel:workers"  # hash of inference worker name → WorkerReport
 TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 PREPARERS = "doppel:preparers"  # hash of preparer name → PreparerReport
 EVENTS = "doppel:events"  # channel of JobEvent
-WANTED = "doppel:wanted"  # set of names of models whose weights are to be fetched
-WANTED_OF_PREPARERS = "doppel:wanted-of-preparers"  # those that workers without torch leave to preparers that have it
+FETCHES = "doppel:fetches"  # hash of model → id of the newest job that fetches its weights
 JOBS_OF = (
     "doppel:jobs-of:"  # and a client's name: sorted set of its jobs' ids by the Unix time at which they were queued
 )
@@ -64,7 +64,8 @@ class Filming(BaseModel):
 
     width: int  # px, of the frames that are written; even
     height: int
-    frames: int  # as many as the clip has
+    frames: int  # as many as were counted in the clip
+    max_frames: int  # that are accepted, should there be more than were counted
     max_pixels: int  # of a frame of the clip
 
 

@@ -16,7 +16,7 @@ from models.store.archives import Limits
 from models.store.datasets import DatasetStore
 from models.store.importing import import_archive
 from models.store.incoming import IncomingStore
-from worker.import_progress import ImportProgress, data_dir
+from worker.import_progress import ImportProgress, place
 from worker.preparation_queue import ImportTask
 
 MEMORY_BYTES = 4 << 30  # of the process, whatever an archive contains
@@ -41,7 +41,8 @@ def import_dataset(**fields: object) -> None:
     job = get_current_job()
     assert job is not None, "RQ calls this"
     task = ImportTask.model_validate(fields)
-    incoming = IncomingStore(data_dir.get())
+    data_dir = place.get().data_dir
+    incoming = IncomingStore(data_dir)
     folder = incoming.folder(job.id)
     if not incoming.archive(job.id).exists():
         raise Unavailable("The uploaded archive is gone. Send it again.")
@@ -58,7 +59,7 @@ def import_dataset(**fields: object) -> None:
 
         import_archive(
             incoming.archive(job.id),
-            DatasetStore(data_dir.get()).path(task.dataset),
+            DatasetStore(data_dir).path(task.dataset),
             workspace,
             limits=Limits(task.max_total_bytes, task.max_files, task.max_file_bytes),
             max_pixels=task.max_pixels,

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
+from worker.connection import Command
 from worker.stored_script import StoredScript
 
 # A command with an empty list of statuses always runs.
@@ -28,8 +29,6 @@ for _, key in ipairs(KEYS) do
   end
 end
 """
-
-Command = tuple[Any, ...]
 
 
 class GuardedWrites:

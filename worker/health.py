@@ -12,7 +12,7 @@ import redis
 
 from models.errors import DoppelError
 from worker.connection import connect
-from worker.contract import ESTIMATE_QUEUE, HEARTBEAT_S, PREPARATION_QUEUE
+from worker.contract import ESTIMATE_QUEUE, FETCH_QUEUE, HEARTBEAT_S, PREPARATION_QUEUE
 from worker.inference_queue import InferenceQueue
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
@@ -31,12 +31,10 @@ def trainer_hosts(connection: redis.Redis) -> set[str]:
 
 
 def preparer_hosts(connection: redis.Redis) -> set[str]:
-    """The hosts with live processes for both of a preparer's queues."""
+    """The hosts with live processes for all of a preparer's queues."""
     reports = PreparationQueue(connection).preparers(seen_within_s=RECENT_S)
-    imports, estimates = (
-        {report.host for report in reports if report.queue == queue} for queue in (PREPARATION_QUEUE, ESTIMATE_QUEUE)
-    )
-    return imports & estimates
+    queues = (PREPARATION_QUEUE, FETCH_QUEUE, ESTIMATE_QUEUE)
+    return set.intersection(*({report.host for report in reports if report.queue == queue} for queue in queues))
 
 
 HOSTS = {"worker": worker_hosts, "trainer": trainer_hosts, "preparer": preparer_hosts}

@@ -1,7 +1,8 @@
-"""The record of an upload's job in Redis, as seen from the process that takes the upload in."""
+"""What the process of a preparer's job knows: where to work, and the job's record in Redis, to report to."""
 
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from rq.job import Job, JobStatus
@@ -14,10 +15,18 @@ from worker.job_records import CANCELABLE_FIELD
 
 REPORT_EVERY_S = 0.2
 
-# Set by the worker: a job can't name a folder.
-data_dir: ContextVar[Path] = ContextVar("data_dir")
-weights_dir: ContextVar[Path] = ContextVar("weights_dir")
-weights_url: ContextVar[str | None] = ContextVar("weights_url")
+
+@dataclass(frozen=True)
+class Place:
+    """The settings of the same names. The process that forks a job's sets them: a job can't name a folder."""
+
+    weights_dir: Path
+    data_dir: Path
+    weights_url: str | None = None
+    offline: bool = False
+
+
+place: ContextVar[Place] = ContextVar("place")
 
 
 class ImportProgress:

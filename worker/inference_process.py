@@ -8,7 +8,6 @@ from models.device import serving_device
 from models.errors import DoppelError
 from models.store.catalog import Catalog
 from worker.connection import connect
-from worker.fetching import Fetcher
 from worker.inference_worker import InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.resident_models import ResidentModels
@@ -31,8 +30,6 @@ def run_worker(
     result_ttl_s: int,
     resident_mb: int,
     preload: list[str],
-    weights_url: str | None,
-    offline: bool,
 ) -> None:
     """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
     chosen = serving_device(device, threads=threads)
@@ -47,12 +44,10 @@ def run_worker(
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
     Janitor(connection).recover(worker_name(os.getpid()))
-    fetcher = Fetcher(connection, catalog, weights_url)
     InferenceWorker(
         connection,
         residents,
         device=chosen.name,
-        on_heartbeat=(lambda: None) if offline else fetcher.fetch_wanted,
         max_batch=batch,
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,

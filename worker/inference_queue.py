@@ -220,11 +220,6 @@ class InferenceQueue:
             reports = self.connection.hvals(contract.WORKERS)
         return live_workers(reports, seen_within_s)
 
-    def want(self, model: str) -> None:
-        """Ask the workers to fetch a model's weights in the background."""
-        with translating_errors():
-            self.connection.sadd(contract.WANTED, model)
-
 
 def job_status(job: Job) -> Status:
     """The status of an RQ job, as its client sees it."""

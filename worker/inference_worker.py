@@ -71,7 +71,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     Args:
         runner: runs the tasks.
         device: where it runs them, for the worker's report.
-        on_heartbeat: called about every ``HEARTBEAT_S`` from the heartbeat thread.
         max_batch: most jobs in one batch.
         batch_wait_ms: how long to wait for more jobs once a batch has two.
         result_ttl_s: how long a generated picture is kept.
@@ -86,7 +85,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         runner: TaskRunner,
         *,
         device: str,
-        on_heartbeat: Callable[[], None],
         max_batch: int,
         batch_wait_ms: float,
         result_ttl_s: int,
@@ -97,7 +95,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self.log_job_description = False
         self._runner = runner
         self._device = device
-        self._on_heartbeat = on_heartbeat
         self._max_batch = max_batch
         self._batch_wait_s = batch_wait_ms / 1000
         self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
@@ -414,7 +411,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             pipe.execute()
         for running in list(self._running):
             self.maintain_heartbeats(running.started.job, running.started.execution)
-        self._on_heartbeat()
 
     def _report(self) -> WorkerReport:
         return WorkerReport(

@@ -14,9 +14,9 @@ from rq.job import Job
 from rq.utils import now, utcformat
 
 from worker import contract
+from worker.connection import Command
 from worker.contract import MAX_TRIES, JobMeta, Task
 from worker.picture_bytes import input_key
-from worker.stored_script import Command
 
 JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job

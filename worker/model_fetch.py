@@ -2,9 +2,10 @@
 
 from rq import get_current_job
 
+from models.errors import FetchError
 from models.process import quick_imports
 from models.store.catalog import Catalog
-from worker.import_progress import ImportProgress, data_dir, weights_dir, weights_url
+from worker.import_progress import ImportProgress, place
 from worker.preparation_queue import FetchTask
 
 with quick_imports():
@@ -23,13 +24,16 @@ def fetch_model(**fields: object) -> None:
     job = get_current_job()
     assert job is not None, "RQ calls this"
     task = FetchTask.model_validate(fields)
-    catalog = Catalog(weights_dir.get(), data_dir.get())
+    here = place.get()
+    catalog = Catalog(here.weights_dir, here.data_dir)
     card = catalog.get(task.model).card
+    if here.offline:
+        raise FetchError("The preparer downloads nothing: DOPPEL_OFFLINE is set")
     progress = ImportProgress(job)
     fetch(
         card,
         catalog.models_dir / card.name,
-        mirror=weights_url.get(),
+        mirror=here.weights_url,
         report=progress.report,
         downloaded=progress.forbid_cancel,
     )

@@ -15,7 +15,7 @@ from models.store import files
 from models.store.catalog import Catalog
 from models.store.incoming import IncomingStore
 from models.store.versions import Versions
-from worker.import_progress import ImportProgress, data_dir, weights_dir
+from worker.import_progress import ImportProgress, place
 from worker.preparation_queue import AddTask
 
 MEMORY_BYTES = 4 << 30  # of the process's data, besides the file three times: read, converted and on trial
@@ -38,14 +38,15 @@ def import_model(**fields: object) -> None:
     job = get_current_job()
     assert job is not None, "RQ calls this"
     task = AddTask.model_validate(fields)
-    incoming = IncomingStore(data_dir.get())
+    data_dir = place.get().data_dir
+    incoming = IncomingStore(data_dir)
     upload = incoming.archive(job.id)
     if not upload.exists():
         raise Unavailable("The uploaded file is gone. Send it again.")
     if sys.platform == "linux":  # macOS refuses to set it
         limit = MEMORY_BYTES + 3 * upload.stat().st_size
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    catalog = Catalog(weights_dir.get(), data_dir.get())
+    catalog = Catalog(place.get().weights_dir, data_dir)
     marker = incoming.folder(job.id) / "complete"
     with files.locked(incoming.folder(job.id) / "lock"):  # the process of a try before this one may still be ending
         if marker.exists() and _digest(catalog, task.addition.name) == marker.read_text():
@@ -56,7 +57,7 @@ def import_model(**fields: object) -> None:
             marker.write_text(digest)
             progress.forbid_cancel()
 
-        versions = Versions(catalog, data_dir.get())
+        versions = Versions(catalog, data_dir)
         add(upload, versions, task.addition, label=task.label, max_bytes=task.max_bytes, before_service=claim)
 
 

@@ -1,11 +1,14 @@
-"""The client's end of the preparer's two queues: uploads to take in, and estimates of what a training run takes."""
+"""The client's end of the preparer's queues: uploads to take in, weights to fetch, and training runs to size."""
 
+import functools
 import time
 from typing import Any, cast
 
 import redis
 from pydantic import BaseModel, ValidationError
+from redis.client import Pipeline
 from rq import Queue, Retry
+from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
@@ -15,11 +18,13 @@ from models.store.additions import Addition
 from worker import contract
 from worker.connection import BLOCKED_S
 from worker.contract import JobMeta
-from worker.inference_queue import translating_errors
+from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
 
 PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
 ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once
+
+_UNDER_WAY = (JobStatus.QUEUED.value.encode(), JobStatus.STARTED.value.encode())
 
 
 class ImportTask(BaseModel):
@@ -59,7 +64,7 @@ class PreparerReport(BaseModel):
 
 
 def rq_preparation_queue(connection: redis.Redis, name: str) -> Queue:
-    """The RQ queue ``PREPARATION_QUEUE`` or ``ESTIMATE_QUEUE``."""
+    """The RQ queue ``PREPARATION_QUEUE``, ``FETCH_QUEUE`` or ``ESTIMATE_QUEUE``."""
     return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
 
@@ -69,37 +74,52 @@ class PreparationQueue:
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
         self._imports = rq_preparation_queue(connection, contract.PREPARATION_QUEUE)
+        self._fetches = rq_preparation_queue(connection, contract.FETCH_QUEUE)
         self._estimates = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
 
     def submit_import(self, job_id: str, task: ImportTask) -> None:
         """Queue the import of the archive that lies in the incoming folder ``job_id``."""
-        self._submit(contract.IMPORT, job_id, task, JobMeta(kind="dataset", model="", dataset=task.dataset))
+        meta = JobMeta(kind="dataset", model="", dataset=task.dataset)
+        self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta))
 
     def submit_addition(self, job_id: str, task: AddTask) -> None:
         """Queue the addition of the model that lies in the incoming folder ``job_id``."""
-        self._submit(contract.ADD_MODEL, job_id, task, JobMeta(kind="model", model=task.addition.name or ""))
+        meta = JobMeta(kind="model", model=task.addition.name or "")
+        self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta))
 
-    def submit_fetch(self, job_id: str, task: FetchTask) -> None:
-        """Queue the download of a model's weights."""
-        self._submit(contract.FETCH_MODEL, job_id, task, JobMeta(kind="fetch", model=task.model))
+    def _submit(self, job: Job) -> None:
+        with translating_errors(), self.connection.pipeline() as pipe:
+            _enqueue(self._imports, job, pipe)
+            pipe.execute()
 
-    def _submit(self, function: str, job_id: str, task: ImportTask | AddTask | FetchTask, meta: JobMeta) -> None:
+    def fetch(self, model: str) -> str:
+        """Have a model's weights downloaded; the id of the job, which may be under way already."""
+        begin = functools.partial(self._fetch, model)
         with translating_errors():
-            job = self._imports.create_job(
-                function,
-                kwargs=task.model_dump(),
-                job_id=job_id,
-                meta=meta.model_dump(exclude_none=True),
-                timeout=-1,
-                result_ttl=RECORD_TTL_S,
-                failure_ttl=RECORD_TTL_S,
-                retry=Retry(max=contract.MAX_TRIES - 1),  # of a preparer that died
-                description=meta.dataset or meta.model,
-            )
-            with self.connection.pipeline() as pipe:
-                self._imports.enqueue_job(job, pipeline=pipe)  # first, since RQ begins the transaction
-                pipe.hset(job.key, CANCELABLE_FIELD, 1)
-                pipe.execute()
+            found = self.connection.transaction(begin, contract.FETCHES, value_from_callable=True)  # type: ignore[arg-type]
+        return cast(str, found)
+
+    def _fetch(self, model: str, pipe: Pipeline) -> str:
+        """Write what :meth:`fetch` does. redis-py calls this again if somebody else begins a fetch meanwhile."""
+        known = cast(bytes | None, pipe.hget(contract.FETCHES, model))
+        if known is not None and pipe.hget(Job.key_for(known.decode()), "status") in _UNDER_WAY:
+            return known.decode()
+        meta = JobMeta(kind="fetch", model=model)
+        job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
+        _enqueue(self._fetches, job, pipe)
+        pipe.hset(contract.FETCHES, model, job.id)
+        return job.id
+
+    def fetches(self) -> dict[str, str]:
+        """The models whose weights are being fetched, or are about to be, and for each the job's id."""
+        with translating_errors():
+            newest = cast(dict[bytes, bytes], self.connection.hgetall(contract.FETCHES))
+            with self.connection.pipeline(transaction=False) as pipe:
+                for job_id in newest.values():
+                    pipe.hget(Job.key_for(job_id.decode()), "status")
+                statuses = pipe.execute()
+        found = zip(newest.items(), statuses, strict=True)
+        return {model.decode(): job_id.decode() for (model, job_id), status in found if status in _UNDER_WAY}
 
     def estimate(self, requests: list[dict[str, Any]], *, timeout_s: float) -> list[dict[str, Any]]:
         """Have training runs sized on the real networks, and wait for the answer.
@@ -172,3 +192,24 @@ def _report(data: bytes | str) -> PreparerReport | None:
         return PreparerReport.model_validate_json(data)
     except ValidationError:
         return None  # of a preparer of another version
+
+
+def _job(queue: Queue, function: str, job_id: str, task: ImportTask | AddTask | FetchTask, meta: JobMeta) -> Job:
+    """A job that a client can see, not queued yet."""
+    return queue.create_job(
+        function,
+        kwargs=task.model_dump(),
+        job_id=job_id,
+        meta=meta.model_dump(exclude_none=True),
+        timeout=-1,
+        result_ttl=RECORD_TTL_S,
+        failure_ttl=RECORD_TTL_S,
+        retry=Retry(max=contract.MAX_TRIES - 1),  # of a preparer that died
+        description=meta.dataset or meta.model,
+    )
+
+
+def _enqueue(queue: Queue, job: Job, pipe: Pipeline) -> None:
+    """Write onto a pipeline that ``job`` waits in ``queue``. RQ begins the transaction, so this comes first."""
+    queue.enqueue_job(job, pipeline=pipe)
+    pipe.hset(job.key, CANCELABLE_FIELD, 1)

@@ -220,7 +220,7 @@ def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Iterator[Step]:
 def _filmed(loaded: LoadedTask, model: Painter, filming: Filming) -> Iterator[Step]:
     task, (packed, *styles) = loaded.task, loaded.pictures
     assert task.painting is not None, "every task of this family has one"
-    bounds = ClipBounds(max_pixels=filming.max_pixels)
+    bounds = ClipBounds(max_frames=filming.max_frames, max_pixels=filming.max_pixels)
     out_size = filming.width, filming.height
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "clip.mp4"

@@ -22,9 +22,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from worker.connection import LOST, RETRY_PAUSE_S, SILENCE_S
+from worker.connection import LOST, RETRY_PAUSE_S, SILENCE_S, Command
 
-Command = Sequence[str | bytes | int | float]
 Reply = Any  # bytes, int, None, a list of replies, or the error that Redis answers
 
 _ERRORS = {"OOM": OutOfMemoryError, "LOADING": BusyLoadingError}

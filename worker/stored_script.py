@@ -7,7 +7,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-Command = tuple[str | bytes | int | float, ...]
+from worker.connection import Command
 
 
 class StoredScript:

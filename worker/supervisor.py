@@ -18,7 +18,7 @@ from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference_worker import worker_name
 from worker.janitor import Janitor
-from worker.preparation_process import preparer_name
+from worker.preparation_worker import preparer_name
 from worker.training_process import trainer_name
 
 POLL_S = 0.05

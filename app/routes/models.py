@@ -16,13 +16,11 @@ from app.schemas import Job, ModelInfo
 from app.training_schemas import Published
 from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
-from models.errors import Conflict, DoppelError, Invalid, ModelUnavailable, NotFound, Unavailable
+from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable
 from models.store.additions import Addition
 from models.store.catalog import Model
 from models.store.model_archives import export_chunks, is_model_archive
-from worker.inference_queue import new_job_id
 from worker.overview import Overview
-from worker.preparation_queue import FetchTask
 
 router = APIRouter(prefix="/models", tags=["models"])
 uploads = APIRouter(prefix="/models", tags=["models"])  # whose bodies may be larger
@@ -158,16 +156,14 @@ def read_model_sample(request: Request, services: ServicesDep, name: str) -> Res
 def fetch_model(request: Request, services: ServicesDep, name: str, response: Response) -> Job:
     """Download the weights from the model's authors, as a job with progress that can be canceled.
 
-    Without this call, a model is fetched when it is first asked for. `Location` is the job's address.
+    Without this call, a model is fetched when it is first asked for. While a fetch is under way, whoever began it, the
+    answer is its job. `Location` is the job's address.
     """
     model = services.catalog.get(name)
     if model.weights is not None:
         raise Conflict(f"The weights of {name!r} are on this server already.")
-    if services.settings.offline:
-        raise ModelUnavailable(name, "it downloads nothing: DOPPEL_OFFLINE is set")
-    services.preparation.require_preparer(torch_for="Reading the files that upstream publishes")
-    job_id, client = new_job_id(), client_of(request)
-    services.preparation.submit_fetch(job_id, FetchTask(model=name))
+    client = client_of(request)
+    job_id = services.selection.fetch(name)
     if client is not None:
         Overview(services.queue.connection).remember(client, job_id)
     state = services.queue.state(job_id)
@@ -194,11 +190,13 @@ def remove_model(services: ServicesDep, name: str) -> None:
 
 def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
     workers = services.queue.workers(seen_within_s=ALIVE_S)
+    fetches = services.preparation.fetches() if any(model.weights is None for model in models) else {}
     return [
         ModelInfo.of(
             model,
             runs_as=_runs_as(services, model),
             loaded_on=[worker.name for worker in workers if model.weights_name in worker.loaded],
+            fetch_job=fetches.get(model.name),
         )
         for model in models
     ]

@@ -8,14 +8,13 @@ from starlette.concurrency import run_in_threadpool
 
 from app.deps import ServicesDep
 from app.geometry import Geometry
-from app.model_selection import STYLE_DEFAULT
 from app.negotiation import accepted_type
 from app.orders import mixed_code_order, painting_order
 from app.painting_fields import MAX_STYLES, PaintingFields
 from app.replies import job_reply, reply
 from app.routes import answers, fields
 from app.schemas import PaintingCode
-from app.style_options import STROKES
+from app.style_options import STROKES, STYLE_DEFAULT
 from app.submitting import submit
 from models.errors import Invalid
 from worker.contract import Status

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import ClipRejected
-from models.pictures import Picture
+from models.pictures import Picture, sound
 
 if TYPE_CHECKING:  # large, and most processes never see a clip
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv")
 DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg", "prores")
-# What players find in an MP4.
-SOUND = ("aac", "mp3", "mp3float", "opus", "libopus", "ac3", "eac3", "alac", "flac")
 H264_QUALITY = "20"  # constant rate factor; brushwork hides what 18 would keep
 MIN_SIDE = 16  # px
 
@@ -74,8 +73,8 @@ class Clip:
 
     @property
     def silenced(self) -> bool:
-        """Whether it has sound that can't be kept in an MP4."""
-        return self.sound is not None and self.sound not in SOUND
+        """Whether it has sound that is not kept."""
+        return self.sound is not None and self.sound not in sound.COPIED + sound.RECODED
 
     def frames(self, size: tuple[int, int] | None = None) -> Generator["Frame"]:
         """Decode the frames one after the other, as they are shown: upright.
@@ -115,7 +114,8 @@ class Clip:
 
         options = {
             "max_pixels": str(self._bounds.max_pixels),  # checked before the decoder takes the memory
-            "codec_whitelist": ",".join((*DECODERS, *SOUND)),  # opening a file decodes some of every track
+            # Opening a file decodes some of every track.
+            "codec_whitelist": ",".join(DECODERS + sound.COPIED + sound.RECODED),
         }
         with _readable():
             container = av.open(io.BytesIO(self._data), format=self._format, options=options, metadata_errors="ignore")
@@ -123,13 +123,13 @@ class Clip:
         with container:
             yield container
 
-    def sound_packets(self) -> Iterator[tuple["AudioStream", Any]]:
-        """The packets of the first sound track, with the stream that they belong to, as they are in the file."""
+    def sound_packets(self) -> Iterator["Packet[AudioStream]"]:
+        """The packets of the first sound track, as they are in the file."""
         with self._opened() as container, _readable():
             stream = container.streams.audio[0]
             for packet in container.demux(stream):
                 if packet.dts is not None:
-                    yield stream, packet
+                    yield packet
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,15 @@ class ClipWriter:
         self._stream.codec_context.colorspace = Colorspace.ITU601  # as which FFmpeg converts from RGB
         self._stream.options = {"crf": H264_QUALITY, "preset": "fast"}
         self._last = -1
-        self._sound = clip.sound_packets() if clip.sound is not None and not clip.silenced else iter(())
+        self._sound = self._sound_of(clip)
         self._next_sound = next(self._sound, None)
-        if self._next_sound is not None:
-            self._sound_stream = self._container.add_stream_from_template(self._next_sound[0])
+
+    def _sound_of(self, clip: Clip) -> Iterator["Packet[AudioStream]"]:
+        if clip.sound in sound.COPIED:
+            return sound.copied(clip.sound_packets(), self._container)
+        if clip.sound in sound.RECODED:
+            return sound.recoded(clip.sound_packets(), self._container)
+        return iter(())
 
     def write(self, frame: Frame) -> None:
         """Add a frame, after those that are shown before it."""
@@ -180,10 +185,9 @@ class ClipWriter:
 
     def _write_sound(self, until_s: float) -> None:
         while self._next_sound is not None:
-            _, packet = self._next_sound
-            if packet.dts * packet.time_base > until_s:
+            packet = self._next_sound
+            if packet.dts is not None and packet.time_base is not None and packet.dts * packet.time_base > until_s:
                 break
-            packet.stream = self._sound_stream
             self._container.mux(packet)
             self._next_sound = next(self._sound, None)
 

@@ -19,7 +19,7 @@ from models.serving.accelerator import Accelerator, cuda_device
 from models.serving.engine import Pending, Pictures
 from models.serving.picture_pipeline import PicturePipeline, Results, bucket
 from models.serving.recorded_network import RecordedNetwork
-from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator, delivered, framed
+from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator, delivered, framed
 from models.store.catalog import Model
 
 MOST_BYTES = 32 << 20  # of a batch of pictures that is copied beside others; memory for four of them stays taken
@@ -68,8 +68,8 @@ def _translated(
     return pixels.to_levels(out), torch.isfinite(out).flatten(1).all(dim=1)
 
 
-class CudaStyleNetworks(TorchStyleNetworks):
-    """A StarGAN v2 on a GPU. Errors as for :class:`TorchStyleNetworks`."""
+class CudaStylistNetworks(TorchStylistNetworks):
+    """A StarGAN v2 on a GPU. Errors as for :class:`TorchStylistNetworks`."""
 
     memory_format = torch.channels_last
 

@@ -1,6 +1,6 @@
 """What computes a model's pictures: the two protocols that every engine has. Loads neither torch nor OpenVINO."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -52,8 +52,8 @@ class PictureNetwork(Engine, Protocol):
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         """As many pictures of the same shape, and whether all numbers that they were made of are finite."""
 
-    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        """Measure what each instance normalisation gets, in the order of the layers, over each whole batch.
+    def measuring(self) -> Callable[[Pictures], list[Moments]]:
+        """A function that measures what each instance normalisation gets over a batch, in the order of the layers.
 
         The layers before it are normalised by the same moments. There is no margin.
         """
@@ -62,7 +62,7 @@ class PictureNetwork(Engine, Protocol):
         """The network without its margin, its instance normalisations by these moments for whatever it gets.
 
         Args:
-            moments: as :meth:`measured`; empty if it has no such layer.
+            moments: as :meth:`measuring` gives them; empty if it has no such layer.
         """
 
 
@@ -77,7 +77,7 @@ class AsynchronousNetwork(PictureNetwork, Protocol):
         """
 
 
-class StyleNetworks(Engine, Protocol):
+class StylistNetworks(Engine, Protocol):
     """The networks of one StarGAN v2. ``D`` is the number of its domains, ``S`` the length of a style code."""
 
     @property
@@ -122,10 +122,7 @@ class StylePainter(Engine, Protocol):
         """Each picture in the style of its code (N, D), and whether all their numbers are finite."""
 
     def measuring(self, code: Numbers) -> Callable[[Pictures], list[Moments]]:
-        """A function that measures what each normalisation gets, over each whole batch, in the style of a code (D,).
-
-        As :meth:`PictureNetwork.measured`.
-        """
+        """As :meth:`PictureNetwork.measuring`, in the style of a code (D,)."""
 
     def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
         """A function that paints frame after frame, (1, H, W, 3), in the style of a code (D,), with running statistics.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from models.device import ServingDevice
 from models.errors import CheckpointError
-from models.serving.engine import PictureNetwork, StyleNetworks, StylePainter
+from models.serving.engine import PictureNetwork, StylePainter, StylistNetworks
 from models.store.catalog import Model
 
 log = logging.getLogger("doppel.models")
@@ -35,20 +35,20 @@ def translator(model: Model, device: ServingDevice) -> PictureNetwork:
     return TorchTranslator(model, device)
 
 
-def style_networks(model: Model, device: ServingDevice) -> StyleNetworks:
+def stylist_networks(model: Model, device: ServingDevice) -> StylistNetworks:
     """The networks of a StarGAN v2. Errors as for :func:`translator`."""
     if _openvino_computes(device):
-        from models.serving.openvino_engine import OpenVINOStyleNetworks
+        from models.serving.openvino_engine import OpenVINOStylistNetworks
 
         with _torch_to_fall_back_on():
-            return OpenVINOStyleNetworks(model, device)
+            return OpenVINOStylistNetworks(model, device)
     if device.is_cuda:
-        from models.serving.cuda_engine import CudaStyleNetworks
+        from models.serving.cuda_engine import CudaStylistNetworks
 
-        return CudaStyleNetworks(model, device)
-    from models.serving.torch_engine import TorchStyleNetworks
+        return CudaStylistNetworks(model, device)
+    from models.serving.torch_engine import TorchStylistNetworks
 
-    return TorchStyleNetworks(model, device)
+    return TorchStylistNetworks(model, device)
 
 
 def style_painter(model: Model, device: ServingDevice) -> StylePainter:

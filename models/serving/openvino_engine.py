@@ -4,7 +4,7 @@ A CPU gains nothing from batches, and alone a picture comes out the same whateve
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +49,10 @@ class OpenVINOTranslator:
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return run_each(self._network, [[picture[np.newaxis]] for picture in pictures])
 
-    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
+    def measuring(self) -> Callable[[Pictures], list[Moments]]:
         graph = measuring_graph(self._shape, self._weights.tensors())
         network = compiled(graph, self.precision, self._device.threads)
-        for batch in batches:
-            found = network([batch])
-            yield [(found[n], found[n + 1]) for n in range(0, len(found), 2)]
+        return lambda pictures: moments_of(network, pictures)
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         # Constants disappear in the convolutions before them, which is why these are compiled anew for each picture.
@@ -71,7 +69,7 @@ class _Sources:
     masks: list[list[Numbers]]
 
 
-class OpenVINOStyleNetworks:
+class OpenVINOStylistNetworks:
     """A StarGAN v2, its generator in bfloat16 where the CPU computes in it and the picture stays the same.
 
     Raises:
@@ -139,6 +137,12 @@ def run_each(network: openvino.CompiledModel, inputs: Sequence[list[np.ndarray]]
     results = [network(each) for each in inputs]
     pictures: Pictures = np.concatenate([result["pictures"] for result in results])
     return pictures, all(np.isfinite(result["finite"]) for result in results)
+
+
+def moments_of(network: openvino.CompiledModel, pictures: Pictures) -> list[Moments]:
+    """What a graph gives that measures the means and the variances of its normalisations in turn."""
+    found = network([pictures])
+    return [(found[n], found[n + 1]) for n in range(0, len(found), 2)]
 
 
 def lowest_precision(

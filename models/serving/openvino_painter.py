@@ -7,7 +7,7 @@ import numpy as np
 from models.device import ServingDevice
 from models.serving.engine import Moments, Numbers, Pictures
 from models.serving.graphs.style import filming_graph, measuring_graph, painter_graph, predictor_graph, tile_graph
-from models.serving.openvino_engine import BYTES, lowest_precision, run_each
+from models.serving.openvino_engine import BYTES, lowest_precision, moments_of, run_each
 from models.serving.openvino_runtime import compiled
 from models.serving.probe import probe
 from models.serving.tensors import WeightsFile
@@ -56,12 +56,7 @@ class OpenVINOPainter:
     def measuring(self, code: Numbers) -> Callable[[Pictures], list[Moments]]:
         graph = measuring_graph(self.shape, self._weights.tensors(), code)
         network = compiled(graph, self.precision, self._device.threads)
-
-        def measure(pictures: Pictures) -> list[Moments]:
-            found = network([pictures])
-            return [(found[n], found[n + 1]) for n in range(0, len(found), 2)]
-
-        return measure
+        return lambda pictures: moments_of(network, pictures)
 
     def filming(self, code: Numbers) -> Callable[[Pictures, float], tuple[Pictures, bool]]:
         graph, length = filming_graph(self.shape, self._weights.tensors(), code)

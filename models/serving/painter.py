@@ -1,7 +1,7 @@
 """A model of the family ``style`` as a function: pictures and styles in, painted pictures out; or a style's code."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -197,8 +197,8 @@ class _InStyle:
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
         return self._painter.paint(pictures, np.tile(self._code, (len(pictures), 1)))
 
-    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
-        return map(self._painter.measuring(self._code), batches)
+    def measuring(self) -> Callable[[Pictures], list[Moments]]:
+        return self._painter.measuring(self._code)
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         return self._painter.fixed(self._code, moments)

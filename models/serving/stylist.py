@@ -35,7 +35,7 @@ class Stylist:
     """
 
     def __init__(self, model: Model, device: ServingDevice) -> None:
-        self._networks = engines.style_networks(model, device)
+        self._networks = engines.stylist_networks(model, device)
         self._name = model.name
         self.nbytes = self._networks.nbytes
         self.precision = self._networks.precision

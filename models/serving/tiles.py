@@ -91,7 +91,7 @@ def translate_in_tiles(
     work = sum(_pixels(batch) for batch in batches) + _pixels(tiles)
     done = 0
     measured: list[list[Moments]] = []
-    for batch, moments in zip(batches, network.measured(map(framed.cut_all, batches)), strict=False):
+    for batch, moments in zip(batches, _measured(network, framed, batches), strict=True):
         measured.append(moments)
         done += _pixels(batch)
         yield done / work
@@ -204,6 +204,14 @@ def _starts(length: int, side: int) -> list[int]:
     """Where crops begin that cover a length."""
     count = -(-length // side)
     return [round((length - side) * n / max(count - 1, 1) / ALIGNMENT) * ALIGNMENT for n in range(count)]
+
+
+def _measured(network: PictureNetwork, framed: _Framed, batches: Sequence[Sequence[Window]]) -> Iterator[list[Moments]]:
+    """What each normalisation gets, batch by batch."""
+    if batches:  # else there is nothing that the function must be made for
+        measure = network.measuring()
+        for batch in batches:
+            yield measure(framed.cut_all(batch))
 
 
 def _pooled(measured: Sequence[Sequence[Moments]], weights: Sequence[int]) -> list[Moments]:

@@ -1,6 +1,6 @@
 """torch as an engine: for accelerators, and for a CPU where OpenVINO can't be had."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +64,16 @@ class TorchTranslator:
     def _features(self, pictures: Pictures) -> torch.Tensor:
         return pixels.to_tensor(pictures).to(device=self._device, dtype=self._dtype)
 
-    def measured(self, batches: Iterable[Pictures]) -> Iterator[list[Moments]]:
+    def measuring(self) -> Callable[[Pictures], list[Moments]]:
         network = with_normalisations(self._network, Measuring)
         layers = [layer for layer in network.modules() if isinstance(layer, Measuring)]
-        for batch in batches:
-            with torch.inference_mode():
-                network(self._features(batch))
-            yield [layer.moments() for layer in layers]
+
+        @torch.inference_mode()
+        def measure(pictures: Pictures) -> list[Moments]:
+            network(self._features(pictures))
+            return [layer.moments() for layer in layers]
+
+        return measure
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         left = iter(moments)
@@ -91,7 +94,7 @@ class _Sources:
     masks: Masks | None  # (N, 1, h, w) each
 
 
-class TorchStyleNetworks:
+class TorchStylistNetworks:
     """A StarGAN v2, its generator in 16 bits where that keeps its pictures. Errors as for :func:`load_weights`."""
 
     memory_format = torch.contiguous_format

@@ -14,7 +14,7 @@ from models.serving.moments import Fixed, Measuring, Running, with_normalisation
 from models.serving.precision import lowest_precision
 from models.serving.torch_engine import delivered, nbytes_of, torch_device
 from models.store.catalog import Model
-from models.style.networks import Painter, StyleEnsemble
+from models.style.networks import PainterNetwork, StyleEnsemble
 from models.style.shape import CODE_SIDE
 from models.weights.loading import load_weights
 
@@ -37,7 +37,7 @@ class TorchPainter:
         self.number_bytes = self._dtype.itemsize
         self.nbytes = nbytes_of(ensemble)
 
-    def _run_probe(self, painter: Painter, x: torch.Tensor) -> torch.Tensor:
+    def _run_probe(self, painter: PainterNetwork, x: torch.Tensor) -> torch.Tensor:
         if self._predictor is None:
             code = torch.full((1, self._code_dim), 1 / self._code_dim)
         else:

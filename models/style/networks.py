@@ -55,7 +55,7 @@ class Residual(nn.Module):
         return out
 
 
-class Painter(nn.Module):
+class PainterNetwork(nn.Module):
     """Paints (N, 3, H, W) in [-1, 1], sides multiples of 4 and at least 16, in the styles of N codes.
 
     Args:
@@ -149,5 +149,5 @@ class StyleEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         widths = (full, half, quarter, half_out, full_out)
-        self.painter = Painter(code_dim, widths, n_blocks, styled_contraction=styled_contraction)
+        self.painter = PainterNetwork(code_dim, widths, n_blocks, styled_contraction=styled_contraction)
         self.predictor = StylePredictor(code_dim) if predictor else None

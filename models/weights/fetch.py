@@ -5,10 +5,11 @@ a later download that differs is refused.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from models.store.files import replace_text, sha256
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16
+LOCK_POLL_S = 0.2
 
 
 def fetch(
@@ -38,38 +40,58 @@ def fetch(
 ) -> Path:
     """Fetch a model's upstream weights into ``folder`` as safetensors, with a progress bar on stderr.
 
-    An interrupted download continues where it stopped. Only one process fetches a model at a time.
+    An interrupted download continues where it stopped. If another process fetches the model, this one waits for it,
+    and then uses what that one made.
 
     Args:
         mirror: base address to use instead of the card's; the file name is appended.
-        report: told the share that is downloaded, 0 to 1, again and again; what it raises ends the download.
+        report: told the share that is downloaded, 0 to 1, again and again, also while this process waits; what it
+            raises ends the fetch.
         downloaded: called once all is downloaded, before it is converted; what it raises ends the fetch.
 
     Returns:
         The converted weights file.
 
     Raises:
-        FetchError: no network, no such file, another process is fetching it, or its hash differs from the pinned one.
+        FetchError: no network, no such file, or its hash differs from the pinned one.
         CheckpointError: the download is not this model's weights.
         NotInstalled: torch, which reads upstream's files, is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with _locked(card, folder, report):
+        target = folder / WEIGHTS_FILE
+        try:
+            if not _intact(target, folder):
+                _fetch_locked(card, folder, target, mirror, report, downloaded)
+        except OSError as error:
+            raise FetchError(f"{folder} cannot be written: {error}") from error
+        except (FetchError, CheckpointError, NotInstalled) as error:
+            record = {"failed_at": time.time(), "why": str(error).rstrip(".")}
+            _write_json(folder / FAILURE_FILE, record)
+            raise
+        (folder / FAILURE_FILE).unlink(missing_ok=True)
+        return target
+
+
+@contextlib.contextmanager
+def _locked(card: ModelCard, folder: Path, report: Callable[[float], None] | None) -> Iterator[None]:
+    """Let only one process fetch a model at a time."""
+    lock = FileLock(folder / ".fetch.lock")
+    said = False
+    while True:
+        try:
+            lock.acquire(timeout=LOCK_POLL_S)
+            break
+        except Timeout:
+            if not said:
+                print(f"{card.name} is being fetched by another process, which is waited for", file=sys.stderr)
+            said = True
+            if report is not None:
+                report(0.0)
     try:
-        with FileLock(folder / ".fetch.lock", timeout=0):
-            target = folder / WEIGHTS_FILE
-            try:
-                if not _intact(target, folder):
-                    _fetch_locked(card, folder, target, mirror, report, downloaded)
-            except OSError as error:
-                raise FetchError(f"{folder} cannot be written: {error}") from error
-            except (FetchError, CheckpointError, NotInstalled) as error:
-                record = {"failed_at": time.time(), "why": str(error).rstrip(".")}
-                _write_json(folder / FAILURE_FILE, record)
-                raise
-            (folder / FAILURE_FILE).unlink(missing_ok=True)
-            return target
-    except Timeout:
-        raise FetchError(f"{card.name} is being fetched by another process") from None
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch_locked(

@@ -16,11 +16,13 @@ from models.store.incoming import IncomingStore
 from models.store.model_archives import export
 from models.weights.fetch import fetch
 from tests.conftest import add_model
+from tests.pictures import encoded, landscape
+from tests.processes import api
 from worker import contract
 from worker.contract import Status
-from worker.fetching import Fetcher
-from worker.preparation_process import ImportWorker, PreparationWorker
+from worker.preparation_process import ImportWorker
 from worker.preparation_queue import AddTask, PreparationQueue, PreparerReport
+from worker.preparation_worker import PreparationWorker
 
 ROOT = Path(__file__).parents[2]
 REMEDY = "pip install 'doppel[worker]'"
@@ -34,7 +36,7 @@ def no_torch(monkeypatch):
 @pytest.fixture
 def light_preparer(queue):
     """Reports of a preparer without torch, which stay new."""
-    for name in (contract.PREPARATION_QUEUE, contract.ESTIMATE_QUEUE):
+    for name in (contract.PREPARATION_QUEUE, contract.FETCH_QUEUE, contract.ESTIMATE_QUEUE):
         report = PreparerReport(name=name, pid=1, host="here", queue=name, torch=False, seen_at=time.time() + 3600)
         queue.connection.hset(contract.PREPARERS, name, report.model_dump_json())
 
@@ -78,11 +80,11 @@ def report_full_preparer(redis, queue):
 @pytest.fixture
 def importer(queue, settings, no_torch, monkeypatch):
     """A preparer without torch: it takes one job, and says what became of the queue, the next first."""
-    monkeypatch.setattr("worker.preparation_process.HAND_BACK_PAUSE_S", 0)
+    monkeypatch.setattr("worker.preparation_worker.HAND_BACK_PAUSE_S", 0)
     monkeypatch.setattr(PreparationWorker, "fork_work_horse", lambda worker, job, queue: tried.append(job.id))
     monkeypatch.setattr(PreparationWorker, "monitor_work_horse", lambda worker, job, queue, execution: None)
     tried = []
-    worker = ImportWorker(queue.connection, settings.weights_dir, settings.data_dir, None)
+    worker = ImportWorker(queue.connection, settings.data_dir)
 
     def take_one():
         tried.clear()
@@ -124,18 +126,15 @@ def test_a_command_that_needs_torch_says_so_in_one_line(arguments, no_torch, cap
     assert REMEDY in said[0]
 
 
-def test_a_worker_without_torch_leaves_what_is_to_be_fetched_to_a_preparer_that_has_it(
-    queue, light_preparer, weights_dir, tmp_path, no_torch
-):
-    redis = queue.connection
-    fetcher = Fetcher(redis, Catalog(weights_dir, tmp_path), None)
-    redis.sadd(contract.WANTED, "unknown")
-    fetcher.fetch_wanted()
-    assert not redis.exists(contract.WANTED, contract.WANTED_OF_PREPARERS)  # nobody else can do it
-    report_full_preparer(redis, contract.PREPARATION_QUEUE)
-    redis.sadd(contract.WANTED, "missing")
-    fetcher.fetch_wanted()
-    assert redis.smembers(contract.WANTED_OF_PREPARERS) == {b"missing"}
+def test_where_nobody_has_torch_nothing_is_fetched_and_the_answer_says_why(settings, light_preparer):
+    files = {"image": encoded(landscape())}
+    with api(settings.model_copy(update={"offline": False})) as client:
+        for answer in (
+            client.post("/models/missing/fetch"),
+            client.post("/translate", data={"model": "missing"}, files=files),
+        ):
+            assert (answer.status_code, REMEDY in answer.json()["detail"]) == (503, True), answer.text
+        assert client.get("/models/missing").json()["fetch_job"] is None
 
 
 def test_weights_that_torch_would_read_are_not_fetched_and_the_model_says_why(weights_dir, tmp_path, no_torch):

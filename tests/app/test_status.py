@@ -4,14 +4,9 @@ import pytest
 import redis
 from PIL import Image
 
-from models.store.catalog import ModelFile
-from tests.app.test_models import generator, weights
-from tests.conftest import add_model
 from tests.fake_worker import GO, HELD, first_pixel
 from tests.pictures import encoded, landscape
-from tests.processes import api, eventually, file_server, preparer
-from worker.contract import PREPARERS
-from worker.preparation_queue import PreparerReport
+from tests.processes import eventually
 
 ANN, BEN = "ann-0123456789abcdef", "ben-0123456789abcdef"  # clients, as they name themselves
 
@@ -92,45 +87,3 @@ def test_a_sample_picture_is_served_where_there_is_one(client, settings):
     (folder / "sample.png").write_bytes(encoded(landscape()))
     assert client.get("/models/tiny/sample").headers["Content-Type"] == "image/png"
     assert client.get("/models/nothing/sample").status_code == 404
-
-
-def test_a_fetch_is_refused_where_it_can_do_nothing(client, settings):
-    assert client.post("/models/tiny/fetch").status_code == 409
-    assert "DOPPEL_OFFLINE" in client.post("/models/missing/fetch").json()["detail"]
-    with api(settings.model_copy(update={"offline": False})) as online:
-        assert "doppel preparer" in online.post("/models/missing/fetch").json()["detail"]
-
-
-def test_a_fetch_that_waits_can_be_canceled(settings):
-    with api(settings.model_copy(update={"offline": False})) as client:
-        report = PreparerReport(name="p", pid=1, host="h", queue="doppel-preparation", seen_at=4e9)
-        redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
-        answer = client.post("/models/missing/fetch", headers={"X-Client": ANN})
-        job = answer.json()
-        assert (answer.status_code, job["kind"], job["status"]) == (202, "fetch", "queued")
-        assert job["links"]["model"] == "/models/missing"
-        assert job["links"]["image"] is None
-        assert [listed["id"] for listed in client.get("/jobs", headers={"X-Client": ANN}).json()] == [job["id"]]
-        assert client.delete(answer.headers["Location"]).json()["status"] == "canceled"
-
-
-def test_weights_are_fetched_by_a_preparer(settings, tmp_path):
-    upstream = tmp_path / "upstream"
-    upstream.mkdir()
-    (upstream / "far.pth").write_bytes(weights(only=generator()))
-    with (
-        file_server(upstream) as url,
-        api(settings.model_copy(update={"offline": False})) as client,
-        preparer(settings, "imports"),
-    ):
-        file = ModelFile(name="far.pth", url=f"{url}/far.pth", format="pytorch")
-        add_model(settings.weights_dir, "far", ready=False, files=[file])
-        fetched = client.post("/models/far/fetch").headers["Location"]
-        failed = client.post("/models/missing/fetch").headers["Location"]
-        ended = eventually(lambda: (job := client.get(failed).json())["status"] == "failed" and job)
-        assert ended["error"]["code"] == "fetch_failed"
-        assert "cannot be reached" in ended["error"]["detail"]
-        assert client.get(fetched).json()["status"] == "succeeded"
-        assert client.get(f"{fetched}/image").status_code == 409
-        model = client.get("/models/far").json()
-        assert (model["availability"], model["can_be_removed"]) == ("ready", False)

@@ -9,14 +9,18 @@ import pytest
 
 from models.device import ServingDevice
 from models.pictures.clips import Clip
+from models.serving.painting import Painting
 from models.store.catalog import Catalog
 from tests.clips import damaged, tiny_clip, window
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import ROOT, api, eventually
 from worker.connection import connect
-from worker.contract import Status
+from worker.contract import Filming, Status, Task
+from worker.errors import BadClip
+from worker.file_bytes import pack_file
 from worker.inference_worker import InferenceWorker
 from worker.resident_models import ResidentModels
+from worker.tasks import LoadedTask
 
 PAINTING = encoded(landscape())
 
@@ -34,16 +38,17 @@ def sent(clip, *styles, **fields):
     return {"files": files, "data": fields}
 
 
+def held_models(settings):
+    catalog = Catalog(settings.weights_dir, settings.data_dir)
+    return ResidentModels(catalog, ServingDevice("cpu"), budget_bytes=1 << 30)
+
+
 def run_worker(settings, runner=None):
     """Run what is in the queue, in this thread."""
-    held = runner or ResidentModels(
-        Catalog(settings.weights_dir, settings.data_dir), ServingDevice("cpu"), budget_bytes=1 << 30
-    )
     worker = InferenceWorker(
         connect(settings.redis_url, patience_s=5),
-        held,
+        runner or held_models(settings),
         device="cpu",
-        on_heartbeat=lambda: None,
         max_batch=1,
         batch_wait_ms=0,
         result_ttl_s=60,
@@ -121,6 +126,16 @@ def test_damage_behind_the_beginning_is_told_to_who_waits_and_in_the_job(client,
     assert answers[0].status_code == 422, answers[0].text
     assert "The video is damaged" in answers[0].json()["detail"]
     assert " s" in answers[0].json()["detail"]
+
+
+def test_the_worker_keeps_the_bound_on_frames_whatever_was_counted(settings):
+    held = held_models(settings)
+    filming = Filming(width=64, height=48, frames=3, max_frames=3, max_pixels=1 << 20)
+    task = Task(
+        kind="clip", model="style-by-example", width=64, height=48, painting=Painting(weights=[1]), filming=filming
+    )
+    with pytest.raises(BadClip, match="has more than 3 frames"):
+        list(held.run_in_steps(LoadedTask(task, [pack_file(tiny_clip(4)), decoded(PAINTING)])))
 
 
 class Interrupting:

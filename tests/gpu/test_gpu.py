@@ -9,9 +9,9 @@ import torch
 from models.device import ServingDevice
 from models.serving import engines
 from models.serving.accelerator import cuda_device
-from models.serving.cuda_engine import CudaStyleNetworks, CudaTranslator
+from models.serving.cuda_engine import CudaStylistNetworks, CudaTranslator
 from models.serving.recorded_network import RecordedNetwork
-from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
 from models.serving.translator import Translator
 from models.store.options import CycleGANOptions
 from models.training.cyclegan import CycleGANTrainer
@@ -38,9 +38,9 @@ def assert_like(actual, expected, within_db=35):
 
 
 def test_a_gpu_is_chosen_and_computes_in_16_bits(cyclegan, stargan, device):
-    translator, styles = engines.translator(cyclegan, device), engines.style_networks(stargan, device)
+    translator, styles = engines.translator(cyclegan, device), engines.stylist_networks(stargan, device)
     assert isinstance(translator, CudaTranslator)
-    assert isinstance(styles, CudaStyleNetworks)
+    assert isinstance(styles, CudaStylistNetworks)
     assert translator.precision in ("torch.float16", "torch.bfloat16")
 
 
@@ -117,7 +117,7 @@ def test_tiles_and_large_batches_are_as_on_a_cpu(cyclegan, device, monkeypatch):
 
 
 def test_a_stargan_is_as_on_a_cpu(stargan, device):
-    networks, plain = CudaStyleNetworks(stargan, device), TorchStyleNetworks(stargan, CPU)
+    networks, plain = CudaStylistNetworks(stargan, device), TorchStylistNetworks(stargan, CPU)
     sources = pictures(2, 2, 64, 64)
     latents = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
     styles = plain.map_latents(latents)

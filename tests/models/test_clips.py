@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import ClipRejected
 from models.pictures.clips import Clip, ClipBounds, ClipWriter, Frame
-from tests.clips import FPS, damaged, encode_clip, lying, tiny_clip, window
+from tests.clips import FPS, TONE_HZ, damaged, lying, tiny_clip, window
 from tests.pictures import encoded, landscape
 
 
@@ -106,8 +106,8 @@ def test_frames_are_written_when_they_were_shown_and_with_the_sound(tmp_path, so
     assert [float(frame.time) for frame in frames] == pytest.approx(list(map(float, times)), abs=0.001)
     assert np.abs(frames[5].picture.astype(int) - window(5)).mean() < 8
     if sound:
-        packets = [packet for _, packet in made.sound_packets()]
-        assert [bytes(packet) for packet in packets] == [bytes(packet) for _, packet in clip.sound_packets()]
+        packets = list(made.sound_packets())
+        assert [bytes(packet) for packet in packets] == [bytes(packet) for packet in clip.sound_packets()]
     else:
         assert made.sound is None
 
@@ -125,9 +125,37 @@ def test_colours_survive_the_way_through_h264(tmp_path):
         assert next(container.decode(video=0)).colorspace == 5  # BT.601 for 25 Hz or 6 for 30 Hz: the same matrix
 
 
-def test_sound_that_an_mp4_can_t_hold_is_known():
-    clip = Clip(encode_clip([window(0)] * 2, file_format="matroska", sound="pcm_f32le"))
-    assert (clip.sound, clip.silenced) == ("pcm_f32le", True)
+@pytest.mark.parametrize(("codec", "rate"), [("vorbis", 44_100), ("pcm_s16le", 48_000), ("pcm_f32le", 96_000)])
+def test_sound_that_players_don_t_find_in_an_mp4_becomes_aac(tmp_path, codec, rate):
+    clip = Clip(tiny_clip(25, file_format="matroska", sound=codec, sound_rate=rate))
+    assert not clip.silenced
+    writer = ClipWriter(tmp_path / "made.mp4", clip, (64, 48))
+    for frame in clip.frames():
+        writer.write(frame)
+    writer.close()
+    assert Clip((tmp_path / "made.mp4").read_bytes()).sound == "aac"
+    with av.open(str(tmp_path / "made.mp4")) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        made_rate = container.streams.audio[0].rate
+    assert len(heard) / made_rate == pytest.approx(1, abs=0.06)
+    loudest = np.abs(np.fft.rfft(heard)).argmax() * made_rate / len(heard)
+    assert loudest == pytest.approx(TONE_HZ, abs=2)
+
+
+def test_damaged_sound_is_left_out_and_the_rest_is_kept(tmp_path):
+    whole = tiny_clip(25, file_format="matroska", sound="vorbis", sound_rate=44_100)
+    packets = [bytes(packet) for packet in Clip(whole).sound_packets()]
+    middle = max(packets[len(packets) // 4 :], key=len)
+    writer = ClipWriter(tmp_path / "made.mp4", Clip(whole.replace(middle, b"\xff" * len(middle))), (64, 48))
+    writer.write(Frame(window(0), Fraction(0)))
+    writer.close()
+    with av.open(str(tmp_path / "made.mp4")) as container:
+        assert 0.5 < sum(frame.samples for frame in container.decode(audio=0)) / 44_100 <= 1.06
+
+
+def test_sound_that_is_not_read_is_known():
+    clip = Clip(tiny_clip(2, file_format="matroska", sound="mp2"))
+    assert (clip.sound, clip.silenced) == ("mp2", True)
 
 
 def test_a_decoder_that_is_not_listed_does_not_run():

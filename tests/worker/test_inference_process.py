@@ -1,4 +1,4 @@
-"""``doppel worker`` whole: real weights, and those that somebody wants fetched."""
+"""``doppel worker`` whole: real weights, and those that come while it runs."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ import torch
 
 from models.cyclegan import ResnetGenerator
 from models.store.catalog import Catalog
+from models.weights.fetch import fetch
 from tests.conftest import TINY
 from tests.fake_worker import HELD, first_pixel
 from tests.processes import environment, eventually, fake_worker, file_server, process
@@ -26,8 +27,8 @@ def mirror(tmp_path):
 
 
 @pytest.fixture
-def worker(settings, mirror):
-    env = environment(settings) | {"DOPPEL_WEIGHTS_URL": mirror, "DOPPEL_PRELOAD": "tiny,missing"}
+def worker(settings):
+    env = environment(settings) | {"DOPPEL_PRELOAD": "tiny,missing"}
     with process(sys.executable, "-m", "app.cli", "worker", env=env) as child:
         yield child
 
@@ -55,7 +56,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line(settings):
     assert answer.stderr.startswith("doppel: the device 'cuda:99' cannot be used here")
 
 
-def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, settings):
+def test_a_worker_preloads_translates_and_sees_weights_that_come(worker, queue, settings, mirror):
     eventually(lambda: queue.workers(seen_within_s=60))
     report = queue.workers(seen_within_s=60)[0]
     assert (report.pid, report.device, report.loaded) == (worker.pid, "cpu", ["tiny"])
@@ -68,9 +69,8 @@ def test_a_worker_preloads_translates_and_fetches_what_is_wanted(worker, queue, 
     eventually(lambda: queue.state(job).status.ended)
     assert "doppel pull missing" in queue.state(job).error.detail
 
-    queue.want("missing")
     catalog = Catalog(settings.weights_dir, settings.data_dir)
-    eventually(lambda: catalog.get("missing").availability == "ready")
+    fetch(catalog.get("missing").card, catalog.models_dir / "missing", mirror=mirror)
     job = queue.submit(Task(model="missing", height=32, width=32), first_pixel((1, 2, 3)), decode_ms=1)
     eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED, queue.state(job).error

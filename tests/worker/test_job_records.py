@@ -102,7 +102,6 @@ def of_doppel(connection):
         connection,
         Runner(),
         device="none",
-        on_heartbeat=lambda: None,
         max_batch=4,
         batch_wait_ms=0,
         result_ttl_s=60,

@@ -21,8 +21,8 @@ from worker.contract import FailureCode, Status
 from worker.dataset_import import MEMORY_BYTES
 from worker.inference_queue import WORKER_DIED, new_job_id
 from worker.janitor import Janitor
-from worker.preparation_process import preparer_name
 from worker.preparation_queue import ImportTask, PreparationQueue, rq_preparation_queue
+from worker.preparation_worker import preparer_name
 
 
 @pytest.fixture
@@ -153,14 +153,14 @@ def test_a_queued_import_that_is_canceled_never_runs(queue, settings, incoming, 
     assert datasets.names() == []
 
 
-# With a janitor, since the job may go to a preparer that the test before has killed and Redis still serves.
-@pytest.mark.parametrize("queue_name", [contract.PREPARATION_QUEUE, contract.ESTIMATE_QUEUE])
-def test_no_function_but_ours_is_called(settings, preparation, tmp_path, queue_name, janitor):
-    made = tmp_path / "made"
-    job = rq_preparation_queue(preparation.connection, queue_name).enqueue("os.mkdir", str(made))
+# With a janitor, since a job may go to a preparer that the test before has killed and Redis still serves.
+def test_no_function_but_ours_is_called(settings, preparation, tmp_path, janitor):
+    names = (contract.PREPARATION_QUEUE, contract.FETCH_QUEUE, contract.ESTIMATE_QUEUE)
+    queues = [rq_preparation_queue(preparation.connection, name) for name in names]
+    jobs = [queue.enqueue("os.mkdir", str(tmp_path / queue.name)) for queue in queues]
     with preparer(settings):
-        eventually(lambda: job.get_status() == "failed")
-    assert not made.exists()
+        eventually(lambda: [job.get_status() for job in jobs] == ["failed"] * 3)
+    assert not any((tmp_path / name).exists() for name in names)
 
 
 def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(queue, settings, submit):

@@ -13,12 +13,12 @@ from models.device import ServingDevice
 from models.errors import NotFinite
 from models.serving import cuda_engine, precision
 from models.serving.accelerator import CpuDevice
-from models.serving.cuda_engine import CudaStyleNetworks, CudaTranslator
+from models.serving.cuda_engine import CudaStylistNetworks, CudaTranslator
 from models.serving.engine import AsynchronousNetwork
 from models.serving.picture_pipeline import PicturePipeline
 from models.serving.precision import lowest_precision
 from models.serving.recorded_network import RecordedNetwork
-from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from tests.conftest import TINY_STARGAN, add_model, add_stargan, let_overflow
@@ -206,7 +206,7 @@ def test_a_model_that_is_dropped_is_gone_at_once(tiny):
 def test_a_stargan_gives_what_it_gives_without_all_this(masks, w_hpf, tmp_path):
     add_stargan(tmp_path, "styled", network=TINY_STARGAN | {"w_hpf": w_hpf}, masks=masks)
     model = Catalog(tmp_path, tmp_path / "none").get("styled")
-    networks = CudaStyleNetworks(model, CPU, CpuDevice()), TorchStyleNetworks(model, CPU)
+    networks = CudaStylistNetworks(model, CPU, CpuDevice()), TorchStylistNetworks(model, CPU)
     sources = np.stack([np.asarray(landscape(64, 64)), np.asarray(landscape(64, 64))[::-1]])
     styles = networks[1].map_latents(np.random.default_rng(0).normal(size=(3, networks[1].latent_dim)).astype("f"))
     for _ in range(3):  # called, recorded, replayed

@@ -12,14 +12,14 @@ from models.device import ServingDevice, serving_device
 from models.errors import CheckpointError, DeviceError
 from models.serving import openvino_engine, style_codes
 from models.serving.graphs.cyclegan import translator_graph
-from models.serving.openvino_engine import OpenVINOStyleNetworks, OpenVINOTranslator
+from models.serving.openvino_engine import OpenVINOStylistNetworks, OpenVINOTranslator
 from models.serving.openvino_painter import OpenVINOPainter
 from models.serving.openvino_runtime import compiled
 from models.serving.random_numbers import normal, uniform
 from models.serving.style_guide import StyleGuide
 from models.serving.stylist import Stylist
 from models.serving.tensors import Tensors
-from models.serving.torch_engine import TorchStyleNetworks, TorchTranslator
+from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
 from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
 from models.stargan_v2.ensemble import Ensemble
@@ -102,7 +102,7 @@ def test_every_form_of_stargan_gives_torchs_styles_and_pictures(masks, network, 
     network = TINY_STARGAN | network
     add_stargan(tmp_path, "styles", network=network, masks=masks, domains=list("abc"[: network["num_domains"]]))
     model = Catalog(tmp_path, tmp_path / "none").get("styles")
-    actual, expected = OpenVINOStyleNetworks(model, CPU), TorchStyleNetworks(model, CPU)
+    actual, expected = OpenVINOStylistNetworks(model, CPU), TorchStylistNetworks(model, CPU)
     latents = normal(3, 2 * 16).reshape(2, 16)
     styles = expected.map_latents(latents)
     assert styles.shape == (2, network["num_domains"], 8)
@@ -125,7 +125,7 @@ def test_faces_are_masked_and_aligned_as_torch_does(tmp_path):
     state["landmarks.l0.bias"] += torch.tensor([1.0 if point in seen else -100.0 for point in range(99)])
     doctor.save(state, weights)
     model = Catalog(tmp_path, tmp_path / "none").get("faces")
-    actual, expected = OpenVINOStyleNetworks(model, CPU), TorchStyleNetworks(model, CPU)
+    actual, expected = OpenVINOStylistNetworks(model, CPU), TorchStylistNetworks(model, CPU)
     faces = np.stack([picture(300, 300)])
     assert_same((actual.align(faces), True), (expected.align(faces), True))
     sources = np.stack([picture(64, 96)])
@@ -152,7 +152,7 @@ def test_the_models_that_ship_give_the_same_pictures_by_both_engines():
         if model.card.family == "cyclegan":
             assert_same(OpenVINOTranslator(model, CPU)(pictures), TorchTranslator(model, CPU)(pictures))
             continue
-        mine, torchs = OpenVINOStyleNetworks(model, CPU), TorchStyleNetworks(model, CPU)
+        mine, torchs = OpenVINOStylistNetworks(model, CPU), TorchStylistNetworks(model, CPU)
         style = torchs.map_latents(normal(1, mine.latent_dim)[np.newaxis])[:, 1]
         of_mine, of_torchs = mine.prepare(pictures), torchs.prepare(pictures)
         assert_same(mine.generate(of_mine, [0], style), torchs.generate(of_torchs, [0], style))

@@ -45,9 +45,9 @@ class MeasuredWhole:
     def __init__(self, network, framed):
         self._network, self._framed = network, framed
 
-    def measured(self, batches):
-        (moments,) = self._network.measured([self._framed[np.newaxis]])
-        return (moments for _ in batches)
+    def measuring(self):
+        moments = self._network.measuring()(self._framed[np.newaxis])
+        return lambda pictures: moments
 
     def fixed(self, moments):
         return self._network.fixed(moments)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from filelock import FileLock
 
 from models.cyclegan import ResnetGenerator
 from models.errors import CheckpointError, FetchError, ModelUnavailable
@@ -180,11 +181,30 @@ def test_what_is_no_weights_file_is_refused_and_not_kept(catalog, upstream):
     assert not list(catalog.models_dir.rglob("*.pth*"))
 
 
-def test_two_processes_do_not_fetch_the_same_model(catalog, upstream, official):
-    from filelock import FileLock
+def test_a_fetch_waits_for_another_one_of_the_same_model(catalog, upstream, official):
+    upstream.content = official
+    path = pull(catalog)
+    before = list(upstream.requests)
+    lock = FileLock(path.parent / ".fetch.lock")
+    lock.acquire()
+    shares = []
 
+    def report(share):
+        shares.append(share)
+        lock.release()
+
+    assert pull(catalog, report=report) == path
+    assert shares == [0.0]
+    assert upstream.requests == before
+
+
+def test_a_fetch_that_waits_can_be_given_up(catalog):
     folder = catalog.models_dir / "horse2zebra"
     folder.mkdir(parents=True)
-    with FileLock(folder / ".fetch.lock"), pytest.raises(FetchError, match="another process"):
-        pull(catalog)
+
+    def cancel(share):
+        raise KeyboardInterrupt
+
+    with FileLock(folder / ".fetch.lock"), pytest.raises(KeyboardInterrupt):
+        pull(catalog, report=cancel)
     assert catalog.get("horse2zebra").availability == "not fetched"
