@@ -9,8 +9,10 @@ from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
 from app.model_selection import ModelSelection
+from app.recent import Recent
 from app.rendering import RecentVideos
 from app.settings import Settings
+from app.status_schemas import ServerStatus
 from app.training_runs import Runs
 from app.training_schemas import TrainingRun
 from app.turns import Turns
@@ -48,6 +50,7 @@ class Services:
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
     recent_videos: RecentVideos
     codecs: Turns  # to decode and encode pictures
+    status: Recent[ServerStatus]
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets
 
 

@@ -19,6 +19,7 @@ from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
 from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, document, operation_id
 from app.parameters import refuse_unknown
+from app.recent import Recent
 from app.rendering import RecentVideos
 from app.routes import (
     comparisons,
@@ -56,6 +57,7 @@ from worker.shared_connection import SharedConnection
 from worker.training_queue import TrainingQueue
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
+STATUS_TTL_S = 1.0  # of the answer to GET /status, which every open page asks for
 PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
 
@@ -89,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ending=threading.Event(),
         recent_videos=RecentVideos(),
         codecs=Turns(at_once=max(1, usable_cores() // settings.api_process_count)),
+        status=Recent(STATUS_TTL_S),
         starts=Turns(at_once=STARTS_AT_ONCE),
     )
 

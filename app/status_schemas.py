@@ -26,6 +26,7 @@ class TrainerStatus(BaseModel):
     cores: int
     memory_mb: Annotated[int, Field(description="of the machine, in MiB")]
     gpu_memory_mb: Annotated[list[int], Field(description="of each GPU, in MiB; empty without one")]
+    seen_s: Annotated[float, Field(description="seconds since its last heartbeat")]
 
 
 class PreparerStatus(BaseModel):
@@ -35,6 +36,7 @@ class PreparerStatus(BaseModel):
     host: str
     queue: Annotated[str, Field(description="the queue that it takes jobs from")]
     torch: Annotated[bool, Field(description="whether torch is installed there, which some uploads need")]
+    seen_s: Annotated[float, Field(description="seconds since its last heartbeat")]
 
 
 class Machine(BaseModel):

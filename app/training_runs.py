@@ -289,15 +289,32 @@ class Runs:
         """Runs on this data set that have not ended."""
         return self.unfinished().get(dataset, [])
 
-    def all(self) -> list[TrainingRun]:
-        """All runs that can be read, newest first."""
+    def newest(self, *, limit: int | None = None, before: str | None = None) -> tuple[list[TrainingRun], str | None]:
+        """A page of the runs, newest first, without those that can't be read.
+
+        Args:
+            limit: most runs on the page; None: all.
+            before: the id of a run; only those that are older.
+
+        Returns:
+            The runs; and the id of the last run that was looked at if there are older ones, else None.
+
+        Raises:
+            UnknownRun: there is no run ``before``.
+        """
+        ids = self.store.ids()
+        if before is not None:
+            if before not in ids:
+                raise UnknownRun(before)
+            ids = ids[ids.index(before) + 1 :]
+        page = ids[:limit]
         runs = []
-        for run_id in self.store.ids():
+        for run_id in page:
             try:
                 runs.append(self.view(run_id))
             except UNREADABLE as error:
                 log.warning("run %s is left out of the list: %s", run_id, error)
-        return runs
+        return runs, page[-1] if len(page) < len(ids) else None
 
     def view(self, run_id: str) -> TrainingRun:
         """A run as a client sees it.

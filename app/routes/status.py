@@ -1,5 +1,6 @@
 """GET /status."""
 
+import functools
 import os
 import shutil
 import socket
@@ -23,8 +24,11 @@ router = APIRouter(tags=["health"])
 
 @router.get("/status", summary="Read what the server is doing", responses=answers.problems(503))
 async def read_status(services: ServicesDep) -> ServerStatus:
-    """Processes and devices, the queues and how long their oldest job has waited, memory, disk, runs, the version."""
-    return await run_in_threadpool(_status, services)
+    """Processes and devices, the queues and how long their oldest job has waited, memory, disk, runs, the version.
+
+    The answer may be a second old.
+    """
+    return await run_in_threadpool(services.status.get, functools.partial(_status, services))
 
 
 def _status(services: Services) -> ServerStatus:
@@ -41,11 +45,17 @@ def _status(services: Services) -> ServerStatus:
         for worker in services.queue.workers(seen_within_s=ALIVE_S)
     ]
     trainers = [
-        TrainerStatus(**trainer.model_dump(include={"name", "host", "memory_mb", "gpu_memory_mb", "cores"}))
+        TrainerStatus(
+            **trainer.model_dump(include={"name", "host", "memory_mb", "gpu_memory_mb", "cores"}),
+            seen_s=max(0.0, now - trainer.seen_at),
+        )
         for trainer in services.runs.trainers()
     ]
     preparers = [
-        PreparerStatus(**preparer.model_dump(include={"name", "host", "queue", "torch"}))
+        PreparerStatus(
+            **preparer.model_dump(include={"name", "host", "queue", "torch"}),
+            seen_s=max(0.0, now - preparer.seen_at),
+        )
         for preparer in services.preparation.preparers(seen_within_s=PREPARER_SEEN_S)
     ]
     runs = services.runs.live()

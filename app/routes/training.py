@@ -41,12 +41,22 @@ POLL_S = 0.5
 MAX_REPLAYED = 250  # metrics sent at most at once, after a client connects
 MAX_LOG_BYTES = 1 << 20
 MAX_RECORDS = 5000  # steps in one answer
+MAX_RUNS = 200  # on a page
 
 router = APIRouter(prefix="/training", tags=["training"])
 
 STARTED: answers.Responses = {
     200: {"description": "With `dry_run`: a forecast of the run.", "model": Forecast},
     202: {"description": "The run, queued. `Location` is its address.", "model": TrainingRun},
+}
+PAGE = {
+    "description": "The runs.",
+    "headers": {
+        "Link": {
+            "description": 'with `limit`: the next page, as `<...>; rel="next"`, if there is one',
+            "schema": {"type": "string"},
+        },
+    },
 }
 METRICS = {
     "description": "An object or a row for each step that was asked for, in their order.",
@@ -108,10 +118,25 @@ def _queued(services: Services, run_id: str) -> Response:
     return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
-@router.get("", summary="List the training runs", responses=answers.problems(503))
-def list_runs(services: ServicesDep) -> list[TrainingRun]:
-    """All runs, newest first. They survive restarts and the loss of the queue, until they are removed."""
-    return services.runs.all()
+@router.get("", summary="List the training runs", responses={200: PAGE, **answers.problems(404, 422, 503)})
+def list_runs(
+    services: ServicesDep,
+    response: Response,
+    limit: Annotated[
+        int | None, Query(ge=1, le=MAX_RUNS, description="runs on a page; without it all runs are listed")
+    ] = None,
+    before: Annotated[
+        str | None, Query(max_length=64, description="only runs that are older than this one, by its id")
+    ] = None,
+) -> list[TrainingRun]:
+    """The runs, newest first. They survive restarts and the loss of the queue, until they are removed.
+
+    With a `limit`, `Link` leads to the next page. A run that can't be read is left out.
+    """
+    runs, last = services.runs.newest(limit=limit, before=before)
+    if last is not None:
+        response.headers["Link"] = f'<{address("/training")}?limit={limit}&before={last}>; rel="next"'
+    return runs
 
 
 @router.get("/{id}", summary="Read a training run", responses=answers.problems(404, 503))

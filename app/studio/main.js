@@ -1,6 +1,7 @@
-// The frame of the page: which view is on screen, the server's health in the header, and files dropped anywhere.
+// The frame of the page: which view is on screen, and the server's health in the header.
 
 import { html, render } from "./vendor/preact-htm.js";
+import { watchDrops } from "./drops.js";
 import { acceptsFiles, dispatchFiles, server, watchServer } from "./state.js";
 
 const VIEWS = {
@@ -12,7 +13,9 @@ const VIEWS = {
 };
 const main = document.getElementById("view");
 let shown = "";
-let turn = 0; // of the newest change of the address: a view that is loaded later than the next one is not shown
+let turn = 0; // of the newest change of the address: a view that loads later than the next one is not shown
+let showing = Promise.resolve(); // ends when the newest view is on screen, or a newer one takes its place
+const show = () => (showing = load(++turn));
 
 function decoded(part) {
   try {
@@ -22,10 +25,7 @@ function decoded(part) {
   }
 }
 
-// The address: #view, or #view/what it shows.
-let showing = Promise.resolve(); // ends when the newest view is on screen, or a newer one takes its place
-const show = () => (showing = load(++turn));
-
+// The address: #view, #view/what it shows, or #view?settings.
 async function load(mine) {
   const [name, ...rest] = location.hash.slice(1).split(/[/?]/).map(decoded);
   const view = VIEWS[name] ? name : "translate";
@@ -34,14 +34,10 @@ async function load(mine) {
     return { View: Missing };
   });
   if (mine !== turn) return;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-  const place = [view, ...(view === "translate" ? [] : rest)].join("/");
-  const titled = view[0].toUpperCase() + view.slice(1) + (rest[0] && view === "train" ? `: ${rest.join(" ")}` : "");
-  document.title = view === "translate" ? "Doppel" : `${titled} · Doppel`;
+  markLink(view);
+  document.title = titleOf(view, rest);
   render(html`<${View} key=${view} of=${rest} />`, main);
+  const place = [view, ...(view === "translate" ? [] : rest)].join("/");
   if (shown && shown !== place) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
@@ -49,21 +45,47 @@ async function load(mine) {
   shown = place;
 }
 
-const Missing = () => html`<div class="page"><h1>This view could not be loaded</h1>
-  <p>The server can't be reached, or was upgraded. <button type="button" onClick=${() => location.reload()}>Load the page again</button></p></div>`;
+function markLink(view) {
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function titleOf(view, rest) {
+  if (view === "translate") return "Doppel";
+  const name = view[0].toUpperCase() + view.slice(1);
+  return `${name}${rest[0] && view === "train" ? `: ${rest.join(" ")}` : ""} · Doppel`;
+}
+
+const Missing = () => html`
+  <div class="page">
+    <h1>This view could not be loaded</h1>
+    <p>
+      The server can't be reached, or was upgraded.${" "}
+      <button type="button" onClick=${() => location.reload()}>Load the page again</button>
+    </p>
+  </div>`;
 
 function showHealth() {
   const { lost, status, problem } = server.get();
   const health = document.getElementById("health");
   document.getElementById("lost").hidden = !lost;
-  const waiting = status?.queues.pictures.waiting ?? 0;
-  const device = status?.workers[0]?.device ?? "";
-  const words = [status?.ready ? "ready" : "starting", waiting ? `${waiting} waiting` : "", device];
-  health.textContent = lost ? "no connection" : problem ? "not ready" : status ? words.filter(Boolean).join(" · ") : "…";
+  health.textContent = healthInWords(lost, status, problem);
   health.parentNode.dataset.state = lost || problem ? "bad" : status?.ready ? "good" : "unknown";
 }
 
-async function accept(files, entries, target) {
+function healthInWords(lost, status, problem) {
+  if (lost) return "no connection";
+  if (problem) return "not ready";
+  if (!status) return "…";
+  const { waiting } = status.queues.pictures;
+  const words = [status.ready ? "ready" : "starting", waiting && `${waiting} waiting`, status.workers[0]?.device];
+  return words.filter(Boolean).join(" · ");
+}
+
+// Files for a view that takes none go to Translate.
+async function acceptFiles(files, entries, target) {
   if (!acceptsFiles()) {
     location.hash = "#translate";
     show();
@@ -72,36 +94,12 @@ async function accept(files, entries, target) {
   dispatchFiles(files, entries, target);
 }
 
-function takeDrops() {
-  let depth = 0;
-  const mark = (dragging) => document.body.classList.toggle("dragging", dragging);
-  const hasFiles = (event) => [...event.dataTransfer.types].some((type) => type === "Files" || type === "text/uri-list");
-  addEventListener("dragenter", (event) => hasFiles(event) && mark(++depth > 0));
-  addEventListener("dragleave", (event) => hasFiles(event) && mark(--depth > 0));
-  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-  addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault(); // never open the file in place of the page
-    mark(false);
-    depth = 0;
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    accept([...event.dataTransfer.files], entries, event.target);
-  });
-  addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) {
-      event.preventDefault();
-      accept(files, [], event.target);
-    }
-  });
-}
-
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names views, not places on the page
   main.focus();
 });
 addEventListener("hashchange", show);
 server.subscribe(showHealth);
-takeDrops();
+watchDrops(acceptFiles);
 show();
 watchServer();

@@ -1,34 +1,13 @@
-// What several views share: a small store, what is known of the server, and where dropped files go.
+// What all views share: what is known of the server, and which view takes the files that are dropped.
 
-import { useLayoutEffect, useState } from "./vendor/preact-htm.js";
+import { useLayoutEffect } from "./vendor/preact-htm.js";
 import { Problem, json } from "./api.js";
+import { createStore } from "./store.js";
 
-export function createStore(value) {
-  const listeners = new Set();
-  return {
-    get: () => value,
-    set(change) {
-      value = { ...value, ...(typeof change === "function" ? change(value) : change) };
-      for (const listener of [...listeners]) listener();
-    },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-  };
-}
-
-// The store's value, in a component that is drawn again whenever it changes.
-export function useStore(store) {
-  const [, redraw] = useState(0);
-  useLayoutEffect(() => store.subscribe(() => redraw((n) => n + 1)), [store]);
-  return store.get();
-}
+const REFRESH_MS = 3000;
 
 // lost: the last request got no answer. status, models: null until they were read.
 export const server = createStore({ lost: false, status: null, models: null, problem: "" });
-
-const SHOWN_EVERY_MS = 3000;
 
 async function read(path) {
   try {
@@ -66,7 +45,7 @@ export function watchServer() {
       await refreshStatus();
     } finally {
       looking = false;
-      timer = setTimeout(look, SHOWN_EVERY_MS);
+      timer = setTimeout(look, REFRESH_MS);
     }
   };
   document.addEventListener("visibilitychange", look);
@@ -74,7 +53,10 @@ export function watchServer() {
   look();
 }
 
-// The view on screen may accept the files that are dropped or pasted anywhere; else Translate does.
+// The largest picture that the server takes, in MiB; undefined until that is known.
+export const maxPictureMb = () => server.get().status?.max_upload_mb;
+
+// The view on screen may take the files that are dropped or pasted anywhere: acceptFiles(files, entries, target).
 let accepting = null;
 export function useFiles(acceptFiles) {
   useLayoutEffect(() => {
@@ -82,21 +64,5 @@ export function useFiles(acceptFiles) {
     return () => (accepting = accepting === acceptFiles ? null : accepting);
   });
 }
-export const dispatchFiles = (files, entries, target) => accepting?.(files, entries, target);
 export const acceptsFiles = () => accepting !== null;
-
-// Settings that outlive the visit, where the browser stores anything.
-export const remembered = (name, fallback) => {
-  try {
-    return JSON.parse(localStorage.getItem(`doppel-${name}`)) ?? fallback;
-  } catch {
-    return fallback;
-  }
-};
-export function remember(name, value) {
-  try {
-    localStorage.setItem(`doppel-${name}`, JSON.stringify(value));
-  } catch {
-    // they last for this visit
-  }
-}
+export const dispatchFiles = (files, entries, target) => accepting?.(files, entries, target);

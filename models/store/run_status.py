@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, computed_field
 
 from models.errors import RunFolderError
 from models.store.files import replace_text
@@ -14,6 +14,16 @@ STATUS_FILE = "status.json"
 SCORE = "score"  # name of the figure that decides which checkpoint is the best: the highest wins
 
 AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk", "unreadable picture"]
+REMEDIES: dict[AlarmKind, str] = {
+    "not finite": "Start again with a smaller learning rate.",
+    "colour inversion": "Start again with another seed. If it happens again, set identity_steps, or raise "
+    "lambda_identity.",
+    "collapse": "Stop the run. Start again with a smaller learning rate or more pictures; for a StarGAN v2, raise "
+    "lambda_ds.",
+    "discriminator wins": "Stop the run. Start again with more pictures or a smaller discriminator (ndf).",
+    "disk": "Free some space on the server, then resume the run.",
+    "unreadable picture": "The run goes on without it. Replace the file before the next run.",
+}
 
 
 class RunState(StrEnum):
@@ -37,6 +47,12 @@ class Alarm(BaseModel):
     subject: str = ""  # what it is about, such as a direction; there is one alarm for each kind and subject
     step: int  # of the first occurrence
     detail: str
+
+    @computed_field(description="what a person can do about it")  # type: ignore[prop-decorator]
+    @property
+    def help(self) -> str:
+        """What a person can do about it."""
+        return REMEDIES[self.kind]
 
 
 class Quality(BaseModel):

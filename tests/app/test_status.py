@@ -1,5 +1,7 @@
 """What the server tells of itself: its status and its newest jobs."""
 
+import time
+
 import pytest
 import redis
 from PIL import Image
@@ -40,6 +42,14 @@ def test_a_server_without_a_worker_says_that_it_is_not_ready(client):
     status = client.get("/status").json()
     assert (status["ready"], status["workers"], status["trainers"]) == (False, [], [])
     assert status["queues"]["pictures"] == {"waiting": 0, "running": 0, "oldest_waiting_s": None}
+
+
+def test_the_status_says_when_a_preparer_was_last_seen(client, settings):
+    report = PreparerReport(name="p", pid=1, host="h", queue="doppel-preparation", seen_at=time.time() - 7)
+    redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
+    [preparer] = client.get("/status").json()["preparers"]
+    assert (preparer["name"], preparer["queue"]) == ("p", "doppel-preparation")
+    assert 7 <= preparer["seen_s"] < 30
 
 
 def test_jobs_are_listed_to_whom_they_belong_newest_first_page_by_page(service):

@@ -45,7 +45,7 @@ def test_a_runs_curves_and_samples_grow_while_it_trains(page, running):
         running.append_metrics({"step": step, "seconds": step, "loss_one": 1 / step})
         running.save_sample(step, rows(step))
     visit(page, f"train/{running.path.name}")
-    expect(page.get_by_role("alert")).to_contain_text("all pictures are alike. Stop it.")
+    expect(page.get_by_role("alert")).to_contain_text("all pictures are alike. Stop the run.")
     curve = page.locator(".chart polyline:not(.raw)").first
     expect(curve).to_have_attribute("points", of_points(2))
     slider = page.get_by_role("slider", name="Step")
@@ -103,7 +103,8 @@ def test_two_folders_become_a_data_set(page, settings, tmp_path):
         expect(made.get_by_text("trainA/broken.png")).to_be_visible()
     made.get_by_role("link", name="Train on it").click()
     # Nobody sizes runs here: the server's own sentence says who would.
-    expect(page.get_by_role("alert")).to_contain_text("doppel preparer", timeout=60_000)
+    waits = page.get_by_role("status").filter(has_text="The operator starts one with: doppel preparer")
+    expect(waits).to_contain_text("Trying again soon", timeout=60_000)
 
 
 def newest(server):

@@ -12,6 +12,7 @@ export function Camera({ onPhoto, onClose }) {
   useEffect(() => {
     let stream;
     let closed = false;
+    const stop = () => stream?.getTracks().forEach((track) => track.stop());
     const begin = async () => {
       try {
         stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
@@ -21,18 +22,25 @@ export function Camera({ onPhoto, onClose }) {
         setError(new Error(`The camera can't be used: ${refused.message}.`));
       }
     };
-    const stop = () => stream?.getTracks().forEach((track) => track.stop());
     begin();
     return () => {
       closed = true;
       stop();
     };
   }, []);
-  return html`<div class="stage empty">
-    ${error ? html`<${Trouble} error=${error} />` : html`<video ref=${video} autoplay playsinline muted onLoadedMetadata=${() => setReady(true)} aria-label="What the camera sees"></video>`}
-    <div class="row center">
-      ${!error && html`<button type="button" class="primary" disabled=${!ready} onClick=${shoot}>Take the picture</button>`}
-      <button type="button" onClick=${onClose}>Close</button>
-    </div>
-  </div>`;
+  return html`
+    <div class="stage empty">
+      ${error
+        ? html`<${Trouble} error=${error} />`
+        : html`
+          <video
+            ref=${video} autoplay playsinline muted onLoadedMetadata=${() => setReady(true)}
+            aria-label="What the camera sees"
+          ></video>`}
+      <div class="row center">
+        ${!error &&
+        html`<button type="button" class="primary" disabled=${!ready} onClick=${shoot}>Take the picture</button>`}
+        <button type="button" onClick=${onClose}>Close</button>
+      </div>
+    </div>`;
 }

@@ -4,19 +4,30 @@ export const FORMATS = { png: "image/png", jpg: "image/jpeg", webp: "image/webp"
 const DEFAULT_SIDE = 512; // px; what the server reduces the short side to if no size is asked for
 const WORTH_SHRINKING = 1.25; // times larger than needed
 const QUALITY = 0.95;
+const ENDINGS = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i;
 
-export const isPicture = (file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i.test(file.name);
+export const isPicture = (file) => file.type.startsWith("image/") || ENDINGS.test(file.name);
+
+export const isClip = (file) => file.type.startsWith("video/") || /\.(mp4|mov|webm)$/i.test(file.name);
 
 export const baseName = (name) => (name || "picture").replace(/\.[^.]+$/, "");
 
 // Why a file can't be sent, in a sentence; empty if it can.
 export function refusal(file, maxMb = Infinity) {
-  if (!isPicture(file)) return `${file.name || "This"} is not a picture. Drop a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.`;
+  const name = file.name || "This file";
+  if (!isPicture(file)) return `${name} is not a picture. Drop a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.`;
   if (/hei[cf]/i.test(file.type + file.name))
     return "HEIC pictures can't be read. On the iPhone: Settings, Camera, Formats, Most Compatible; or send a JPEG.";
-  if (file.size > maxMb * 2 ** 20) return `${file.name || "This file"} has ${Math.ceil(file.size / 2 ** 20)} MB; this server accepts pictures of up to ${maxMb} MB.`;
-  if (file.size === 0) return `${file.name || "This file"} is empty.`;
+  if (file.size > maxMb * 2 ** 20)
+    return `${name} has ${Math.ceil(file.size / 2 ** 20)} MB; this server accepts pictures of up to ${maxMb} MB.`;
+  if (file.size === 0) return `${name} is empty.`;
   return "";
+}
+
+// { usable, refused }: the files that can be sent, and a sentence for all others.
+export function sorted(files, maxMb) {
+  const refused = files.map((file) => refusal(file, maxMb)).filter(Boolean);
+  return { usable: files.filter((file) => !refusal(file, maxMb)), refused: refused.join(" ") };
 }
 
 // The picture as it needs to be sent: no larger than the size asked for. `native` and `source` are sent as they are.
@@ -25,11 +36,14 @@ export async function prepared(file, resolution) {
   const side = Number(resolution) || DEFAULT_SIDE;
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) return file; // the server may know the format
-  const scale = side / Math.min(bitmap.width, bitmap.height);
-  if (scale * WORTH_SHRINKING > 1) return bitmap.close(), file;
-  const canvas = drawn(bitmap, Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
-  bitmap.close();
-  return new File([await encoded(canvas, FORMATS.jpg)], `${baseName(file.name)}.jpg`, { type: FORMATS.jpg });
+  try {
+    const scale = side / Math.min(bitmap.width, bitmap.height);
+    if (scale * WORTH_SHRINKING > 1) return file;
+    const canvas = drawn(bitmap, Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+    return new File([await encoded(canvas, FORMATS.jpg)], `${baseName(file.name)}.jpg`, { type: FORMATS.jpg });
+  } finally {
+    bitmap.close();
+  }
 }
 
 function drawn(source, width, height) {

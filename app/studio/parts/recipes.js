@@ -2,42 +2,53 @@
 
 const base = () => new URL(".", document.baseURI).href.replace(/\/$/, "");
 
-export const LANGUAGES = ["curl", "Python", "JavaScript"];
-
 const quoted = (text) => JSON.stringify(String(text));
 const shell = (text) => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
-// Each field as [name, text, whether text is the name of a file].
-function pairs(fields) {
-  const isFile = (value) => value instanceof Blob;
+// The fields as { name, text, isFile }; text is the name of a file, for one that is a file.
+function listed(fields) {
   return Object.entries(fields)
     .flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [name, one]))
     .filter(([, value]) => value !== "" && value !== undefined && value !== null)
-    .map(([name, value]) => [name, isFile(value) ? value.name || "photo.jpg" : String(value), isFile(value)]);
+    .map(([name, value]) => {
+      const isFile = value instanceof Blob;
+      return { name, isFile, text: isFile ? value.name || "photo.jpg" : String(value) };
+    });
 }
 
-// fields: those of the call; a File stands for a file of its name.
-export function recipe(language, path, fields, ending = "png") {
-  const all = pairs(fields);
-  const url = `${base()}/${path}`;
-  if (language === "curl") {
-    const parts = all.map(([name, value, file]) => shell(`${name}=${file ? "@" : ""}${value}`));
-    return `curl -f ${parts.map((part) => `-F ${part}`).join(" ")} \\\n  ${url} -o out.${ending}`;
-  }
-  if (language === "Python") {
-    const files = all.filter(([, , file]) => file).map(([name, value]) => `(${quoted(name)}, open(${quoted(value)}, "rb"))`);
-    const data = all.filter(([, , file]) => !file).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`);
-    return `import httpx
+function curl(url, fields, ending) {
+  const parts = fields.map(({ name, text, isFile }) => `-F ${shell(`${name}=${isFile ? "@" : ""}${text}`)}`);
+  return `curl -f ${parts.join(" ")} \\\n  ${url} -o out.${ending}`;
+}
 
-files = [${files.join(", ")}]
-answer = httpx.post("${url}", files=files, data={${data.join(", ")}}, timeout=120)
+function python(url, fields, ending) {
+  const files = fields.filter(({ isFile }) => isFile);
+  const texts = fields.filter(({ isFile }) => !isFile);
+  return `import httpx
+
+files = [${files.map(({ name, text }) => `(${quoted(name)}, open(${quoted(text)}, "rb"))`).join(", ")}]
+data = {${texts.map(({ name, text }) => `${quoted(name)}: ${quoted(text)}`).join(", ")}}
+answer = httpx.post("${url}", files=files, data=data, timeout=120)
 answer.raise_for_status()
 open("out.${ending}", "wb").write(answer.content)`;
-  }
-  const appended = all.map(([name, value, file]) => (file ? `form.append(${quoted(name)}, file, ${quoted(value)}); // a File, or a Blob` : `form.append(${quoted(name)}, ${quoted(value)});`));
+}
+
+function javaScript(url, fields) {
+  const lines = fields.map(({ name, text, isFile }) =>
+    isFile
+      ? `form.append(${quoted(name)}, file, ${quoted(text)}); // a File or a Blob`
+      : `form.append(${quoted(name)}, ${quoted(text)});`,
+  );
   return `const form = new FormData();
-${appended.join("\n")}
+${lines.join("\n")}
 const answer = await fetch("${url}", { method: "POST", body: form });
 if (!answer.ok) throw new Error((await answer.json()).detail);
 const result = await answer.blob();`;
 }
+
+const WRITERS = { curl, Python: python, JavaScript: javaScript };
+export const LANGUAGES = Object.keys(WRITERS);
+
+// fields: those of the call; a File stands for a file of its name. ending: of the result's file.
+export const recipe = (language, path, fields, ending = "png") =>
+  WRITERS[language](`${base()}/${path}`, listed(fields), ending);

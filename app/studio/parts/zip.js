@@ -28,13 +28,16 @@ const MOST_BYTES = 2 ** 32 - 1; // what the format's numbers hold without its 64
 const MOST_FILES = 65_535;
 const UTF8 = 0x800;
 const VERSION = 20;
-const DATE = (46 << 9) | (1 << 5) | 1; // 2026-01-01: what was when is no part of it
+const DATE = (46 << 9) | (1 << 5) | 1; // 2026-01-01, for every file
 
 // files: [path, Blob] pairs. Paths must differ.
 export async function zipped(files, { signal } = {}) {
   const nbytes = files.reduce((sum, [path, blob]) => sum + blob.size + 2 * path.length * 3 + 76, 22);
   if (nbytes > MOST_BYTES || files.length > MOST_FILES)
-    throw new Error(`${files.length} files of ${Math.round(nbytes / 2 ** 20)} MB are too many for a zip made here: at most ${MOST_FILES} files and ${MOST_BYTES >>> 20} MB.`);
+    throw new Error(
+      `${files.length} files of ${Math.round(nbytes / 2 ** 20)} MB are too many for a zip made here: ` +
+        `at most ${MOST_FILES} files and ${MOST_BYTES >>> 20} MB.`,
+    );
   const parts = [];
   const directory = [];
   let offset = 0;
@@ -42,9 +45,10 @@ export async function zipped(files, { signal } = {}) {
     signal?.throwIfAborted();
     const name = new TextEncoder().encode(path);
     const crc = crc32(new Uint8Array(await blob.arrayBuffer()));
-    const shared = [[2, UTF8], [2, 0], [2, 0], [2, DATE], [4, crc], [4, blob.size], [4, blob.size], [2, name.length], [2, 0]];
-    const local = record(0x04034b50, [[2, VERSION], ...shared]);
-    directory.push(record(0x02014b50, [[2, VERSION], [2, VERSION], ...shared, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]), name);
+    const sizes = [[4, crc], [4, blob.size], [4, blob.size], [2, name.length], [2, 0]];
+    const shared = [[2, VERSION], [2, UTF8], [2, 0], [2, 0], [2, DATE], ...sizes];
+    const local = record(0x04034b50, shared);
+    directory.push(record(0x02014b50, [[2, VERSION], ...shared, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]), name);
     parts.push(local, name, blob);
     offset += local.byteLength + name.length + blob.size;
   }
