@@ -86,11 +86,11 @@ class Connection(HttpToolsProtocol):
             self.refuse(503, "The server has as many connections as it takes. Try again shortly.")
 
     def data_received(self, data: bytes) -> None:
-        heads = self._heads
-        if self._in_body:
+        heads, of_body = self._heads, self._in_body
+        if of_body:
             self._body_bytes += len(data)
         super().data_received(data)
-        if self._heads == heads and not self._in_body:
+        if not of_body and self._heads == heads:
             self._head_bytes += len(data)
             if self._head_bytes > self.bounds.head_bytes and not self.transport.is_closing():
                 self._refuse_head()
@@ -124,6 +124,9 @@ class Connection(HttpToolsProtocol):
             self._awaiting_head_since = self.loop.time()
         super().on_response_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as if no WebSocket had been asked for, and without a word in the log."""
+
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, "The request is not HTTP that can be read.")
 
@@ -138,6 +141,7 @@ class Connection(HttpToolsProtocol):
         if not (answering and self.cycle.response_started):
             body = ProblemDetails(title=TITLES[status], status=status, detail=detail).model_dump_json().encode()
             head = [b"content-type: application/problem+json", b"content-length: %d" % len(body), b"connection: close"]
+            head.append(b"x-content-type-options: nosniff")
             head += [b"retry-after: 1"] if status == 503 else []
             self.transport.write(STATUS_LINE[status] + b"\r\n".join(head) + b"\r\n\r\n" + body)
         if answering:

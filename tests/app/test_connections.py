@@ -67,6 +67,12 @@ def test_a_head_that_does_not_end_is_answered_431(impatient, head):
     assert impatient.get("/healthz").status_code == 200
 
 
+def test_a_body_is_no_part_of_the_head(impatient):
+    for size in (3000, 60_000, 3000):
+        form = {"files": {"image": bytes(size)}, "data": {"model": "tiny"}}
+        assert "not a usable picture" in impatient.post("/translate", **form).json()["title"].lower()
+
+
 def test_a_head_within_the_bound_is_taken(impatient):
     assert impatient.get("/healthz", headers={"X-A": "a" * 3500}).status_code == 200
 
