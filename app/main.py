@@ -57,6 +57,7 @@ from worker.shared_connection import SharedConnection
 from worker.training_queue import TrainingQueue
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
+UPLOADS_WAITING = 100  # that wait to be decoded, in one process
 MAX_JSON_BYTES = 64 << 10  # of a body that is no file; reading it keeps all other requests waiting
 PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)
     runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection), preparation)
+    cores = max(1, usable_cores() // settings.api_process_count)
     services = Services(
         settings=settings,
         catalog=catalog,
@@ -90,8 +92,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
-        codecs=Turns(at_once=max(1, usable_cores() // settings.api_process_count)),
-        starts=Turns(at_once=STARTS_AT_ONCE),
+        codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
+        encoders=Turns(cores),
+        starts=Turns(STARTS_AT_ONCE, most_waiting=UPLOADS_WAITING),
     )
 
     @asynccontextmanager

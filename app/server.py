@@ -17,6 +17,7 @@ from app.connections import Bounds, bounded, close_overdue, within_descriptors
 from app.main import create_app
 from app.settings import LISTENER, Settings
 from models.errors import PlaceError
+from models.heap import give_back_large_blocks
 from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import socket_url
@@ -151,6 +152,7 @@ def run(settings: Settings, inherited: int | None = None) -> int:
     """
     with bound_socket(settings) if inherited is None else socket.socket(fileno=inherited) as listener:
         _require_places(settings)
+        give_back_large_blocks()
         app = create_app(settings)
         tempfile.tempdir = str(settings.data_dir / SPOOL)
         server = server_of(app, Bounds(connections=within_descriptors(settings.max_connections)))
