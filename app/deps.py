@@ -49,8 +49,9 @@ class Services:
     versions: Versions
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
     recent_videos: RecentVideos
-    codecs: Turns  # to decode and encode pictures
     status: Recent[ServerStatus]
+    codecs: Turns  # to decode uploads
+    encoders: Turns  # to encode results, which were waited for and are not refused
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets
 
 

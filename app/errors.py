@@ -28,6 +28,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 
 from app.parameters import FORM, parameters_of, paths_like, wrong_kind
 from app.schemas import ProblemDetails
@@ -36,6 +37,7 @@ from models.store.files import is_full
 
 MEDIA_TYPE = "application/problem+json"
 DISK_RETRY_AFTER_S = 600
+MAX_LISTED_ERRORS = 10
 
 log = logging.getLogger("doppel.app")
 
@@ -71,7 +73,16 @@ class UnknownHost(DoppelError):
 
 
 class TooLarge(DoppelError):
-    """The body is larger than allowed."""
+    """The body is larger than allowed.
+
+    Args:
+        max_bytes: of this call.
+        nbytes: of the body, if the client has said so.
+    """
+
+    def __init__(self, max_bytes: int, nbytes: int | None = None) -> None:
+        size = "more bytes than that" if nbytes is None else f"{nbytes:,} bytes"
+        super().__init__(f"At most {max_bytes:,} bytes are accepted here; this body has {size}.")
 
 
 class NotAcceptable(DoppelError):
@@ -138,6 +149,8 @@ async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, OSError) and is_full(error.__cause__):  # storing the upload failed
         return _disk_full(error.__cause__)
+    if error.status_code == 413 and (max_bytes := request.scope.get(MAX_BODY_SIZE_SCOPE_KEY)):
+        return answer(TooLarge(max_bytes), {"Connection": "close"})
     takes = parameters_of(request)
     if takes is not None and error.status_code == 400:  # FastAPI could not read the body
         reason = f"The body cannot be read: {str(error.__cause__ or error.detail).rstrip('.')}."
@@ -187,14 +200,14 @@ def problem_response(
 
 
 def sentence(errors: Sequence[Any]) -> str:
-    """Describe validation errors in one sentence: for each, the field and what is wrong with it.
+    """Describe validation errors in one sentence: for each of the first, the field and what is wrong with it.
 
     Args:
         errors: as listed by pydantic's ``ValidationError.errors()``.
     """
     parts = []
-    for item in errors:
-        where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
+    for item in errors[:MAX_LISTED_ERRORS]:
+        where = ".".join(str(part)[:80] for part in item["loc"] if part not in ("body", "query", "path"))
         match item["type"]:
             case "json_invalid":
                 parts.append(f"the body is not valid JSON, from character {where}: {item['ctx']['error']}")
@@ -205,4 +218,5 @@ def sentence(errors: Sequence[Any]) -> str:
             case _:
                 what = item["msg"].removeprefix("Value error, ")
                 parts.append(f"{where or 'request'}: {what}")
-    return "; ".join(parts) + "."
+    more = len(errors) - MAX_LISTED_ERRORS
+    return "; ".join(parts) + (f"; and {more:,} more." if more > 0 else ".")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.addresses import RootPath
@@ -15,9 +16,9 @@ from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
-from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet
+from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet, SafeHeaders
 from app.model_selection import ModelSelection
-from app.openapi import TITLE, VERSION, document, operation_id
+from app.openapi import TITLE, VERSION, DocumentFiles, document, operation_id
 from app.parameters import refuse_unknown
 from app.recent import Recent
 from app.rendering import RecentVideos
@@ -58,6 +59,8 @@ from worker.training_queue import TrainingQueue
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
 STATUS_TTL_S = 1.0  # of the answer to GET /status, which every open page asks for
+UPLOADS_WAITING = 100  # that wait to be decoded, in one process
+MAX_JSON_BYTES = 64 << 10  # of a body that is no file; reading it keeps all other requests waiting
 PATIENCE_S = 5  # how long a request waits for a lost Redis before it is answered 503
 
 
@@ -75,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)
     runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection), preparation)
+    cores = max(1, usable_cores() // settings.api_process_count)
     services = Services(
         settings=settings,
         catalog=catalog,
@@ -90,9 +94,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         versions=Versions(catalog, settings.data_dir),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
-        codecs=Turns(at_once=max(1, usable_cores() // settings.api_process_count)),
         status=Recent(STATUS_TTL_S),
-        starts=Turns(at_once=STARTS_AT_ONCE),
+        codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
+        encoders=Turns(cores),
+        starts=Turns(STARTS_AT_ONCE, most_waiting=UPLOADS_WAITING),
     )
 
     @asynccontextmanager
@@ -122,27 +127,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     install_handlers(app)
-    max_bytes = settings.max_upload_mb << 20
-    max_archive_bytes = settings.max_dataset_mb << 20
-    max_clip_bytes = settings.max_clip_mb << 20
-    max_model_bytes = settings.max_model_mb << 20
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
     app.add_middleware(ByteRanges)
     app.add_middleware(HeadAsGet)
-    of_paths = {
-        f"{root}{path}": limit
-        for root in ("", settings.root_path)
-        for path, limit in (
-            ("/datasets", max_archive_bytes),
-            ("/models", max_model_bytes),
-            ("/style/video", max_clip_bytes),
-        )
-    }
-    app.add_middleware(DeclaredLengthLimit, max_bytes=max_bytes, of_paths=of_paths)
+    calls = _calls(
+        settings.max_upload_mb << 20,
+        settings.max_dataset_mb << 20,
+        settings.max_clip_mb << 20,
+        settings.max_model_mb << 20,
+    )
+    of_paths = {f"{root}{path}": limit for root in ("", settings.root_path) for path, limit in calls.max_bytes.items()}
+    app.add_middleware(DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=of_paths)
     install_guards(app, settings)
-    calls = _calls(max_bytes, max_archive_bytes, max_clip_bytes, max_model_bytes)
-    app.router.routes += calls.router.routes
+    app.add_middleware(SafeHeaders)
+    app.router.routes[:0] = calls.router.routes  # before FastAPI's own route to its document
+    app.state.document_files = calls.document_files
     app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     if settings.root_path:
         _require_distinct(settings.root_path, app)
@@ -152,32 +152,46 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 class _Calls:
     """The calls of the API and their description, both of which take long to build, so that applications share them.
 
+    Attributes:
+        max_bytes: the most that a request's body may have, by path; of all other calls ``MAX_JSON_BYTES``.
+
     Args:
-        max_bytes: the most that a request's body may have, but for uploads of data sets, clips and models.
+        picture_bytes: the most that a form with pictures may have.
     """
 
-    def __init__(self, max_bytes: int, max_archive_bytes: int, max_clip_bytes: int, max_model_bytes: int) -> None:
+    def __init__(self, picture_bytes: int, archive_bytes: int, clip_bytes: int, model_bytes: int) -> None:
         self.router = APIRouter(generate_unique_id_function=operation_id)
-        modules = (translate, stargan, style, jobs, models, comparisons, training, health, status, docs, studio)
-        limits = [(module.router, max_bytes) for module in modules]
+        limits = [(module.router, picture_bytes) for module in (translate, stargan, style)]
         limits += [
-            (datasets_routes.router, max_archive_bytes),
-            (style_video.router, max_clip_bytes),
-            (models.uploads, max_model_bytes),
+            (module.router, MAX_JSON_BYTES)
+            for module in (jobs, models, comparisons, training, health, status, docs, studio)
         ]
+        limits += [
+            (datasets_routes.router, archive_bytes),
+            (style_video.router, clip_bytes),
+            (models.uploads, model_bytes),
+        ]
+        self.max_bytes = {
+            route.path: limit for router, limit in limits for route in router.routes if isinstance(route, APIRoute)
+        }
         for router, limit in limits:
             self.router.include_router(
                 router,
                 max_body_size=limit,
                 dependencies=[Depends(refuse_unknown)],
                 # A file without a file name counts as text: read it whole, so that the answer can say so.
-                form_limits={"max_part_size": max_bytes},
+                form_limits={"max_part_size": picture_bytes},
             )
 
     @functools.cached_property
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
         return document(self.router.routes)
+
+    @functools.cached_property
+    def document_files(self) -> DocumentFiles:
+        """The OpenAPI document as it is sent."""
+        return DocumentFiles(self.document)
 
 
 _calls = functools.cache(_Calls)

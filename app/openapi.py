@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's, adjusted so that validators, client generators and Swagger UI all understand it."""
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
-from models.store.catalog import Catalog
+from models.store.catalog import Catalog, Model
 
 TITLE = "Doppel"
 VERSION = metadata.version("doppel")
@@ -26,7 +27,9 @@ own, upload a zip of pictures to `POST /datasets`, start a training run with `PO
 
 Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of type `application/problem+json`. Its
 `detail` says what was wrong and what is accepted. Besides the errors listed with each call, any call answers 400 if its
-`Host` is not a name of this server, and POST and DELETE answer 403 if a web page of another site sent them.
+`Host` is not a name of this server, 408 if the request comes too slowly, 413 if its body is larger than this call takes
+(64 KiB if it is no file), 431 if its headers exceed 32 KiB, and 503 if there are too many connections; POST and DELETE
+answer 403 if a web page of another site sent them.
 
 A query parameter, form field or JSON key that a call does not take, or that is sent twice, is answered 422. HEAD is
 answered wherever GET is, and files are sent in parts to those who ask for them with `Range`.
@@ -64,20 +67,56 @@ def document(routes: Sequence[BaseRoute]) -> Json:
     return described
 
 
-def with_models_listed(document: Json, catalog: Catalog) -> Json:
-    """A copy of ``document`` in which ``model`` is a choice among the catalog's present models.
+class DocumentFiles:
+    """The document as it is sent, made once for each form in which it is asked for.
 
-    It suits a drop-down. A generated client must not contain such a list, since models come and go.
+    Args:
+        document: the document.
     """
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self._plain: dict[str, bytes] = {}  # by the prefix under which the API is published, of which there are few
+        self._for_people: tuple[object, bytes] | None = None  # the names that it has, and the file
+
+    def plain(self, root_path: str) -> bytes:
+        """For programs.
+
+        Args:
+            root_path: prefix under which the API is published; empty: none.
+        """
+        if root_path not in self._plain:
+            servers = {"servers": [{"url": root_path}]} if root_path else {}
+            self._plain = {root_path: _rendered({**self._document, **servers})}
+        return self._plain[root_path]
+
+    def with_models_listed(self, catalog: Catalog) -> bytes:
+        """For a page with drop-downs: ``model`` is a choice among the catalog's present models.
+
+        A generated client must not contain such a list, since models come and go.
+        """
+        models, names = catalog.all(), catalog.names()
+        key = [(model.name, model.card.family) for model in models], names
+        if self._for_people is None or self._for_people[0] != key:
+            document = _with_models_listed(self._document, models, names)
+            document["servers"] = [{"url": "..", "description": "this server"}]  # relative to this document
+            self._for_people = key, _rendered(document)
+        return self._for_people[1]
+
+
+def _rendered(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with_models_listed(document: Json, models: Sequence[Model], names: Sequence[str]) -> Json:
     document = copy.deepcopy(document)
-    models = catalog.all()
     stargan = ["", *(model.name for model in models if model.card.family == "stargan_v2")]  # empty: the default model
     style = [model.name for model in models if model.card.family == "style"]
     for path, form in _forms(document):
         if model := form["properties"].get("model"):
             model.pop("examples", None)
             of_family = {"stargan": stargan, "style": style}  # by the first part of the path
-            model["enum"] = of_family.get(path.split("/")[1], catalog.names())
+            model["enum"] = of_family.get(path.split("/")[1], names)
             if model["default"] not in model["enum"]:  # the operator replaced the models that ship
                 del model["default"]
     return document

@@ -74,7 +74,7 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
     started = time.perf_counter()
     work = partial(render, result, order.kind, order.arrangement, submission.delivery, media_type)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
-    body = work() if small else await services.codecs.run(work)
+    body = work() if small else await services.encoders.run(work)
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,

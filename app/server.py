@@ -1,5 +1,6 @@
 """The API's HTTP server, and the address that it listens on."""
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -7,13 +8,16 @@ import os
 import socket
 import tempfile
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from app.connections import Bounds, bounded, close_overdue, within_descriptors
 from app.main import create_app
 from app.settings import LISTENER, Settings
 from models.errors import PlaceError
+from models.heap import give_back_large_blocks
 from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import socket_url
@@ -22,6 +26,7 @@ from worker.supervisor import Supervisor, role_command
 
 SPOOL = "tmp"  # in DATA_DIR
 GRACE_S = 20  # for requests under way when the API is told to stop
+TICKS_OF_SWEEP = 5  # of 0.1 s, between two looks at how long clients have kept still
 
 
 log = logging.getLogger("doppel.api")
@@ -58,7 +63,10 @@ def origin(host: str, port: int) -> str:
 
 
 class Server(uvicorn.Server):
-    """Tells its application when it is told to end, so that no listener to events holds it up."""
+    """uvicorn's server, with bounds on its connections.
+
+    It tells its application when it is told to end, so that no listener to events holds it up.
+    """
 
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -69,6 +77,29 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         if first:  # a second signal may come while this is being done
             self._app.state.services.ending.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_OF_SWEEP == 0:
+            close_overdue(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+
+def server_of(app: FastAPI, bounds: Bounds, **options: Any) -> Server:
+    """A server of ``app`` that keeps its clients within ``bounds``.
+
+    Args:
+        options: of ``uvicorn.Config``.
+    """
+    config = uvicorn.Config(
+        app,
+        http=bounded(bounds),
+        ws="none",
+        server_header=False,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_S,
+        **options,
+    )
+    return Server(app, config)
 
 
 def api_commands(listener: socket.socket, count: int) -> dict[str, list[str]]:
@@ -121,10 +152,10 @@ def run(settings: Settings, inherited: int | None = None) -> int:
     """
     with bound_socket(settings) if inherited is None else socket.socket(fileno=inherited) as listener:
         _require_places(settings)
+        give_back_large_blocks()
         app = create_app(settings)
         tempfile.tempdir = str(settings.data_dir / SPOOL)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
-        server = Server(app, config)
+        server = server_of(app, Bounds(connections=within_descriptors(settings.max_connections)))
         if inherited is None:
             log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
         with contextlib.suppress(KeyboardInterrupt):  # raised once more when all has ended

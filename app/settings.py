@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         int | None,
         Field(ge=1, description="processes that answer HTTP requests; unset: half as many as cores, at most 8"),
     ] = None
+    max_connections: Annotated[
+        int, Field(ge=1, description="most connections of one API process, if it may open three files for each")
+    ] = 1000
     root_path: Annotated[
         str, Field(description="prefix under which a reverse proxy publishes the API, such as /doppel")
     ] = ""

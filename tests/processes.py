@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
-import uvicorn
 
 from app.cli import PREPARER_JOBS
+from app.connections import Bounds
 from app.main import create_app
+from app.server import server_of
 from app.settings import Settings
 from models.process import bound
 from worker.connection import connect
@@ -148,10 +149,9 @@ def _client(port: int | str) -> httpx.Client:
 
 
 @contextmanager
-def api(settings: Settings) -> Iterator[httpx.Client]:
+def api(settings: Settings, bounds: Bounds | None = None) -> Iterator[httpx.Client]:
     """The application behind a real HTTP server on loopback, and a client of it."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning")
-    server = uvicorn.Server(config)
+    server = server_of(create_app(settings), bounds or Bounds(), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

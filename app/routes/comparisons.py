@@ -86,7 +86,7 @@ async def read_comparison_picture(
     """The same inputs, translated by the generators of each run."""
     media_type = accepted_type(accept, images.MEDIA_TYPES)
     media_type = images.MEDIA_TYPES[0] if media_type == JSON else media_type
-    picture = await services.codecs.run(services.comparisons.picture, id, media_type)
+    picture = await services.encoders.run(services.comparisons.picture, id, media_type)
     return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
 
 
@@ -98,5 +98,5 @@ async def read_comparison_picture(
 )
 async def read_comparison_video(services: ServicesDep, id: str) -> Response:
     """The same sources moving from style to style, a row for each run. Only for StarGAN v2 runs that have ended."""
-    film = await services.codecs.run(services.comparisons.video, id)
+    film = await services.encoders.run(services.comparisons.video, id)
     return Response(film, media_type="video/mp4")

@@ -91,7 +91,7 @@ def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
 )
 async def preview_dataset(services: ServicesDep, dataset: DatasetDep) -> Response:
     """A picture with a row of samples for each domain."""
-    preview = await services.codecs.run(services.datasets.preview, dataset.name)
+    preview = await services.encoders.run(services.datasets.preview, dataset.name)
     return Response(preview, media_type="image/jpeg")
 
 

@@ -1,13 +1,12 @@
 """GET /docs: Swagger UI from this server's own files, and the OpenAPI document that it loads."""
 
-from typing import Any
-
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
 from app.deps import ServicesDep
-from app.openapi import with_models_listed
+from app.negotiation import JSON
+from app.openapi import DocumentFiles
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,8 +24,15 @@ def docs(request: Request) -> HTMLResponse:
     )
 
 
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The OpenAPI document, for programs."""
+    files: DocumentFiles = request.app.state.document_files
+    return Response(files.plain(request.scope.get("root_path", "").rstrip("/")), media_type=JSON)
+
+
 @router.get("/docs/openapi.json")
-def docs_openapi(request: Request, services: ServicesDep) -> dict[str, Any]:
+def docs_openapi(request: Request, services: ServicesDep) -> Response:
     """The OpenAPI document with the models of this moment, for the drop-downs of /docs alone."""
-    document = with_models_listed(request.app.openapi(), services.catalog)
-    return {**document, "servers": [{"url": "..", "description": "this server"}]}  # relative to this document
+    files: DocumentFiles = request.app.state.document_files
+    return Response(files.with_models_listed(services.catalog), media_type=JSON)

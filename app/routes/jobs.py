@@ -100,7 +100,7 @@ async def read_job_image(
         result = await services.jobs.result(job.id)
         if result is None:
             raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-        body = await services.codecs.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
+        body = await services.encoders.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
         if job.kind in ("video", "clip"):
             services.recent_videos.keep(job.id, media_type, body)
     headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)

@@ -1,7 +1,6 @@
 """From a picture's bytes to RGB as a viewer shows it: the one reader of all pictures that come from outside."""
 
 import contextlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from models.pictures import jpeg, tiff
 from models.pictures.colours import to_srgb
 from models.pictures.levels import is_deep, to_eight_bits
 from models.pictures.metadata import exif_orientation, taken_apart
+from models.pictures.work import TimedFile, check_work
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
@@ -69,15 +69,16 @@ class EncodedPicture:
         data: the file.
 
     Raises:
-        PictureRejected: it is not a picture in one of the ``FORMATS``, is damaged, or out of bounds.
+        PictureRejected: it is not a picture in one of the ``FORMATS``, is damaged, out of bounds, or too much work.
     """
 
     def __init__(self, data: bytes, bounds: Bounds = Bounds()) -> None:
         if not data:
             raise PictureRejected("is empty")
+        check_work(data)
         self._parts = taken_apart(data)
         with _readable(data):
-            self._image = Image.open(io.BytesIO(self._parts.pixels), formats=FORMATS)
+            self._image = Image.open(TimedFile(self._parts.pixels), formats=FORMATS)
         _check_bounds(self._image.size, bounds)
         self.format = str(self._image.format)
         self._orientation = self._parts.orientation
@@ -130,7 +131,7 @@ class EncodedPicture:
         """A JPEG that lacks only its end marker: nothing that follows the file can change its pixels then."""
         data = self._parts.pixels.rstrip(b"\xff")
         ended, *extended = (
-            Image.open(io.BytesIO(data + rest + _END_OF_JPEG), formats=["JPEG"]) for rest in (b"", *_NOISES)
+            Image.open(TimedFile(data + rest + _END_OF_JPEG), formats=["JPEG"]) for rest in (b"", *_NOISES)
         )
         if not jpeg.has_all_scans(data) or any(other.tobytes() != ended.tobytes() for other in extended):
             raise error
@@ -196,6 +197,8 @@ def _check_bounds(size: tuple[int, int], bounds: Bounds) -> None:
 def _readable(data: bytes) -> Iterator[None]:
     try:
         yield
+    except PictureRejected:
+        raise
     except UnidentifiedImageError:
         raise PictureRejected(_why_unknown(data)) from None
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise

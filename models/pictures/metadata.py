@@ -15,6 +15,7 @@ from models.pictures.profiles import matrix_profile
 from models.pictures.tiff import Directory, Levels
 
 MAX_PROFILE_BYTES = 16 << 20  # of a colour profile once it is inflated; those of printers have about 2 MiB
+MAX_ITEMS = 10_000  # of an AVIF that are looked at
 
 _EXIF = b"Exif\0\0"
 
@@ -135,7 +136,9 @@ def _avif(data: bytes) -> bytes:
     for kind, start, end in _boxes(data):
         if kind == b"meta":
             at = data.find(b"infe", start, end)
-            while at >= 0:
+            for _ in range(MAX_ITEMS):
+                if at < 0:
+                    break
                 item = data.find(b"Exif\0", at, min(end, at + 32))
                 if item >= 0:
                     pixels[item : item + 4] = b"skip"

@@ -45,6 +45,9 @@ class _Entry(NamedTuple):
     place: slice  # of all its bytes in the file
 
 
+MAX_ENTRIES = 0xFFFF  # that are looked at; BigTIFF allows any number
+
+
 class Directory:
     """The first directory of ``data``.
 
@@ -64,7 +67,7 @@ class Directory:
         (offset,) = struct.unpack_from(self._pointers, data, 8 if is_big else 4)
         (count,) = struct.unpack_from(self._counts, data, offset)
         self._start = offset + struct.calcsize(self._counts)
-        whole = min(count, (len(data) - self._start) // size)
+        whole = min(count, (len(data) - self._start) // size, MAX_ENTRIES)
         self._entries: dict[int, _Entry] = {}  # by tag, in the order of the file
         for at in range(self._start, self._start + whole * size, size):
             (tag,) = struct.unpack_from(f"{order}H", data, at)

@@ -9,6 +9,7 @@ from PIL import Image
 from tests.fake_worker import GO, HELD, first_pixel
 from tests.pictures import encoded, landscape
 from tests.processes import eventually
+from worker.contract import PREPARERS, PreparerReport
 
 ANN, BEN = "ann-0123456789abcdef", "ben-0123456789abcdef"  # clients, as they name themselves
 

@@ -10,7 +10,7 @@ import pytest
 from app import images
 from app.main import create_app
 from app.turns import Turns
-from models.errors import UnknownDataset
+from models.errors import Unavailable, UnknownDataset
 from tests.app.test_translate import upload
 from tests.pictures import encoded, landscape
 
@@ -101,3 +101,20 @@ def test_no_more_is_done_at_once_than_allowed():
 
     assert asyncio.run(scenario()) == [0, 10, 20, 30, 40, 50]
     assert most == 2
+
+
+def test_work_that_would_wait_too_long_is_refused():
+    done = threading.Event()
+
+    async def scenario():
+        turns = Turns(at_once=1, most_waiting=2)
+        accepted = [asyncio.create_task(turns.run(done.wait, 60)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as refused:
+            await turns.run(done.wait, 60)
+        done.set()
+        assert await asyncio.gather(*accepted) == [True] * 3
+        assert await turns.run(done.wait, 60)  # there is room again
+        return refused.value
+
+    assert asyncio.run(scenario()).retry_after_s >= 1
