@@ -9,7 +9,8 @@ from PIL import Image
 from tests.fake_worker import GO, HELD, first_pixel
 from tests.pictures import encoded, landscape
 from tests.processes import eventually
-from worker.contract import PREPARERS, PreparerReport
+from worker.contract import PREPARERS
+from worker.preparation_queue import PreparerReport
 
 ANN, BEN = "ann-0123456789abcdef", "ben-0123456789abcdef"  # clients, as they name themselves
 
