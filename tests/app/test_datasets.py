@@ -71,6 +71,20 @@ def test_a_known_layout_is_taken(client, layout):
     assert preview.height == 128 * len(found["domains"])
 
 
+def test_an_upload_that_is_sent_again_under_its_key_is_answered_as_before(client):
+    def send(archive, name):
+        form = {"files": {"archive": ("a.zip", archive)}, "data": {"name": name}}
+        return client.post("/datasets", **form, headers={"Idempotency-Key": f"the-{name}"})
+
+    first, again = (send(GOOD["trainA and trainB"], "pictures") for _ in range(2))
+    assert first.status_code == again.status_code == 201, again.text
+    assert again.json() == first.json()
+    assert again.headers["Location"] == "/datasets/pictures"
+    refused = [send(zipped({}), "bad") for _ in range(2)]
+    assert [answer.status_code for answer in refused] == [422, 422]
+    assert refused[0].json() == refused[1].json()
+
+
 def ended(client, job):
     return client.get(job).json()["status"] in ("succeeded", "failed", "canceled")
 
