@@ -97,13 +97,18 @@ def run(run_id: str) -> Steps[Run]:
     return Run.of((yield Send("GET", f"/training/{run_id}")).json())
 
 
-def runs() -> Steps[list[Run]]:
+def runs(limit: int | None = None, before: str = "") -> Steps[list[Run]]:
     """The training runs of the server, newest first.
+
+    Args:
+        limit: at most this many, 1 to 200; None: all.
+        before: only runs older than this one, by its id.
 
     Raises:
         ApiError: as every call.
     """
-    return [Run.of(described) for described in (yield Send("GET", "/training")).json()]
+    query: dict[str, str | int] = ({"limit": limit} if limit else {}) | ({"before": before} if before else {})
+    return [Run.of(described) for described in (yield Send("GET", "/training", query)).json()]
 
 
 def follow(run: Run | str, on_event: Callable[[Event], object] | None = None) -> Steps[Run]:
