@@ -71,8 +71,11 @@ class Comparisons:
                 raise Invalid(f"{label_of(variant)}: {sentence(error.errors())}") from error
         return self._runs.check(requests)
 
-    def start(self, request: Comparison) -> str:
+    def start(self, request: Comparison, comparison_id: str | None = None) -> str:
         """Queue a run for every variant, if all can be accepted, and return the comparison's id.
+
+        Args:
+            comparison_id: a fresh one; None draws it.
 
         Raises:
             Invalid: there are too few or too many variants, or a run can't be accepted.
@@ -81,7 +84,7 @@ class Comparisons:
         variants = _variants(request)
         accepted = self._accepted(request, variants)
         self._runs.require_trainer()
-        comparison_id = self._store.new_id()
+        comparison_id = comparison_id or self._store.new_id()
         record = ComparisonRecord(family=request.family, created_at=now(), runs=[])
         pictures = {dataset: self._runs.pictures(dataset) for dataset in {run.dataset for run in accepted}}
         queued = 0

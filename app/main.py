@@ -16,10 +16,10 @@ from app.comparisons import Comparisons
 from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
+from app.idempotency import admit, install_idempotency
 from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet, SafeHeaders
 from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, DocumentFiles, document, operation_id
-from app.parameters import refuse_unknown
 from app.recent import Recent
 from app.rendering import RecentVideos
 from app.routes import (
@@ -73,7 +73,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
-    async_queue = AsyncInferenceQueue(SharedConnection(redis_url, patience_s=PATIENCE_S), queue)
+    shared = SharedConnection(redis_url, patience_s=PATIENCE_S)
+    async_queue = AsyncInferenceQueue(shared, queue)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)
@@ -127,6 +128,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     install_handlers(app)
+    install_idempotency(app, shared)
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
     app.add_middleware(ByteRanges)
@@ -178,7 +180,7 @@ class _Calls:
             self.router.include_router(
                 router,
                 max_body_size=limit,
-                dependencies=[Depends(refuse_unknown)],
+                dependencies=[Depends(admit)],
                 # A file without a file name counts as text: read it whole, so that the answer can say so.
                 form_limits={"max_part_size": picture_bytes},
             )

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from app import keyed_requests
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
 from models.store.catalog import Catalog, Model
@@ -34,12 +35,25 @@ answer 403 if a web page of another site sent them.
 A query parameter, form field or JSON key that a call does not take, or that is sent twice, is answered 422. HEAD is
 answered wherever GET is, and files are sent in parts to those who ask for them with `Range`.
 
+A POST that is sent again with the same `Idempotency-Key` makes nothing twice: it is answered by the job, run, data set
+or model of the first, for 4 hours from then on. The same key with other content is answered 422; how long to `wait` may
+differ.
+
 Generate clients from [`openapi.json`](openapi.json). The names of its operations do not change.
 
 Every picture that the service returns is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`).
 """
 
 Json = dict[str, Any]
+
+_IDEMPOTENCY_KEY: Json = {
+    "name": keyed_requests.HEADER,
+    "in": "header",
+    "required": False,
+    "description": "a name for this request, drawn at random: if it is sent again with the same key, it makes nothing "
+    "new and is answered by what the first one made",
+    "schema": {"type": "string", "minLength": 1, "maxLength": keyed_requests.MAX_KEY, "pattern": "^[!-~]+$"},
+}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -62,6 +76,9 @@ def document(routes: Sequence[BaseRoute]) -> Json:
         title=TITLE, version=VERSION, summary=SUMMARY, description=DESCRIPTION, routes=routes, tags=TAGS
     )
     _adjust_responses(described)
+    for methods in described["paths"].values():
+        if "post" in methods:
+            methods["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     for _, form in _forms(described):
         form["properties"] = {name: _form_field(field) for name, field in form["properties"].items()}
     return described

@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import Response
 
 from app.deps import Services
-from app.errors import BadVideo, NotReady
+from app.errors import BadVideo, Expired, NotReady
 from app.images import is_small
 from app.negotiation import JSON
 from app.rendering import render
@@ -23,6 +23,7 @@ async def reply(services: Services, submission: Submission, media_type: str) -> 
 
     Raises:
         Unavailable, NotReady, Conflict: as :func:`job_reply`, or the result was lost.
+        Expired: the result was delivered before, and has been deleted since.
     """
     end = submission.end
     if end is not None and end.status is Status.SUCCEEDED and media_type != JSON:
@@ -66,13 +67,14 @@ def job_headers(job_id: str, model: str, *, notes: Sequence[str], seeds: list[in
 
 
 async def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:
-    order = submission.order
     result = await services.jobs.result(end.id)
+    if result is None and submission.repeated:
+        raise Expired("The picture was kept for a while and has been deleted. Send the original with a new key.")
     if result is None:
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)
     started = time.perf_counter()
-    work = partial(render, result, order.kind, order.arrangement, submission.delivery, media_type)
+    work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
     body = work() if small else await services.encoders.run(work)
     spent_ms = {
@@ -82,6 +84,6 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
         "encode": round((time.perf_counter() - started) * 1000, 1),
     }
     timing = ", ".join(f"{stage};dur={ms}" for stage, ms in spent_ms.items() if ms is not None)
-    headers = job_headers(end.id, order.model.name, notes=submission.notes, seeds=order.seeds)
+    headers = job_headers(end.id, submission.model, notes=submission.notes, seeds=submission.seeds)
     headers["Server-Timing"] = timing
     return Response(body, headers=headers, media_type=media_type)

@@ -12,12 +12,14 @@ from app.errors import BadPicture
 from app.faces import cut_out
 from app.geometry import Geometry
 from app.images import Prepared, Upload
+from app.keyed_requests import keyed
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
-from worker.contract import LONG_KINDS, Delivery, JobEvent, Task
+from worker.contract import LONG_KINDS, Arrangement, Delivery, JobEvent, JobState, Kind, Task
 from worker.file_bytes import pack_file
 from worker.inference_queue import new_job_id
+from worker.request_keys import KeyedRequest
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
 SMALL_FILE = 32 << 10  # bytes, of which the header is read at once
@@ -27,13 +29,32 @@ MAX_RESULT_SIDE = 16_000  # px, a little less than WebP and H.264 can hold
 
 @dataclass(frozen=True)
 class Submission:
-    """An order that was queued as a job."""
+    """An order that was queued as a job, and what its answer is made of."""
 
-    order: Order
     job_id: str
+    kind: Kind
+    model: str  # the one that runs
+    seeds: list[int]
+    arrangement: Arrangement | None
     delivery: Delivery | None  # how the generated pictures become those that the client asked for
     notes: list[str]  # what the client should know about how its pictures were used
     end: JobEvent | None  # None: the job did not end within the wait
+    repeated: bool = False  # the client has asked for this before
+
+    @classmethod
+    def of(cls, state: JobState, end: JobEvent | None) -> "Submission":
+        """The submission of a job that the client has asked for before."""
+        return cls(
+            state.id,
+            state.kind,
+            state.model,
+            state.seeds,
+            state.arrangement,
+            state.delivery,
+            state.notes,
+            end,
+            repeated=True,
+        )
 
 
 async def submit(request: Request, services: Services, order: Order, wait_s: float) -> Submission:
@@ -44,11 +65,12 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
         Invalid: the result would be too large, or the client's name is malformed.
         QueueFull: the queue has no room for the job.
     """
-    job_id, client = new_job_id(), client_of(request)
+    found = keyed(request)
+    job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        delivery, notes = await _submit(services, job_id, order, client)
+        delivery, notes = await _submit(services, job_id, order, client_of(request), found)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
-    return Submission(order, job_id, delivery, notes, end)
+    return Submission(job_id, order.kind, order.model.name, order.seeds, order.arrangement, delivery, notes, end)
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ class _Upload:
 
 
 async def _submit(
-    services: Services, job_id: str, order: Order, client: str | None
+    services: Services, job_id: str, order: Order, client: str | None, found: KeyedRequest | None
 ) -> tuple[Delivery | None, list[str]]:
     started = time.perf_counter()
     prepared = await _prepare_uploads(services, order)
@@ -85,6 +107,7 @@ async def _submit(
         arrangement=order.arrangement,
         delivery=delivery,
         client=client,
+        write=found.write if found else None,
     )
     return delivery, notes
 

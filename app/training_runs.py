@@ -58,14 +58,17 @@ class Runs:
         """Check requests for runs; raises as :meth:`RunChecker.check` does."""
         return self._checker.check(requests, self.trainers())
 
-    def start(self, accepted: AcceptedRun) -> str:
+    def start(self, accepted: AcceptedRun, run_id: str | None = None) -> str:
         """Queue a new run and return its id.
+
+        Args:
+            run_id: a fresh one; None draws it.
 
         Raises:
             Unavailable: no trainer is alive.
         """
         self.require_trainer()
-        run_id = self.create(accepted, pictures=self.pictures(accepted.dataset))
+        run_id = self.create(accepted, pictures=self.pictures(accepted.dataset), run_id=run_id)
         try:
             self.submit(run_id)
         except QueueError:
@@ -88,7 +91,9 @@ class Runs:
         except FileNotFoundError:
             raise UnknownDataset(dataset, self._datasets.names()) from None
 
-    def create(self, accepted: AcceptedRun, *, pictures: str, comparison: str | None = None) -> str:
+    def create(
+        self, accepted: AcceptedRun, *, pictures: str, comparison: str | None = None, run_id: str | None = None
+    ) -> str:
         """Make a new run's folder and return its id.
 
         Raises:
@@ -107,7 +112,7 @@ class Runs:
             gflop_per_step=accepted.forecast.gflop_per_step,
             attempts=1,
         )
-        run_id = self.store.create(accepted.options, status)
+        run_id = self.store.create(accepted.options, status, run_id)
         if not self._datasets.path(accepted.dataset).is_dir():  # removed since the request was checked
             self.store.remove(run_id)
             raise UnknownDataset(accepted.dataset, self._datasets.names())

@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.deps import Services, client_of
 from app.errors import NotReady
+from app.keyed_requests import keyed
 from app.schemas import Job
 from models.errors import Conflict, Invalid, Unavailable
 from worker.contract import FailureCode, JobState, Status
@@ -38,18 +39,34 @@ async def take_in(
         Unavailable: it could not be taken in, through no fault of its own, or there is no preparer.
     """
     await run_in_threadpool(services.uploads.require_preparer, torch_for=torch_for)
-    job_id, client = new_job_id(), client_of(request)
+    found, client = keyed(request), client_of(request)
+    job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:
         await run_in_threadpool(accept, job_id)
+        if found is not None:
+            await found.made()
         if client is not None:
             await run_in_threadpool(Overview(services.queue.connection).remember, client, job_id)
         event = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
+    state = await outcome(services, job_id, waited=event is not None)
+    return state if event is not None and state.status is Status.SUCCEEDED else job_answer(state)
+
+
+async def outcome(services: Services, job_id: str, *, waited: bool) -> JobState:
+    """The state of a job that takes an upload in.
+
+    Args:
+        waited: whether it was waited for, and has ended.
+
+    Raises:
+        Invalid, Conflict, NotReady, Unavailable: as :func:`take_in`, if it was waited for in vain.
+    """
     state = await services.jobs.state(job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Send the file again.")
-    if event is not None and state.status is Status.CANCELED:
+    if waited and state.status is Status.CANCELED:
         raise NotReady("The job was canceled while it was waited for.")
-    if event is not None and state.status is Status.FAILED:
+    if waited and state.status is Status.FAILED:
         assert state.error is not None
         match state.error.code:
             case FailureCode.ARCHIVE_REFUSED | FailureCode.MODEL_REFUSED:
@@ -58,8 +75,11 @@ async def take_in(
                 raise Conflict(state.error.detail)
             case _:
                 raise Unavailable(state.error.detail)
-    if event is not None and state.status is Status.SUCCEEDED:
-        return state
+    return state
+
+
+def job_answer(state: JobState) -> Response:
+    """The answer 202 with the job."""
     job = Job.of(state)
     headers = {"Location": job.links.self, "X-Job-Id": job.id}
     return Response(job.model_dump_json(), status_code=202, headers=headers, media_type="application/json")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from app.keyed_requests import keyed
 from models.errors import Unavailable
 from worker.async_inference_queue import AsyncInferenceQueue
 from worker.contract import HEARTBEAT_S, JobEvent
@@ -77,7 +78,7 @@ class Dispatcher:
     async def wait_for_end(self, request: Request, job_id: str, events: Events, timeout_s: float) -> JobEvent | None:
         """Return the event that ends the job, or None after ``timeout_s``.
 
-        If the client disconnects, the job is canceled.
+        If the client disconnects, the job is canceled, unless the request has a key: then the client comes back for it.
 
         Args:
             events: of :meth:`watching` this job.
@@ -92,7 +93,7 @@ class Dispatcher:
             await asyncio.wait({end, disconnect}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if end.done():
                 return end.result()
-            if disconnect.done():
+            if disconnect.done() and keyed(request) is None:
                 await run_in_threadpool(self._queue.cancel, job_id)
             return None
         finally:

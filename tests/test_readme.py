@@ -20,6 +20,7 @@ IMAGES = ROOT / "docs" / "images"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_A_STACK = [
     "README.md",
+    "clients.md",
     "models.md",
     "recipes.md",
     "styles.md",
@@ -104,15 +105,19 @@ def test_shell_examples(client, folder, example):
 @pytest.mark.parametrize("example", list(examples("python")))
 def test_python_examples(client, folder, example):
     (folder / "example.py").write_text(for_port(example, client))
-    run([sys.executable, "example.py"], folder)
-    assert list(folder.rglob("painted*/*.png"))
+    before = set(folder.rglob("*"))
+    run([sys.executable, "-W", "error", "example.py"], folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    made = [path for path in set(folder.rglob("*")) - before if path.suffix in (".png", ".jpg")]
+    assert made
+    assert all(decoded(path.read_bytes()).ndim == 3 for path in made)
 
 
 @pytest.mark.parametrize("example", list(examples("js")))
 def test_javascript_examples(client, folder, example):
     require("node")
     (folder / "example.mjs").write_text(for_port(example, client))
-    run(["node", "example.mjs"], folder)
+    events = ["--experimental-eventsource"] if "EventSource" in example else []  # browsers have it
+    run(["node", *events, "example.mjs"], folder)
     assert any((folder / name).exists() for name in re.findall(r'writeFile\("([^"]+)"', example))
 
 
@@ -141,7 +146,7 @@ def test_the_file_map_names_every_file_and_no_other():
     mapped = re.findall(r"\]\(\.\./([\w/]+\.py)\)", (ROOT / "docs" / "code.md").read_text())
     assert set(mapped) == {
         path.relative_to(ROOT).as_posix()
-        for package in ("app", "worker", "models", "bench")
+        for package in ("app", "worker", "models", "doppel", "bench")
         for path in (ROOT / package).rglob("*.py")
         if path.name != "__init__.py"
     }

@@ -1,6 +1,6 @@
 """The client's end of the inference queue for an event loop: what every picture needs, without threads."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from rq.job import Job
@@ -20,7 +20,7 @@ from worker.inference_queue import (
 )
 from worker.job_records import owned, queued
 from worker.picture_bytes import output_key, pack, unpack
-from worker.shared_connection import SharedConnection
+from worker.shared_connection import Command, SharedConnection
 
 
 class AsyncInferenceQueue:
@@ -53,11 +53,13 @@ class AsyncInferenceQueue:
         arrangement: Arrangement | None = None,
         delivery: Delivery | None = None,
         client: str | None = None,
+        write: Callable[[Sequence[Command]], Awaitable[object]] | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
 
         Args:
             client: who may find the job in a list.
+            write: runs commands in Redis, all or none; None: a transaction.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -73,7 +75,7 @@ class AsyncInferenceQueue:
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if client is not None:
                 commands += owned(client, job_id)
-            await self._shared.transaction(commands)
+            await (write or self._shared.transaction)(commands)
 
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(

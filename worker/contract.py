@@ -30,6 +30,7 @@ FETCHES = "doppel:fetches"  # hash of model → id of the newest job that fetche
 JOBS_OF = (
     "doppel:jobs-of:"  # and a client's name: sorted set of its jobs' ids by the Unix time at which they were queued
 )
+REQUESTS = "doppel:requests:"  # and the hash of a client's key: what was made of the request, see request_keys.py
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 

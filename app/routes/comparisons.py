@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from app import images
 from app.deps import Services, ServicesDep
+from app.keyed_requests import RunIdDep
 from app.negotiation import JSON, accepted_type
 from app.routes import answers
 from app.routes.fields import StartQuery
@@ -26,7 +27,7 @@ router = APIRouter(prefix="/training/compare", tags=["training"])
         **answers.problems(404, 422, 503),
     },
 )
-async def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuery) -> Response:
+async def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuery, run_id: RunIdDep) -> Response:
     """Start a run for each variant of a base, one after the other. Give a list of variants or a grid of option values.
 
     For instance, StarGAN v2 with two settings of Adam:
@@ -35,13 +36,13 @@ async def compare_runs(services: ServicesDep, comparison: Comparison, query: Sta
          "variants": [{"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
                       {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4}]}
     """
-    return await services.starts.run(_start, services, comparison, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, comparison, run_id, dry_run=query.dry_run)
 
 
-def _start(services: Services, comparison: Comparison, *, dry_run: bool) -> Response:
+def _start(services: Services, comparison: Comparison, comparison_id: str | None, *, dry_run: bool) -> Response:
     if dry_run:
         return JSONResponse(services.comparisons.forecast(comparison).model_dump(mode="json"))
-    state = services.comparisons.view(services.comparisons.start(comparison))
+    state = services.comparisons.view(services.comparisons.start(comparison, comparison_id))
     headers = {"Location": state.links["self"]}
     return JSONResponse(state.model_dump(mode="json"), status_code=202, headers=headers)
 

@@ -18,6 +18,7 @@ from app.addresses import address
 from app.deps import RunDep, Services, ServicesDep
 from app.errors import NotReady
 from app.kept_files import kept_file
+from app.keyed_requests import RunIdDep
 from app.routes import answers
 from app.routes.fields import StartQuery
 from app.run_requests import RunRequest
@@ -85,9 +86,11 @@ METRICS = {
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-async def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query: StartQuery) -> Response:
+async def train_cyclegan(
+    services: ServicesDep, request: CycleGANRequest, query: StartQuery, run_id: RunIdDep
+) -> Response:
     """Train on two domains of unpaired pictures, with a generator for each direction. All defaults are the paper's."""
-    return await services.starts.run(_start, services, request, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, request, run_id, dry_run=query.dry_run)
 
 
 @router.post(
@@ -97,20 +100,22 @@ async def train_cyclegan(services: ServicesDep, request: CycleGANRequest, query:
     response_model=TrainingRun,
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
-async def train_stargan(services: ServicesDep, request: StarGANRequest, query: StartQuery) -> Response:
+async def train_stargan(
+    services: ServicesDep, request: StarGANRequest, query: StartQuery, run_id: RunIdDep
+) -> Response:
     """Train on two or more domains, with one generator for all. All defaults are the paper's for faces.
 
     `w_hpf` above 0 preserves edges of the source: those of facial features (`masks=landmarks`), or all of them
     (`masks=ones`).
     """
-    return await services.starts.run(_start, services, request, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, request, run_id, dry_run=query.dry_run)
 
 
-def _start(services: Services, request: RunRequest, *, dry_run: bool) -> Response:
+def _start(services: Services, request: RunRequest, run_id: str | None, *, dry_run: bool) -> Response:
     [accepted] = services.runs.check([request])
     if dry_run:
         return JSONResponse(accepted.forecast.model_dump(mode="json"), status_code=200)
-    return _queued(services, services.runs.start(accepted))
+    return _queued(services, services.runs.start(accepted, run_id))
 
 
 def _queued(services: Services, run_id: str) -> Response:

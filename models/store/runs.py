@@ -18,7 +18,14 @@ CHANGE_LOCK = "change.lock"
 
 log = logging.getLogger("doppel.training")
 
+ID_LENGTH = 12  # hex digits of a new run's id
+
 _ID = re.compile(r"[A-Za-z0-9][\w-]{0,63}", re.ASCII)
+
+
+def run_id_of(request_id: str) -> str:
+    """The id of the run that a request makes: the beginning of the request's own id, which is in hex digits."""
+    return request_id[:ID_LENGTH]
 
 
 class RunStore:
@@ -27,11 +34,15 @@ class RunStore:
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "runs"
 
-    def create(self, options: Options, status: RunStatus) -> str:
-        """Make a run's folder and return its id. The folder appears with its options and status in it."""
-        run_id = uuid4().hex[:12]
+    def create(self, options: Options, status: RunStatus, run_id: str | None = None) -> str:
+        """Make a run's folder and return its id. The folder appears with its options and status in it.
+
+        Args:
+            run_id: of :func:`run_id_of`; None draws one.
+        """
+        run_id = run_id or run_id_of(uuid4().hex)
         part = self.root / f".{run_id}"
-        part.mkdir(parents=True)
+        part.mkdir(parents=True, exist_ok=True)  # an API process may have died here
         try:
             (part / "options.json").write_text(options.model_dump_json(indent=1))
             write_status(part, status)
@@ -97,4 +108,4 @@ class RunStore:
 
     def sweep(self) -> None:
         """Remove what a process left behind that was killed while it created or removed a run."""
-        files.sweep(self.root, also=f".{'[0-9a-f]' * 12}")
+        files.sweep(self.root, also=f".{'[0-9a-f]' * ID_LENGTH}")

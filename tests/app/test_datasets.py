@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import doppel
 from app import uploads
 from app.settings import Settings
 from models.errors import ArchiveError, DatasetError, UnknownDataset
@@ -69,6 +70,34 @@ def test_a_known_layout_is_taken(client, layout):
     assert [one["name"] for one in client.get("/datasets").json()] == ["pictures"]
     preview = Image.open(io.BytesIO(client.get("/datasets/pictures/preview").content))
     assert preview.height == 128 * len(found["domains"])
+
+
+def test_an_upload_that_is_sent_again_under_its_key_is_answered_as_before(client):
+    def send(archive, name):
+        form = {"files": {"archive": ("a.zip", archive)}, "data": {"name": name}}
+        return client.post("/datasets", **form, headers={"Idempotency-Key": f"the-{name}"})
+
+    first, again = (send(GOOD["trainA and trainB"], "pictures") for _ in range(2))
+    assert first.status_code == again.status_code == 201, again.text
+    assert again.json() == first.json()
+    assert again.headers["Location"] == "/datasets/pictures"
+    refused = [send(zipped({}), "bad") for _ in range(2)]
+    assert [answer.status_code for answer in refused] == [422, 422]
+    assert refused[0].json() == refused[1].json()
+
+
+def test_the_python_client_uploads_a_folder(client, tmp_path):
+    for name, picture in unpaired().items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(picture)
+    sent, seen = [], []
+    with doppel.Doppel(str(client.base_url), trust_env=False) as connected:
+        made = connected.upload_dataset("mine", tmp_path / "mine", on_sent=sent.append, on_progress=seen.append)
+        assert made["domains"] == {"A": {"train": 3, "held_out": 1}, "B": {"train": 3, "held_out": 1}}
+        assert connected.datasets() == [made]
+    assert sent == sorted(sent)
+    assert sent[-1] == 1.0
+    assert seen[-1].kind == "dataset"
 
 
 def ended(client, job):

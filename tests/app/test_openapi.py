@@ -96,20 +96,6 @@ UPLOADS = {
 }
 PICTURE_TYPES = ["image/png", "image/jpeg", "image/webp"]
 
-CLIENT_SCRIPT = """
-import sys
-from pathlib import Path
-from client import Client
-from client.api.translate import translate
-from client.models import BodyTranslate
-from client.types import File
-
-base_url, picture, out = sys.argv[1:]
-form = BodyTranslate(image=File(Path(picture).open("rb"), "photo.png", "image/png"), model="tiny", wait=60)
-answer = translate.sync(client=Client(base_url=base_url, timeout=60), body=form)
-Path(out).write_bytes(answer.payload.read())
-"""
-
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
@@ -209,19 +195,21 @@ def test_every_error_answer_is_named_as_a_problem_document(document):
 def test_an_upload_by_a_generated_client_gives_a_png(service, document, tmp_path):
     (tmp_path / "openapi.json").write_text(json.dumps(document))
     config = (ROOT / "docs/openapi-python-client.yml").read_text()
-    (tmp_path / "config.yml").write_text(config + "post_hooks: []\n")  # no formatting of the code
-    command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
-    command += ["--path", "openapi.json", "--config", "config.yml", "--output-path", "client"]
+    (tmp_path / "openapi-python-client.yml").write_text(config + "post_hooks: []\n")  # no formatting of the code
+    page = (ROOT / "docs/clients.md").read_text()
+    [options] = re.findall(r"^\$ openapi-python-client (.*)$", page, re.MULTILINE)
+    command = [sys.executable, "-m", "openapi_python_client", *options.split()]
     generated = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "WARNING" not in generated.stdout + generated.stderr, generated.stdout
     names = {path.stem for path in (tmp_path / "client/api").glob("*/*.py")} - {"__init__"}
     assert names == set(OPERATIONS)
 
-    landscape(64, 48).save(tmp_path / "photo.png")
-    (tmp_path / "upload.py").write_text(CLIENT_SCRIPT)
-    base_url = str(service.base_url).rstrip("/")
-    subprocess.run([sys.executable, "upload.py", base_url, "photo.png", "out.png"], cwd=tmp_path, check=True)
-    with Image.open(io.BytesIO((tmp_path / "out.png").read_bytes())) as picture:
+    landscape(64, 48).save(tmp_path / "photo.jpg")
+    [script] = re.findall(r"^```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    script = script.replace("http://localhost:8000", str(service.base_url).rstrip("/")).replace("style_monet", "tiny")
+    (tmp_path / "upload.py").write_text(script)
+    subprocess.run([sys.executable, "upload.py"], cwd=tmp_path, check=True)
+    with Image.open(io.BytesIO((tmp_path / "painted.png").read_bytes())) as picture:
         assert (picture.format, picture.size) == ("PNG", (64, 48))
 
 
