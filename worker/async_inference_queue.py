@@ -7,6 +7,7 @@ from rq.job import Job
 
 from models.pictures import Picture
 from worker import contract
+from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
 from worker.inference_queue import (
     InferenceQueue,
@@ -20,7 +21,7 @@ from worker.inference_queue import (
 )
 from worker.job_records import owned, queued
 from worker.picture_bytes import output_key, pack, unpack
-from worker.shared_connection import Command, SharedConnection
+from worker.shared_connection import SharedConnection
 
 
 class AsyncInferenceQueue:

@@ -16,10 +16,11 @@ from uuid import uuid4
 
 from models.errors import Unavailable
 from worker import contract
+from worker.connection import Command
 from worker.errors import QueueError
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import RECORD_TTL_S
-from worker.shared_connection import Command, SharedConnection
+from worker.shared_connection import SharedConnection
 
 KEY_TTL_S = RECORD_TTL_S  # counted from the first request, so a job can be looked up for longer than its key is known
 
