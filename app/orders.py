@@ -94,15 +94,22 @@ def stargan_order(
 def painting_order(model: Model, image: bytes, geometry: Geometry, look: PaintingFields) -> Order:
     """Order a picture painted by a model of the family ``style``.
 
+    For coarse strokes the worker gets the picture in the size of the answer, and makes it smaller: what that costs of
+    detail it can give back.
+
     Raises:
         Invalid: the fields are not acceptable to this model.
     """
-    return Order(model, [image], geometry, references=look.styles, painting=look.painting_for(model))
+    painting = look.painting_for(model)
+    if geometry.stroke > 1:
+        painting = painting.model_copy(update={"reduction": geometry.stroke})
+        geometry = replace(geometry, stroke=1.0)
+    return Order(model, [image], geometry, references=look.styles, painting=painting)
 
 
 def clip_order(model: Model, clip: bytes, geometry: Geometry, look: PaintingFields) -> Order:
     """Order a clip painted by a model of the family ``style``. As :func:`painting_order`."""
-    return replace(painting_order(model, clip, geometry, look), kind="clip")
+    return Order(model, [clip], geometry, kind="clip", references=look.styles, painting=look.painting_for(model))
 
 
 def mixed_code_order(model: Model, styles: list[bytes], weights: str) -> Order:

@@ -14,7 +14,7 @@ from app import images
 from app.clip_command import film_file, is_clip
 from app.errors import BadPicture
 from app.geometry import Geometry, Resolution, delivered
-from app.orders import Order, painting_order
+from app.orders import Order, clip_order, painting_order
 from app.painting_fields import PaintingFields
 from app.settings import Settings
 from app.style_options import StyleOptions
@@ -55,12 +55,15 @@ def translate_files(
         return 1
     if not source.is_dir() and not _is_named_rightly(source, output):
         return 2
+    clip = is_clip(source) and not source.is_dir()
     try:
         runs = Catalog(settings.weights_dir, settings.data_dir).resolve(model)
         if refusal := _refusal(runs, style):
             print(f"doppel: {refusal}", file=sys.stderr)
             return 2
-        translator = _translator(settings, runs, style)
+        geometry = Geometry(resolution, stroke=style.stroke or 1.0)
+        order = clip_order if clip else painting_order
+        translator, geometry = _translator(settings, runs, style, geometry, order)
     except DoppelError as error:
         print(f"doppel: {error}", file=sys.stderr)
         return 1
@@ -68,8 +71,7 @@ def translate_files(
         print(
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
-    geometry = Geometry(resolution, stroke=style.stroke or 1.0)
-    if is_clip(source) and not source.is_dir():
+    if clip:
         return film_file(settings, source, output, translator, geometry)
     failed = 0
     with contextlib.closing(_Pipeline(settings, translator, geometry)) as pipeline:
@@ -118,8 +120,17 @@ def _refusal(model: Model, style: StyleOptions) -> str | None:
     return None
 
 
-def _translator(settings: Settings, model: Model, style: StyleOptions) -> Translator | Brush:
-    """What translates the pictures.
+def _translator(
+    settings: Settings,
+    model: Model,
+    style: StyleOptions,
+    geometry: Geometry,
+    order_of: Callable[[Model, bytes, Geometry, PaintingFields], Order],
+) -> tuple[Translator | Brush, Geometry]:
+    """What translates the pictures or the clip, and in which shape it gets them.
+
+    Args:
+        order_of: makes the order for a model of the family ``style``.
 
     Raises:
         DoppelError: the model can't be loaded, or a style picture or another option of the style is not acceptable.
@@ -127,16 +138,16 @@ def _translator(settings: Settings, model: Model, style: StyleOptions) -> Transl
     """
     device = serving_device(settings.device)
     if model.card.family != "style":
-        return Translator(model, device)
+        return Translator(model, device), geometry
     if model.card.code is None and not style.pictures:
         raise Invalid(f"{model.name} needs the picture whose style is applied: --style PICTURE")
     sent = [path.read_bytes() for path in style.pictures]
     strength = 1.0 if style.strength is None else style.strength
     look = PaintingFields(sent, style.weights, strength=strength, preserve_color=style.preserve_color)
-    order = painting_order(model, b"", Geometry(), look)
+    order = order_of(model, b"", geometry, look)
     assert order.painting is not None, "an order to paint"
     pictures = [_style_picture(path, data, settings, order) for path, data in zip(style.pictures, sent, strict=True)]
-    return Brush(Painter(model, device), order.painting, pictures)
+    return Brush(Painter(model, device), order.painting, pictures), order.geometry
 
 
 def _style_picture(path: Path, data: bytes, settings: Settings, order: Order) -> Picture:

@@ -113,6 +113,8 @@ class Task(BaseModel):
     def batch_key(self) -> str:
         """Tasks with equal keys can run in one batch."""
         how = "/align" if self.align else "/tiled" if self.tiled else ""
+        if self.painting is not None and self.painting.reduction != 1:
+            how += f"/{self.painting.reduction:g}"
         return f"{self.model}/{self.kind}{how}/{self.height}x{self.width}"
 
 

@@ -46,7 +46,7 @@ class Look:
         ),
     ] = STYLE_DEFAULT
     strength: Annotated[
-        float, Form(ge=0, le=1, description="0 for the photo's own style, 1 for the other, or anything between")
+        float, Form(ge=0, le=1, description="0 for the photo, 1 for the whole style, or anything between")
     ] = 1.0
     preserve_color: Annotated[bool, Form(description="keep the photo's colours, and take the brushwork alone")] = False
 

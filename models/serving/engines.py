@@ -58,6 +58,10 @@ def style_painter(model: Model, device: ServingDevice) -> StylePainter:
 
         with _torch_to_fall_back_on():
             return OpenVINOPainter(model, device)
+    if device.is_cuda:
+        from models.serving.cuda_painter import CudaPainter
+
+        return CudaPainter(model, device)
     from models.serving.torch_painter import TorchPainter
 
     return TorchPainter(model, device)

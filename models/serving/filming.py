@@ -9,7 +9,10 @@ from PIL import Image
 
 from models.pictures import Picture
 from models.pictures.clips import Clip, ClipWriter, Frame
+from models.serving.finishing import with_detail_of
 from models.serving.steadying import Steady
+
+COARSE_BELOW = 0.9  # of the written width: frames that are painted so small are given back what it costs of detail
 
 Paint = Callable[[Picture, float], Picture]  # as Steady takes it
 
@@ -29,13 +32,17 @@ def film(
         DoppelError: as what paints.
     """
     paint = None
-    with contextlib.closing(clip.frames(size)) as frames, contextlib.ExitStack() as on_failure:
+    coarse = size[0] < COARSE_BELOW * out_size[0]
+    with contextlib.closing(clip.frames(out_size if coarse else size)) as frames, contextlib.ExitStack() as on_failure:
         writer = ClipWriter(target, clip, out_size)
         on_failure.callback(writer.close, whole=False)
         for count, frame in enumerate(frames, start=1):
+            small = _resized(frame.picture, size)
             if paint is None:
-                paint = Steady(begin(frame.picture))
-            writer.write(Frame(_resized(paint(frame.picture), out_size), frame.time))
+                paint = Steady(begin(small))
+            painted = paint(small)
+            made = with_detail_of(frame.picture, painted) if coarse else _resized(painted, out_size)
+            writer.write(Frame(made, frame.time))
             yield min(count / (clip.frame_count + 1), 0.999)  # some packets have more frames than one
         on_failure.pop_all()
     writer.close()

@@ -11,11 +11,15 @@ from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving import engines
 from models.serving.engine import Moments, Numbers, Pictures, StylePainter
+from models.serving.finishing import reduced, with_colours_of, with_detail_of
 from models.serving.painting import Painting
 from models.serving.style_codes import between
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.store.catalog import Model, StyleNetwork
 from models.style.shape import CODE_SIDE
+
+# The strength from which on nothing of the photo itself is mixed in. Painted in its own style, it has other colours.
+PAINTED_FROM = 0.5
 
 log = logging.getLogger("doppel.models")
 
@@ -93,12 +97,13 @@ class Painter:
     def __call__(
         self, pictures: Sequence[Picture], paintings: Sequence[Painting], styles: Sequence[Sequence[Picture]]
     ) -> list[Picture]:
-        """Paint N pictures as N paintings say, each with its style pictures. As :meth:`paint`."""
+        """Paint N pictures as N paintings of one reduction say, each with its style pictures. As :meth:`paint`."""
         asked = list(zip(pictures, paintings, styles, strict=True))
         codes = [self.style(painting, beside, picture) for picture, painting, beside in asked]
+        small = [reduced(picture, painting.reduction) for picture, painting, _ in asked]
         return [
             self.finished(painted, picture, painting)
-            for painted, (picture, painting, _) in zip(self.paint(pictures, codes), asked, strict=True)
+            for painted, (picture, painting, _) in zip(self.paint(small, codes), asked, strict=True)
         ]
 
     def in_tiles(
@@ -111,14 +116,15 @@ class Painter:
             styles: the style pictures, one for each weight.
 
         Yields:
-            After each step the share of the work that is done, at last 1, and the picture as far as it is made.
+            After each step the share of the work that is done, and what is made so far; at last 1 and the picture.
 
         Raises:
             NotFinite: what the network makes of the picture is NaN or infinite.
         """
         network = _InStyle(self._networks, self.style(painting, styles, picture))
-        made: Picture = np.zeros_like(picture)
-        for done in translate_in_tiles(network, picture, made, self.tiling, name=self._name):
+        small = reduced(picture, painting.reduction)
+        made: Picture = np.zeros_like(small)
+        for done in translate_in_tiles(network, small, made, self.tiling, name=self._name):
             yield done, self.finished(made, picture, painting) if done == 1 else made
 
     def filming(
@@ -148,14 +154,17 @@ class Painter:
         return paint
 
     def finished(self, painted: Picture, picture: Picture, painting: Painting) -> Picture:
-        """What a painting asks for beside its style: less of it, where the code can't say so, or the photo's colours.
+        """What a painting asks for beside its style: the photo's size, the photo in part, or its colours.
 
         Args:
             picture: of which ``painted`` was made.
         """
-        if not self._reads_styles and painting.strength < 1:
-            blended = Image.blend(Image.fromarray(picture), Image.fromarray(painted), painting.strength)
-            painted = np.asarray(blended)
+        if painted.shape != picture.shape:
+            painted = with_detail_of(picture, painted)
+        whole_from = PAINTED_FROM if self._reads_styles else 1.0
+        if painting.strength < whole_from:
+            share = painting.strength / whole_from
+            painted = np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(painted), share))
         return with_colours_of(picture, painted) if painting.preserve_color else painted
 
 
@@ -202,13 +211,6 @@ class _InStyle:
 
     def fixed(self, moments: Sequence[Moments]) -> Callable[[Pictures], tuple[Pictures, bool]]:
         return self._painter.fixed(self._code, moments)
-
-
-def with_colours_of(picture: Picture, painted: Picture) -> Picture:
-    """The lightness of ``painted`` with the colours of ``picture``, of the same shape (YCbCr, as JPEG has it)."""
-    light = Image.fromarray(painted).convert("YCbCr").getchannel(0)
-    _, blue, red = Image.fromarray(picture).convert("YCbCr").split()
-    return np.asarray(Image.merge("YCbCr", (light, blue, red)).convert("RGB"))
 
 
 def _middle_square(picture: Picture) -> Picture:

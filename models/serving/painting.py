@@ -11,7 +11,6 @@ class Painting(BaseModel):
 
     code: list[float] | None = None
     weights: list[float] = []  # one for each style picture; they sum to 1
-    # Between the photo's own style, 0, and the other, 1; by a model that reads no styles between the photo and the
-    # painted picture.
-    strength: float = 1.0
+    strength: float = 1.0  # between the photo, 0, and the whole style, 1
+    reduction: float = 1.0  # how many times smaller the photo is while it is painted; its fine lightness is given back
     preserve_color: bool = False  # take only the lightness of the painted picture, and the photo's colours

@@ -91,10 +91,14 @@ def test_how_much_of_which_style_and_which_colours_can_be_said(service, painter)
 
 
 def test_a_coarse_stroke_is_painted_small_and_enlarged(service, painter):
-    half = np.asarray(IMAGE.resize((64, 48), Image.Resampling.BICUBIC))
-    (small,) = painter([half], [Painting(weights=[1.0])], [[decoded(STYLES[0])]])
-    coarse = picture(service.post("/style", **sent(stroke="2")))
-    assert far(coarse, resized(small, 128, 96)) <= 1
+    (expected,) = painter([np.asarray(IMAGE)], [Painting(weights=[1.0], reduction=2)], [[decoded(STYLES[0])]])
+    assert far(picture(service.post("/style", **sent(stroke="2"))), expected) <= 1
+
+
+def test_a_fine_stroke_is_painted_large_and_reduced(service, painter):
+    double = np.asarray(IMAGE.resize((256, 192), Image.Resampling.BICUBIC))
+    (large,) = painter([double], [Painting(weights=[1.0])], [[decoded(STYLES[0])]])
+    assert far(picture(service.post("/style", **sent(stroke="0.5"))), resized(large, 128, 96)) <= 1
 
 
 def test_a_style_code_stands_for_the_picture(service):
@@ -182,9 +186,9 @@ def test_the_terminal_paints_what_the_service_paints(service, tmp_path, monkeypa
         (tmp_path / f"{number}.jpg").write_bytes(style)
     styles = [f"--style={tmp_path / name}" for name in ("0.jpg", "1.jpg")]
     command = ["translate", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out.png")]
-    options = ["--weights", "3,1", "--strength", "0.6", "--stroke", "0.5", "--preserve-color"]
+    options = ["--weights", "3,1", "--strength", "0.4", "--stroke", "1.5", "--preserve-color"]
     assert cli.main([*command, *styles, *options]) == 0, capsys.readouterr().err
-    fields = {"weights": json.dumps([3, 1]), "strength": "0.6", "stroke": "0.5", "preserve_color": "1"}
+    fields = {"weights": json.dumps([3, 1]), "strength": "0.4", "stroke": "1.5", "preserve_color": "1"}
     expected = picture(service.post("/style", **sent(styles=STYLES, **fields)))
     assert (np.abs(decoded((tmp_path / "out.png").read_bytes()).astype(int) - expected) > 1).mean() < 1e-3
 

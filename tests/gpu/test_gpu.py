@@ -1,6 +1,7 @@
 """What only a GPU can show: recorded work and copies on streams give what plain torch gives."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ from models.device import ServingDevice
 from models.serving import engines
 from models.serving.accelerator import cuda_device
 from models.serving.cuda_engine import CudaStylistNetworks, CudaTranslator
+from models.serving.cuda_painter import CudaPainter
 from models.serving.recorded_network import RecordedNetwork
 from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
+from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
+from models.store.catalog import Catalog
 from models.store.options import CycleGANOptions
 from models.training.cyclegan import CycleGANTrainer
 from models.training.loader import batches
 from models.training.reader import PictureReader
 
 CPU = ServingDevice("cpu")
+WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
 def pictures(seed, count, height, width):
@@ -126,6 +131,16 @@ def test_a_stargan_is_as_on_a_cpu(stargan, device):
     for _ in range(4):
         made = networks.generate(networks.prepare(sources), [1, 0, 1], styles[:, 0])
         assert_like(made, plain.generate(plain.prepare(sources), [1, 0, 1], styles[:, 0]), within_db=30)
+
+
+def test_a_painter_is_as_on_a_cpu(device, tmp_path):
+    model = Catalog(WEIGHTS, tmp_path).get("style-by-example")
+    painter, plain = CudaPainter(model, device), TorchPainter(model, CPU)
+    photos = pictures(3, 3, 128, 96)
+    codes = plain.encode(pictures(1, 3, 256, 256))
+    assert np.allclose(painter.encode(pictures(1, 3, 256, 256)), codes, atol=0.05)
+    for _ in range(4):
+        assert_like(painter.paint(photos, codes), plain.paint(photos, codes), within_db=30)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -14,16 +14,19 @@ from models.errors import NotFinite
 from models.serving import cuda_engine, precision
 from models.serving.accelerator import CpuDevice
 from models.serving.cuda_engine import CudaStylistNetworks, CudaTranslator
+from models.serving.cuda_painter import CudaPainter
 from models.serving.engine import AsynchronousNetwork
 from models.serving.picture_pipeline import PicturePipeline
 from models.serving.precision import lowest_precision
 from models.serving.recorded_network import RecordedNetwork
 from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
+from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from tests.conftest import TINY_STARGAN, add_model, add_stargan, let_overflow
 from tests.models.serving.interleaved import Interleaved
 from tests.pictures import landscape
+from tests.processes import ROOT
 
 CPU = ServingDevice("cpu")
 
@@ -212,6 +215,21 @@ def test_a_stargan_gives_what_it_gives_without_all_this(masks, w_hpf, tmp_path):
     for _ in range(3):  # called, recorded, replayed
         made, expected = (each.generate(each.prepare(sources), [1, 0, 1], styles[:, 0]) for each in networks)
         assert_same(made, expected)
+
+
+@pytest.mark.parametrize("name", ["style-by-example", "style-starry-strokes"])
+def test_a_painter_gives_what_it_gives_without_all_this(name, tmp_path, monkeypatch):
+    model = Catalog(ROOT / "weights", tmp_path).get(name)
+    painters = CudaPainter(model, CPU, CpuDevice()), TorchPainter(model, CPU)
+    pictures = np.stack([np.asarray(landscape(48, 32))] * 3) // np.arange(1, 4, dtype=np.uint8)[:, None, None, None]
+    length = model.card.network["code_dim"]
+    codes = np.random.default_rng(0).dirichlet(np.ones(length), 3).astype(np.float32)
+    for _ in range(3):  # called, recorded, replayed
+        made, expected = (each.paint(pictures, codes) for each in painters)
+        assert_same(made, expected)
+    assert len(painters[0]._recorded.recorded) == 1
+    monkeypatch.setattr("models.serving.cuda_painter.MOST_BYTES", pictures.nbytes - 1)
+    assert_same(painters[0].paint(pictures, codes[::-1]), painters[1].paint(pictures, codes[::-1]))
 
 
 def test_a_picture_on_which_float16_overflows_is_made_in_float32(tiny, monkeypatch):

@@ -114,6 +114,22 @@ def test_a_clip_is_filmed_frame_by_frame(tmp_path):
     assert np.abs(middle - (255 - window(4)[::2, ::2])).mean() < np.abs(middle - window(4)[::2, ::2]).mean() / 3
 
 
+def test_a_clip_that_is_filmed_coarsely_is_given_back_its_fine_lightness(tmp_path):
+    film_it = film(
+        Clip(tiny_clip()),
+        tmp_path / "made.mp4",
+        begin=lambda first: lambda frame, share: frame,
+        size=(16, 12),
+        out_size=(64, 48),
+    )
+    assert list(film_it)[-1] == 1
+    made, before = (
+        list(Clip(file).frames())[4].picture for file in ((tmp_path / "made.mp4").read_bytes(), tiny_clip())
+    )
+    luma = [0.299, 0.587, 0.114]
+    assert np.abs(made @ luma - before @ luma).mean() < 6
+
+
 def test_what_fails_leaves_no_film_open(tmp_path):
     def begin(first):
         raise NotFinite("What is made of this frame")

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from models.device import ServingDevice
+from models.serving.finishing import reduced, with_colours_of, with_detail_of
 from models.serving.openvino_painter import OpenVINOPainter
-from models.serving.painter import Brush, Painter, with_colours_of
+from models.serving.painter import Brush, Painter
 from models.serving.painting import Painting
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.serving.torch_painter import TorchPainter
@@ -119,6 +120,42 @@ def test_strength_leads_from_the_photos_own_style_to_the_other(painter):
     for strength in (0.0, 0.4, 1.0):
         code = painter.style(Painting(weights=[1.0], strength=strength), [PAINTING], PHOTO)
         assert np.allclose(code, own + strength * (other - own), atol=1e-5)
+
+
+def test_of_little_strength_the_photo_itself_is_mixed_in(painter):
+    (whole,) = painter.paint([PHOTO], [painter.style(Painting(weights=[1.0], strength=0.2), [PAINTING], PHOTO)])
+    little, none, none_reduced = (
+        painter([PHOTO], [Painting(weights=[1.0], strength=strength, reduction=reduction)], [[PAINTING]])[0]
+        for strength, reduction in ((0.2, 1), (0.0, 1), (0.0, 3))
+    )
+    assert np.array_equal(none, PHOTO)
+    assert np.array_equal(none_reduced, PHOTO)
+    assert np.abs(little - (0.4 * whole + 0.6 * PHOTO)).max() <= 1  # all of it from a half on
+
+
+def test_a_photo_that_is_painted_smaller_is_given_back_its_fine_lightness(painter):
+    asked = Painting(weights=[1.0], reduction=2)
+    small = np.asarray(Image.fromarray(PHOTO).resize((48, 32), Image.Resampling.BICUBIC))
+    (painted,) = painter.paint([small], [painter.code([PAINTING], [1.0])])
+    enlarged, kept = (
+        np.asarray(Image.fromarray(picture).resize((96, 64), Image.Resampling.BICUBIC)) for picture in (painted, small)
+    )
+    luma = [0.299, 0.587, 0.114]
+    expected = enlarged @ luma + PHOTO @ luma - kept @ luma
+    (actual,) = painter([PHOTO], [asked], [[PAINTING]])
+    inside = ((actual > 0) & (actual < 255)).all(axis=-1)  # where no channel was clipped
+    assert inside.mean() > 0.5
+    assert np.abs(actual @ luma - expected)[inside].max() < 4
+    assert far(list(painter.in_tiles(PHOTO, asked, [PAINTING]))[-1][1], actual) <= 1
+
+
+def test_what_is_not_painted_comes_back_with_all_its_lightness():
+    odd = np.asarray(landscape(95, 61))
+    small = reduced(odd, 2.5)
+    assert small.shape == (24, 40, 3)
+    grey = Image.fromarray(odd).convert("L")
+    assert far(np.asarray(Image.fromarray(with_detail_of(odd, small)).convert("L")), np.asarray(grey)) <= 3
+    assert reduced(odd, 100).shape == (16, 16, 3)
 
 
 def test_the_middle_square_of_a_style_picture_is_looked_at(painter):
