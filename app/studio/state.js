@@ -16,7 +16,8 @@ async function read(path) {
     return content;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    server.set(error.lost ? { lost: true } : { lost: false, problem: error.message });
+    const hint = error.status === 401 ? " Load the page again to enter a key." : "";
+    server.set(error.lost ? { lost: true } : { lost: false, problem: error.message + hint });
     return null;
   }
 }

@@ -12,6 +12,7 @@ from tests.processes import ROOT, api
 
 FOLDER = ROOT / "app" / "studio"
 MOST_BYTES = 120_000  # as they travel
+MOST_LINES = 200  # of a module
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,15 @@ def test_the_page_is_small_and_every_file_of_it_is_there(client):
     on_disk = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.*") if path.suffix != ".json"}
     assert served == {name for name in on_disk if not name.endswith((".LICENSE", "index.html"))}
     assert sum(int(answer.headers["Content-Length"]) for answer in found.values()) <= MOST_BYTES
+
+
+def test_its_own_code_is_in_short_lines_and_modules():
+    own = [
+        path for path in FOLDER.rglob("*.*") if path.suffix in (".js", ".css", ".html") and "vendor" not in path.parts
+    ]
+    lines = {path.relative_to(FOLDER).as_posix(): path.read_text().splitlines() for path in own}
+    assert not [(name, line) for name, read in lines.items() for line in read if len(line) > 120]
+    assert not [name for name, read in lines.items() if len(read) > MOST_LINES]
 
 
 def test_the_page_runs_nothing_but_its_own_files(client):

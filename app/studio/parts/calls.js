@@ -5,13 +5,13 @@ import { LANGUAGES, recipe } from "./recipes.js";
 import { Choice, Doing } from "./widgets.js";
 
 // call: [path, fields, ending of the result's file].
-export function Calls({ call }) {
+export function Calls({ call, title = "Call it from a program" }) {
   const [language, setLanguage] = useState(LANGUAGES[0]);
   const written = recipe(language, ...call);
   const copy = () => navigator.clipboard.writeText(written);
   return html`
     <details class="calls">
-      <summary>Call it from a program</summary>
+      <summary>${title}</summary>
       <${Choice}
         label="Language" value=${language} onChange=${setLanguage}
         options=${LANGUAGES.map((one) => [one, one])}

@@ -5,7 +5,8 @@ export function megabytes(mb) {
   return mb >= 1024 ? `${(mb / 1024).toFixed(1)} GB` : `${Math.round(mb)} MB`;
 }
 
-export const fileSize = (bytes) => megabytes(bytes / 2 ** 20);
+export const fileSize = (bytes) =>
+  bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KB` : megabytes(bytes / 2 ** 20);
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";

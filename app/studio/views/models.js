@@ -10,7 +10,7 @@ import { Card } from "./models/card.js";
 const ADDED = ".pth,.pt,.safetensors,.ckpt,.zip";
 
 export function View() {
-  const { models } = useStore(server);
+  const { models, problem } = useStore(server);
   const [file, setFile] = useState(null); // what is to be added
   const accept = ([first]) => first && setFile(first);
   useFiles(accept);
@@ -29,7 +29,7 @@ export function View() {
         Drop a <code>.pth</code> or <code>.safetensors</code> file, or an exported model, to add it.
       </p>
       ${file && html`<${Adding} key=${file.name + file.size} file=${file} onEnd=${() => setFile(null)} />`}
-      ${!models && html`<p class="muted">Asking the server…</p>`}
+      ${!models && html`<p class="muted">${problem || "Asking the server…"}</p>`}
       <h2>On this server</h2>
       ${list(models?.filter(isReady) ?? [])}
       ${others.length > 0 &&

@@ -10,7 +10,7 @@ import { useStore } from "../store.js";
 const QUEUES = { pictures: "Pictures", uploads: "Uploads", fetches: "Fetches", training: "Training" };
 const JOBS = 12;
 const JOBS_EVERY_MS = 15_000;
-const ago = (seconds) => `${duration(seconds)} ago`;
+const ago = (seconds) => (seconds < 2 ? "now" : `${duration(seconds)} ago`);
 
 // This browser's newest jobs.
 function useJobs() {

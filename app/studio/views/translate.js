@@ -45,7 +45,7 @@ function useEscape() {
 
 export function View({ of: [asked] }) {
   const state = useStore(store);
-  const { models } = useStore(server);
+  const { models, problem } = useStore(server);
   const { file, sheet, settings, notice, past, entry } = state;
   useFiles(acceptFiles);
   useEscape();
@@ -69,7 +69,7 @@ export function View({ of: [asked] }) {
             <${Failure} ...${state} />
             ${file && html`<${Actions} ...${state} />`}
           </section>
-          <${Into} models=${models} settings=${settings} />
+          <${Into} models=${models} problem=${problem} settings=${settings} />
         </div>`}
     <${Past} past=${past} entry=${entry} />
     <${Calls} call=${callOf(file ?? new File([], "photo.jpg"), settings)} />`;

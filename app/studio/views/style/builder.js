@@ -25,7 +25,7 @@ export function Builder(state) {
           A grid takes up to ${MOST.grid.sources} photos, a video the first ${MOST.video.sources}; both up to${" "}
           ${MOST.grid.styles} styles.
         </p>
-        ${call && html`<${Calls} call=${call} />`}
+        ${call && html`<${Calls} call=${call} title="Call the grid from a program" />`}
       </div>
     </details>`;
 }

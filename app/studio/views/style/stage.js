@@ -2,6 +2,7 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { address, baseName, isClip, save } from "../../parts/pictures.js";
+import { ResultActions } from "../../parts/result_actions.js";
 import { BeforeAfter } from "../../parts/slider.js";
 import { FilePicker } from "../../parts/widgets.js";
 import { Working } from "../../parts/working.js";
@@ -41,18 +42,23 @@ const Empty = () => html`
 
 export function Actions({ source, result, stage, mode }) {
   if (!source) return null;
-  const film = result?.film;
-  const download = () => save(film ?? result.picture, `${baseName(source.name)}-styled.${film ? "mp4" : "png"}`);
   const idle = !stage;
   return html`
     <div class="row actions">
-      ${result && html`<button type="button" class="primary" onClick=${download}>Download</button>`}
+      ${result?.film && html`<${FilmActions} film=${result.film} name=${source.name} />`}
+      ${result?.picture &&
+      html`<${ResultActions} made=${{ name: source.name, result: result.picture, job: result.job }} />`}
       ${idle && mode === "stargan" && !isClip(source) && html`<${StarganActions} />`}
       <${FilePicker} onFiles=${acceptSource} accept=${SOURCES} label="Choose another photo">New photo<//>
       ${idle && !result && callOf(store.get()) &&
       html`<button type="button" class="primary" onClick=${paint}>Paint ${source.name}</button>`}
       ${result && html`<span class="muted outcome">${result.seconds.toFixed(1)} s by ${result.job.model}</span>`}
     </div>`;
+}
+
+function FilmActions({ film, name }) {
+  const download = () => save(film, `${baseName(name)}-styled.mp4`);
+  return html`<button type="button" class="primary" onClick=${download}>Download</button>`;
 }
 
 function StarganActions() {

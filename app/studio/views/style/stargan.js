@@ -31,7 +31,7 @@ const ModelField = ({ models, chosen }) => html`
   <label class="field">
     Model
     <select value=${chosen.name} onChange=${(event) => change({ model: event.target.value, domain: "" })}>
-      ${models.map(({ name }) => html`<option key=${name} selected=${name === chosen.name}>${name}</option>`)}
+      ${models.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
     </select>
   </label>`;
 

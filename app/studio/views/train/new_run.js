@@ -57,10 +57,9 @@ export function NewRun({ dataset }) {
     setChanged({});
     setFamily(one);
   };
-  const set = (name, field, text) => {
-    const { [name]: _, ...others } = changed;
-    setChanged(text === "" ? others : { ...others, [name]: valueOf(field, text) });
-  };
+  // An option that was emptied is left to the API, also if the preset has one.
+  const set = (name, field, text) =>
+    setChanged({ ...changed, [name]: text === "" ? undefined : valueOf(field, text) });
   const families = Object.entries(FAMILIES).map(([key, { name }]) => [key, name]);
   return html`
     <div class="page">

@@ -40,8 +40,9 @@ function groups(rows) {
   return found;
 }
 
-// upTo: show the newest of at most this step, where the steps of several runs are moved by one slider.
-export function Samples({ run, upTo }) {
+// upTo: show the newest of at most this step, where the steps of several runs are moved by one slider. of: names the
+// run, where there are several.
+export function Samples({ run, upTo, of = "" }) {
   const { samples } = run;
   const [chosen, choose] = useState(null); // null: the newest, also when a newer one comes
   const [playing, play] = useState(false);
@@ -67,7 +68,7 @@ export function Samples({ run, upTo }) {
     choose(Number(event.target.value));
   };
   return html`
-    <section class="samples" aria-label="Samples">
+    <section class="samples" aria-label=${`Samples${of}`}>
       ${!isLed &&
       html`
         <div class="row">
@@ -86,12 +87,12 @@ export function Samples({ run, upTo }) {
               against the first
             </label>`}
         </div>`}
-      <${Sheet} run=${run} step=${samples[n]} first=${againstFirst ? samples[0] : null} rows=${rows} />
+      <${Sheet} run=${run} step=${samples[n]} first=${againstFirst ? samples[0] : null} rows=${rows} of=${of} />
     </section>`;
 }
 
 // first: the step to compare with, as before and after; null: none.
-function Sheet({ run, step, first, rows }) {
+function Sheet({ run, step, first, rows, of }) {
   const src = sheetPath(run, step);
   const address = useServerFile(src);
   const before = useServerFile(first === null ? src : sheetPath(run, first));
@@ -103,7 +104,7 @@ function Sheet({ run, step, first, rows }) {
       <${BeforeAfter} before=${before} after=${address} width=${width} height=${height} label="Samples" />`;
   }
   return html`
-    <div class="scroll bare" tabindex="0" role="region" aria-label="Sample rows">
+    <div class="scroll bare" tabindex="0" role="region" aria-label=${`Sample rows${of}`}>
       <div class="sample-groups">
         ${groups(rows).map(
           (group, n) => html`

@@ -10,14 +10,14 @@ import { DEFAULTS } from "./state.js";
 const SIZES = [["256", "256 px"], ["", "512 px"], ["1024", "1024 px"], ["native", "As uploaded"]];
 const MOST_WIDE = 6; // more models are shown as small cards without their descriptions
 
-export function Into({ models, settings }) {
+export function Into({ models, problem, settings }) {
   const ready = models && choices(models).sort((a, b) => (b.name === DEFAULTS.model) - (a.name === DEFAULTS.model));
   const domains = models?.find((model) => model.name === settings.model)?.domains ?? [];
   const notFetched = models && models.filter((model) => !model.runs_as).length;
   return html`
     <section class="into" aria-label="Model">
       <h2>Into</h2>
-      ${!models && html`<p class="muted">Asking the server…</p>`}
+      ${!models && html`<p class="muted">${problem || "Asking the server…"}</p>`}
       ${models && !ready.length && html`<p>No model is ready. <a href="#models">Fetch one</a></p>`}
       <div class=${`cards ${ready?.length > MOST_WIDE ? "small-cards" : ""}`} role="radiogroup" aria-label="Model">
         ${ready?.map(
