@@ -36,8 +36,8 @@ MAX_ANSWER = 256 << 10  # bytes of an answer that is stored
 _HEADER = HEADER.lower().encode()
 
 
-class Answered(Exception):
-    """A repeated request has its answer, so that the call is not carried out. FastAPI has no other way to end one."""
+class _Answered(Exception):
+    """A repeat has its answer, so the call is not carried out. A dependency has no other way to say so."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ def install_idempotency(app: FastAPI, connection: SharedConnection) -> None:
     app.add_middleware(KeyedAnswers, connection=connection)
 
     async def answered(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Answered)
+        assert isinstance(error, _Answered)
         return error.response
 
-    app.add_exception_handler(Answered, answered)
+    app.add_exception_handler(_Answered, answered)
 
 
 async def admit(request: Request) -> None:
@@ -61,7 +61,7 @@ async def admit(request: Request) -> None:
     A dependency of all routes.
 
     Raises:
-        Answered: it is a repeat.
+        _Answered: it is a repeat, and this is its answer.
         Invalid: the request or its key is malformed, or the key came with another request before.
         Expired: what the first request made was deleted.
         Unavailable: the first request is still being received.
@@ -83,9 +83,9 @@ async def admit(request: Request) -> None:
         response = await _made(request, services, found)
         if response is not None:
             await found.made()
-            raise Answered(response)
+            raise _Answered(response)
     if turn is Turn.DONE:
-        raise Answered(await _repeated(request, services, found))
+        raise _Answered(await _repeated(request, services, found))
 
 
 async def _repeated(request: Request, services: Services, found: KeyedRequest) -> Response:
