@@ -27,18 +27,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 gc.disable()  # until all is loaded
 
 # A file's tests run in one process and share what its fixtures start. So do those of these folders.
-TOGETHER = ("tests/app/training", "tests/studio")
+TOGETHER = ("tests/app/training", "tests/app/run_requests", "tests/app/stargan", "tests/studio")
 # They take the longest, the longest first, so they begin first: no file is left to one process while the others idle.
 LONGEST = (
     "tests/app/training",
     "tests/studio",
     "tests/worker/test_training_process.py",
-    "tests/app/test_training.py",
+    "tests/app/run_requests",
     "tests/models/training/test_distributed.py",
     "tests/app/test_train_command.py",
     "tests/models/training/test_stargan_v2.py",
     "tests/worker/test_preparation_process.py",
-    "tests/models/training/test_cyclegan.py",
+    "tests/models/training/test_cyclegan_runs.py",
     "tests/models/training/test_alarms.py",
     "tests/test_readme.py",
     "tests/models/training",
@@ -48,7 +48,7 @@ LONGEST = (
     "tests/app/test_translate.py",
     "tests/test_serve.py",
     "tests/models/test_stargan_v2.py",
-    "tests/app/test_stargan.py",
+    "tests/app/stargan",
     "tests/app/test_models.py",
     "tests/models/serving/test_engines.py",
     "tests/app",

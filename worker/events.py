@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from worker import contract
-from worker.connection import RETRY_PAUSE_S
+from worker.connection import RETRY_PAUSE_S, SILENCE_S
 from worker.contract import JobEvent
 from worker.shared_connection import subscribe
+
+STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
 
 log = logging.getLogger("doppel.worker")
 
@@ -29,9 +32,13 @@ async def follow_events(url: str, on_event: Callable[[JobEvent], None]) -> None:
         else:
             on_event(event)
 
+    away = False
     while True:
+        began = time.monotonic()
         try:
             await subscribe(url, contract.EVENTS, read)
         except (RedisError, OSError) as error:
-            log.warning("lost the connection to the job events: %s", error)
+            away = away and time.monotonic() - began < STEADY_S
+            log.log(logging.DEBUG if away else logging.WARNING, "lost the connection to the job events: %s", error)
+            away = True
             await asyncio.sleep(RETRY_PAUSE_S)

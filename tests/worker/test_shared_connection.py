@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, T
 from tests.processes import eventually
 from worker import shared_connection
 from worker.embedded_redis import EmbeddedRedis
+from worker.events import follow_events
 from worker.shared_connection import SharedConnection, subscribe
 
 
@@ -123,3 +124,16 @@ def test_messages_come_to_a_subscriber(redis_url, queue):
 
     asyncio.run(scenario())
     assert messages == [b"first"]
+
+
+def test_while_redis_stays_away_that_is_logged_once(tmp_path, caplog):
+    async def follow():
+        following = asyncio.create_task(follow_events(f"unix://{tmp_path}/none.sock", lambda event: None))
+        while len(caplog.records) < 3:
+            await asyncio.sleep(0.01)
+        following.cancel()
+
+    with caplog.at_level("DEBUG", "doppel.worker"):
+        asyncio.run(follow())
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "DEBUG", "DEBUG"]
