@@ -100,8 +100,7 @@ class Janitor:
         for both in cast(list[bytes], self.connection.zrange(queue.started_job_registry.key, 0, -1)):
             raw_id = both.rpartition(b":")[0]
             if why := why_unreadable(self.connection, raw_id):
-                self.connection.zrem(queue.started_job_registry.key, both)
-                refuse(queue, raw_id, why)
+                refuse(queue, raw_id, why, running=both)
                 refused += 1
         return refused
 

@@ -55,19 +55,24 @@ class LenientJob(Job):
         return kept
 
 
-def refuse(queue: Queue, raw_id: bytes, why: str) -> None:
+def refuse(queue: Queue, raw_id: bytes, why: str, *, running: bytes = b"") -> None:
     """Take a job out of its queue for good, and have it fail if it has a record that can say so.
 
     Args:
         raw_id: its id as the queue has it, which may be no text.
+        running: its entry in the registry of running jobs, if it has one.
     """
     connection = queue.connection
     job_id = raw_id.decode(errors="replace")
-    log.error("the queue %s held the job %.80r, which is put aside: %s", queue.name, job_id, why)
-    entry = {"queue": queue.name, "id": job_id[:200], "why": why[:500], "at": utcformat(now())}
     with connection.pipeline() as pipe:
         pipe.lrem(queue.key, 0, raw_id)  # type: ignore[arg-type]
         pipe.lrem(queue.intermediate_queue_key, 0, raw_id)  # type: ignore[arg-type]
+        pipe.zrem(queue.started_job_registry.key, running)
+        if not any(pipe.execute()):
+            return  # another process has seen to it
+    log.error("the queue %s held the job %.80r, which is put aside: %s", queue.name, job_id, why)
+    entry = {"queue": queue.name, "id": job_id[:200], "why": why[:500], "at": utcformat(now())}
+    with connection.pipeline() as pipe:
         pipe.lpush(REFUSED, json.dumps(entry))
         pipe.ltrim(REFUSED, 0, MAX_REFUSED - 1)
         pipe.execute()

@@ -74,6 +74,7 @@ def test_a_malformed_record_fails_alone_and_the_worker_lives(queue, redis_url, j
     with fake_worker(redis_url) as worker:
         eventually(lambda: ended(queue, sound))
         eventually(lambda: not [name for name, job_id in jobs.items() if not has_ended(redis, job_id)], within_s=30)
+        eventually(lambda: not redis.llen(waiting) and not redis.llen(rq_queue(redis).intermediate_queue_key))
         assert worker.poll() is None
     assert queue.state(sound).status is Status.SUCCEEDED
     for name in ("data", "cut", "endless", "tall"):
@@ -81,7 +82,6 @@ def test_a_malformed_record_fails_alone_and_the_worker_lives(queue, redis_url, j
         assert queue.state(jobs[name]).error.detail, name
     refused = [json.loads(entry) for entry in redis.lrange(REFUSED, 0, -1)]
     assert sorted(entry["why"] for entry in refused) == ["its id is not text", "its key holds a string, no record"]
-    assert redis.llen(waiting) == redis.llen(rq_queue(redis).intermediate_queue_key) == 0
 
 
 def test_a_job_that_no_worker_starts_is_given_up(queue, redis_url, monkeypatch):
