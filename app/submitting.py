@@ -16,14 +16,13 @@ from app.keyed_requests import keyed
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
-from worker.contract import LONG_KINDS, Arrangement, Delivery, JobEvent, JobState, Kind, Task
+from worker.contract import LONG_KINDS, MAX_RESULT_BYTES, Arrangement, Delivery, JobEvent, JobState, Kind, Task
 from worker.file_bytes import pack_file
 from worker.inference_queue import new_job_id
 from worker.request_keys import KeyedRequest
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
 SMALL_FILE = 32 << 10  # bytes, of which the header is read at once
-MAX_RESULT_BYTES = 96 << 20  # uncompressed; a result stays in Redis for a while
 MAX_RESULT_SIDE = 16_000  # px, a little less than WebP and H.264 can hold
 
 

@@ -79,7 +79,7 @@ if key == '' then
 end
 if #started == tonumber(at_most) then return started end
 for _, id in ipairs(redis.call('LRANGE', queue, 0, {WINDOW - 1})) do
-  local job = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{BATCH_KEY_FIELD}', 'retries_left')
+  local job = redis.pcall('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{BATCH_KEY_FIELD}', 'retries_left')
   if job[1] == key and job[2] == '{MAX_TRIES - 1}' then
     start(id)
     redis.call('LREM', queue, 1, id)
@@ -91,7 +91,7 @@ return started
 
 _PICK_SHORT = f"""
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  local job = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{LONG_FIELD}', 'retries_left')
+  local job = redis.pcall('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{LONG_FIELD}', 'retries_left')
   if not job[1] and job[2] == '{MAX_TRIES - 1}' then
     redis.call('LPUSH', KEYS[2], id)
     redis.call('LREM', KEYS[1], 1, id)
@@ -117,7 +117,7 @@ class StartedJob:
         """That of the jobs that may run with it; None for one that must run alone."""
         if LONG_FIELD.encode() in self.fields or not self.first_try:
             return None
-        return self.fields.get(BATCH_KEY_FIELD.encode(), b"").decode() or None
+        return self.fields.get(BATCH_KEY_FIELD.encode(), b"").decode(errors="replace") or None
 
     @property
     def first_try(self) -> bool:

@@ -60,7 +60,7 @@ class Capacity:
             claims: bytes of results of long jobs, which are not in memory yet.
         """
         self.waiting = waiting
-        self._used = used + sum(map(int, claims))
+        self._used = used + sum(int(claim) for claim in claims if claim.isdigit())
         self._memory = memory
         self._seen_at = time.monotonic()
 

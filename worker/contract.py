@@ -38,6 +38,9 @@ Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "mode
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
 FILMED_PIXELS_PER_BYTE = 8  # of a clip that is written as H.264; brushwork takes many bytes
+MAX_RESULT_BYTES = 96 << 20  # of all pictures of a grid or a video, uncompressed; Redis keeps a result for a while
+MAX_ONE_RESULT_BYTES = 2 << 30  # of one picture, which settings bound to far less, or of a film
+MAX_SIDE = 1 << 16  # px
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
 FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
 FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face
@@ -108,6 +111,18 @@ class Task(BaseModel):
         if self.filming is not None:
             return self.filming.frames * self.filming.height * self.filming.width // FILMED_PIXELS_PER_BYTE
         return self.generated * self.height * self.width * 3
+
+    def require_bounded(self) -> None:
+        """Refuse a task of absurd size. The API asks for none; this is for what somebody else wrote into Redis.
+
+        Raises:
+            ValueError
+        """
+        if min(self.height, self.width, self.sources) < 1 or max(self.height, self.width) > MAX_SIDE:
+            raise ValueError(f"{self.sources} pictures of {self.width} x {self.height} px can't be made")
+        most = MAX_RESULT_BYTES if self.kind in LONG_KINDS else MAX_ONE_RESULT_BYTES
+        if self.frames < 0 or self.result_bytes > most:
+            raise ValueError(f"its result would have {self.result_bytes:,} bytes, more than {most:,}")
 
     @property
     def batch_key(self) -> str:

@@ -6,13 +6,14 @@ import time
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 from rq import Queue
 from rq.job import Job
 from rq.worker import BaseWorker
 
 from worker.connection import BLOCKED_S
 from worker.contract import HEARTBEAT_S, LEASE_S
+from worker.malformed_records import LenientJob, refuse_unreadable
 
 FULL_WAIT_S = 1.0
 
@@ -31,7 +32,7 @@ class ReportingWorker(BaseWorker):
     max_connection_wait_time = 1.0  # seconds between tries to reach a lost Redis
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{"job_class": LenientJob, **options})
         self._ended = threading.Event()
         self._heartbeats = threading.Thread(target=self._run_heartbeats, daemon=True, name="heartbeats")
 
@@ -56,7 +57,12 @@ class ReportingWorker(BaseWorker):
     ) -> tuple[Job, Queue] | None:
         if self._heartbeats.ident is None:
             self._heartbeats.start()
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except (UnicodeDecodeError, ResponseError):  # what was taken is no job
+                if not sum(map(refuse_unreadable, self.queues)):
+                    raise
 
     def register_birth(self) -> None:
         """Make this worker known, once Redis has room for that: results expire, and other workers take jobs."""

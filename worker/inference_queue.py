@@ -35,6 +35,7 @@ from worker.contract import (
 )
 from worker.errors import QueueFull, QueueUnreachable
 from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, queued
+from worker.malformed_records import LenientJob, is_credible
 from worker.picture_bytes import input_key, output_key, pack, unpack
 
 STARTING_S = 2.0  # far longer than a worker that lives takes to mark a job as running
@@ -55,7 +56,13 @@ WORKER_DIED = Failure(
 
 def rq_queue(connection: redis.Redis, name: str = contract.INFERENCE_QUEUE, *, kind: type[Queue] = Queue) -> Queue:
     """The RQ queue of inference jobs, or another one whose jobs clients can look up."""
-    return kind(name, connection=connection, serializer=JSONSerializer, default_timeout=JOB_TIMEOUT_S)
+    return kind(
+        name,
+        connection=connection,
+        serializer=JSONSerializer,
+        default_timeout=JOB_TIMEOUT_S,
+        job_class=LenientJob,
+    )
 
 
 def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | None]:
@@ -70,7 +77,7 @@ def fetch_jobs(connection: redis.Redis, job_ids: Sequence[str]) -> list[Job | No
 
 def restored(connection: redis.Redis, job_id: str, record: dict[bytes, bytes]) -> Job:
     """The RQ job of this record."""
-    job = Job(job_id, connection, serializer=JSONSerializer)
+    job = LenientJob(job_id, connection, serializer=JSONSerializer)
     job.restore(record)
     return job
 
@@ -286,7 +293,10 @@ def live_workers(reports: Sequence[bytes | str], seen_within_s: float) -> list[W
     """Those of the reports that are at most ``seen_within_s`` old, by name."""
     oldest = time.time() - seen_within_s
     workers = [report for report in map(_report, reports) if report is not None]
-    return sorted((worker for worker in workers if worker.seen_at >= oldest), key=lambda worker: worker.name)
+    return sorted(
+        (worker for worker in workers if worker.seen_at >= oldest and is_credible(worker.seen_at)),
+        key=lambda worker: worker.name,
+    )
 
 
 def _report(data: bytes | str) -> WorkerReport | None:

@@ -32,6 +32,7 @@ from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, rq_queue
 from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
+from worker.malformed_records import refuse_unreadable
 from worker.picture_bytes import input_key, pack
 from worker.successes import Success, SuccessWriter
 from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, failure_of
@@ -205,7 +206,12 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     def _start(self, job_id: str) -> list[RunningJob]:
         """Start the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
-        started = self._starter.start(job_id, self._max_batch)
+        try:
+            started = self._starter.start(job_id, self._max_batch)
+        except redis.ResponseError as error:
+            if isinstance(error, OutOfMemoryError) or not refuse_unreadable(self.queues[0]):
+                raise
+            return []
         deadline = time.monotonic() + self._batch_wait_s
         while 1 < len(started) < self._max_batch and time.monotonic() < deadline:
             batch_key = started[0].batch_key
@@ -274,7 +280,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
     @staticmethod
     def _pick(move: Callable[[], str | None]) -> str | None:
-        with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be moved
+        # While Redis is full, nothing can be moved; an id that is no text is left to the janitor.
+        with contextlib.suppress(OutOfMemoryError, UnicodeDecodeError):
             return move()
         return None
 

@@ -21,9 +21,10 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from worker import contract
-from worker.contract import JobEvent, JobMeta, Status, WorkerReport
-from worker.inference_queue import WORKER_DIED, fetch_jobs, rq_queue
+from worker.contract import JobEvent, Status, WorkerReport
+from worker.inference_queue import WORKER_DIED, fetch_jobs, job_meta, rq_queue
 from worker.job_records import RECORD_TTL_S
+from worker.malformed_records import RETURNS_FIELD, is_credible, refuse, refuse_unreadable, why_unreadable
 from worker.picture_bytes import input_key
 from worker.preparation_queue import PreparerReport, rq_preparation_queue
 from worker.training_queue import TrainerReport, rq_training_queue
@@ -87,7 +88,21 @@ class Janitor:
     def _end_leases(self) -> None:
         """Queue again, or fail, the jobs whose leases ran out."""
         for queue, on_abandoned in self._on_abandoned.items():
-            clean_registries(queue, [on_abandoned])
+            try:
+                clean_registries(queue, [on_abandoned])
+            except (UnicodeDecodeError, redis.ResponseError):
+                if not self._refuse_unreadable_started(queue):
+                    raise
+
+    def _refuse_unreadable_started(self, queue: Queue) -> int:
+        """Put aside what is marked as running and can't be a job of any kind; how many that were."""
+        refused = 0
+        for both in cast(list[bytes], self.connection.zrange(queue.started_job_registry.key, 0, -1)):
+            raw_id = both.rpartition(b":")[0]
+            if why := why_unreadable(self.connection, raw_id):
+                refuse(queue, raw_id, why, running=both)
+                refused += 1
+        return refused
 
     def recover(self, worker_name: str) -> int:
         """End the leases of a worker that is known to be dead at once, instead of when they run out.
@@ -127,7 +142,7 @@ class Janitor:
             log.warning("the worker of job %s died; it is queued again, to run alone", job.id)
             return
         log.error("the worker of job %s died %d times; it fails", job.id, contract.MAX_TRIES)
-        meta = JobMeta.model_validate(job.meta)
+        meta = job_meta(job)
         meta.error = WORKER_DIED
         job.meta = meta.model_dump(exclude_none=True)
         job.ended_at = now()  # RQ saves the job after this
@@ -137,19 +152,27 @@ class Janitor:
         self.connection.publish(contract.EVENTS, event.model_dump_json())
 
     def _sweep_intermediate(self, queue: Queue) -> None:
-        """Put back a job whose worker took it and died before starting it. This doesn't count as a try."""
+        """Put back a job whose worker took it and died before starting it. This counts apart from its tries."""
+        refuse_unreadable(queue)
         waiting = set(queue.intermediate_queue.get_job_ids())
         seen = self._seen[queue.name] = {
             job_id: self._seen.get(queue.name, {}).get(job_id, time.monotonic()) for job_id in waiting
         }
         for job_id, first_seen in seen.items():
             if time.monotonic() - first_seen > INTERMEDIATE_GRACE_S:
-                with self.connection.pipeline() as pipe:
-                    pipe.lrem(queue.intermediate_queue_key, 1, job_id)
-                    if Job.exists(job_id, self.connection):
-                        log.warning("job %s was taken but never started; it is queued again", job_id)
-                        pipe.lpush(queue.key, job_id)
-                    pipe.execute()
+                self._put_back(queue, job_id)
+
+    def _put_back(self, queue: Queue, job_id: str) -> None:
+        key, exists = Job.key_for(job_id), Job.exists(job_id, self.connection)
+        if exists and self.connection.hincrby(key, RETURNS_FIELD, 1) > contract.MAX_TRIES:
+            refuse(queue, job_id.encode(), f"it was taken {contract.MAX_TRIES + 1} times, and never started")
+            return
+        with self.connection.pipeline() as pipe:
+            pipe.lrem(queue.intermediate_queue_key, 1, job_id)
+            if exists:
+                log.warning("job %s was taken but never started; it is queued again", job_id)
+                pipe.lpush(queue.key, job_id)
+            pipe.execute()
 
     def _forget(self) -> None:
         """Forget canceled jobs that expired (RQ keeps their ids for ever), claims of ended jobs, and dead workers."""
@@ -165,5 +188,5 @@ class Janitor:
                     seen_at = kind.model_validate_json(report).seen_at
                 except ValidationError:
                     seen_at = 0.0  # of another version; if it is alive, it will report again
-                if seen_at < time.time() - FORGET_WORKER_S:
+                if seen_at < time.time() - FORGET_WORKER_S or not is_credible(seen_at):
                     self.connection.hdel(reports, name)

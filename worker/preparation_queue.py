@@ -20,6 +20,7 @@ from worker.connection import BLOCKED_S
 from worker.contract import JobMeta
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
+from worker.malformed_records import LenientJob, is_credible
 
 PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
 ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once
@@ -65,7 +66,7 @@ class PreparerReport(BaseModel):
 
 def rq_preparation_queue(connection: redis.Redis, name: str) -> Queue:
     """The RQ queue ``PREPARATION_QUEUE``, ``FETCH_QUEUE`` or ``ESTIMATE_QUEUE``."""
-    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1)
+    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1, job_class=LenientJob)
 
 
 class PreparationQueue:
@@ -184,7 +185,11 @@ class PreparationQueue:
         with translating_errors():
             reports = self.connection.hvals(contract.PREPARERS)
         oldest = time.time() - seen_within_s
-        return [report for report in map(_report, reports) if report is not None and report.seen_at >= oldest]
+        return [
+            report
+            for report in map(_report, reports)
+            if report is not None and report.seen_at >= oldest and is_credible(report.seen_at)
+        ]
 
 
 def _report(data: bytes | str) -> PreparerReport | None:

@@ -1,5 +1,6 @@
 """A job on the worker's side: the task read from it, the result, and the failure to report."""
 
+import contextlib
 import json
 import logging
 import zlib
@@ -89,16 +90,21 @@ class RunningJob:
         """Read the task and the pictures of a job that was just started."""
         meta = _read_meta(started.fields.get(b"meta", b"{}"))
         meta.done = 0.0  # an earlier worker may have died in the middle
-        queued_at = started.fields.get(b"enqueued_at") or started.fields[b"created_at"]
-        waited = started.started_at - datetime.fromisoformat(queued_at.decode())
-        meta.timings.queue_ms = round(waited.total_seconds() * 1000, 1)
+        queued_at = started.fields.get(b"enqueued_at") or started.fields.get(b"created_at", b"")
+        with contextlib.suppress(ValueError, TypeError):  # it is no time
+            waited = started.started_at - datetime.fromisoformat(queued_at.decode())
+            meta.timings.queue_ms = round(waited.total_seconds() * 1000, 1)
         task = _read_task(started.fields.get(b"data", b""))
         if isinstance(task, Exception):
             return cls(started, None, meta, result=task)
         if started.packed is None:
             expired = TaskError("The picture expired before a worker could take the job.")
             return cls(started, None, meta, result=expired)
-        return cls(started, LoadedTask(task, unpack(started.packed)), meta)
+        try:
+            pictures = unpack(started.packed)
+        except ValueError as error:
+            return cls(started, None, meta, result=TaskError(f"The job's pictures cannot be read: {error}"))
+        return cls(started, LoadedTask(task, pictures), meta)
 
     @property
     def id(self) -> str:
@@ -128,7 +134,9 @@ def _read_task(data: bytes) -> Task | TaskError:
         name, _, _, arguments = json.loads(zlib.decompress(data))
         if name != contract.RUN_TASK:
             return TaskError(f"The function {name!r} is not one that this worker runs.")
-        return Task.model_validate(arguments)
+        task = Task.model_validate(arguments)
+        task.require_bounded()
+        return task
     except (zlib.error, ValueError, TypeError) as error:
         return TaskError(f"The job cannot be read: {error}")
 

@@ -15,6 +15,7 @@ from models.store.run_life import Turn
 from worker import contract
 from worker.inference_queue import fetch_jobs, translating_errors
 from worker.job_records import RECORD_TTL_S
+from worker.malformed_records import LenientJob, is_credible
 
 _TURNS = {JobStatus.QUEUED: Turn.WAITING, JobStatus.STARTED: Turn.STARTED, JobStatus.FAILED: Turn.FAILED}
 
@@ -34,7 +35,13 @@ class TrainerReport(BaseModel):
 
 def rq_training_queue(connection: redis.Redis) -> Queue:
     """The RQ queue that clients and trainers share."""
-    return Queue(contract.TRAINING_QUEUE, connection=connection, serializer=JSONSerializer, default_timeout=-1)
+    return Queue(
+        contract.TRAINING_QUEUE,
+        connection=connection,
+        serializer=JSONSerializer,
+        default_timeout=-1,
+        job_class=LenientJob,
+    )
 
 
 def attempt_id(run_id: str, attempt: int) -> str:
@@ -92,7 +99,7 @@ class TrainingQueue:
             reports = self.connection.hvals(contract.TRAINERS)
         oldest = time.time() - seen_within_s
         trainers = [report for report in map(_report, reports) if report is not None]
-        return [trainer for trainer in trainers if trainer.seen_at >= oldest]
+        return [trainer for trainer in trainers if trainer.seen_at >= oldest and is_credible(trainer.seen_at)]
 
 
 def _report(data: bytes | str) -> TrainerReport | None:
