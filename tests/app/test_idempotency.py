@@ -1,7 +1,6 @@
 """Requests that are sent again under one ``Idempotency-Key``."""
 
 import asyncio
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +12,7 @@ from models.errors import Unavailable
 from tests.app.test_translate import PHOTO, picture, upload
 from tests.fake_worker import GO, HELD
 from tests.pictures import decoded, encoded, landscape
-from tests.processes import api, eventually, fake_worker
+from tests.processes import api, api_process, eventually, fake_worker
 from worker import contract
 from worker.async_inference_queue import AsyncInferenceQueue
 from worker.errors import QueueFull
@@ -36,6 +35,13 @@ async def full(*arguments, **options):
 
 def queued(queue):
     return queue.connection.llen("rq:queue:doppel-inference")
+
+
+def running(queue):
+    """The id of a job that a worker has started; None before."""
+    jobs = [key.decode() for key in queue.connection.keys("rq:job:*") if queue.connection.type(key) == b"hash"]
+    started = [key for key in jobs if queue.connection.hget(key, "status") == b"started"]
+    return started[0].removeprefix("rq:job:") if started else None
 
 
 def test_a_repeat_is_answered_by_the_first_ones_job(service):
@@ -142,17 +148,19 @@ def test_a_client_that_lost_the_connection_comes_back_for_its_job(service, queue
     assert f"rq:job:{last.headers['X-Job-Id']}" == job.decode()
 
 
-def test_the_job_is_the_same_after_the_worker_and_the_api_died(settings, redis_url, queue):
-    with fake_worker(redis_url) as worker:
-        with api(settings) as client:
-            job = translate(client, picture(HELD), wait="0").json()
-            eventually(lambda: client.get(job["links"]["self"]).json()["status"] == "running")
-            worker.send_signal(signal.SIGKILL)
-        with api(settings) as client, fake_worker(redis_url):
-            queue.connection.set(GO, 1)
-            answer = translate(client, picture(HELD), wait="60")
+def test_the_job_is_the_same_after_the_worker_and_the_api_were_killed(settings, redis_url, queue):
+    with fake_worker(redis_url) as worker, api_process(settings) as (server, client), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(translate, client, picture(HELD))
+        job = eventually(lambda: running(queue))
+        worker.kill()
+        server.kill()
+        with pytest.raises(httpx.TransportError):
+            waiting.result()
+    with api(settings) as client, fake_worker(redis_url):
+        queue.connection.set(GO, 1)
+        answer = translate(client, picture(HELD), wait="60")
     assert answer.status_code == 200, answer.text
-    assert answer.headers["X-Job-Id"] == job["id"]
+    assert answer.headers["X-Job-Id"] == job
 
 
 def test_a_request_whose_api_died_is_taken_up_by_its_repeat(client, redis_url, queue, monkeypatch):
