@@ -46,6 +46,7 @@ def test_while_a_fetch_is_under_way_it_is_the_one_for_everybody(settings):
         assert second.headers["Location"] == first.headers["Location"] == job["links"]["self"]
         assert [listed["id"] for listed in client.get("/jobs", headers={"X-Client": ANN}).json()] == [job["id"]]
         assert client.get("/models/missing").json()["fetch_job"] == job["id"]
+        assert client.get("/status").json()["queues"]["fetches"]["waiting"] == 1
         assert "being fetched now" in translate(client, "missing").json()["detail"]
         assert client.get("/models/missing").json()["fetch_job"] == job["id"]
 
