@@ -4,17 +4,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.pictures import encoded, landscape
-from tests.studio.test_translate import give, shown
+from tests.studio.gestures import give, pick, shown, visit
 
 VIEWS = ("translate", "style", "train", "models", "status")
 PHONE = {"width": 390, "height": 844}
 SMALLEST = {"width": 320, "height": 568}
-
-
-def visit(page, view):
-    page.goto(f"/#{view}")
-    expect(page.locator("nav [aria-current]")).to_have_text(view.split("/")[0].capitalize())
-    expect(page.locator("h1")).to_be_attached()
 
 
 def test_a_phone_shows_the_result_in_its_first_screen_and_scrolls_no_view_sideways(page):
@@ -93,8 +87,7 @@ def test_the_views_are_reached_by_keys(page):
 
 def test_what_is_typed_survives_the_pages_own_refreshes(page):
     visit(page, "models")
-    file = {"name": "weights.pth", "mimeType": "application/octet-stream", "buffer": b"no weights"}
-    page.get_by_label("Choose a weights file").set_input_files(file)
+    pick(page, "Choose a weights file", "weights.pth", b"no weights", "application/octet-stream")
     name = page.get_by_role("textbox", name="Name", exact=True)
     expect(name).to_have_value("weights")
     name.fill("mine")

@@ -1,4 +1,4 @@
-"""The page's Train and Style views, by a real browser."""
+"""The page's Train view, by a real browser."""
 
 import re
 
@@ -13,8 +13,7 @@ from models.store.runs import RunStore
 from models.store.samples import SampleRow
 from tests.pictures import encoded, landscape
 from tests.processes import eventually, preparer
-from tests.studio.test_page import visit
-from tests.studio.test_translate import give, inverted, shown
+from tests.studio.gestures import visit
 
 
 def rows(step):
@@ -105,24 +104,3 @@ def test_two_folders_become_a_data_set(page, settings, tmp_path):
     # Nobody sizes runs here: the server's own sentence says who would.
     waits = page.get_by_role("status").filter(has_text="The operator starts one with: doppel preparer")
     expect(waits).to_contain_text("Trying again soon", timeout=60_000)
-
-
-def newest(server):
-    return {"seeds": []} | server.get("/jobs", params={"limit": 1}).json()[0]
-
-
-def test_a_photo_takes_the_style_of_a_picture_or_of_a_seed(page, server):
-    visit(page, "style")
-    expect(page.get_by_role("heading", name="Like")).to_be_visible()
-    give(page, encoded(landscape()))
-    give(page, encoded(landscape(64, 64)))
-    np.testing.assert_array_equal(shown(page), inverted(landscape()))
-    assert newest(server)["model"] == "style-by-example"
-
-    page.get_by_role("button", name="StarGAN").click()
-    eventually(lambda: newest(server)["seeds"] == [1])
-    page.get_by_role("button", name="Roll the dice").click()
-    eventually(lambda: newest(server)["seeds"] not in ([1], []))
-    page.get_by_role("button", name="That of a picture").click()
-    eventually(lambda: newest(server)["seeds"] == [])
-    assert newest(server)["model"] == "stars"
