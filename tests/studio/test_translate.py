@@ -15,6 +15,7 @@ from tests.pictures import decoded, encoded, landscape
 from tests.processes import eventually
 from tests.studio.gestures import GIVE, drop_paths, give, inverted, orders, pick, pixels, shown
 
+
 @pytest.mark.parametrize("how", ["drop", "paste", "pick"])
 def test_a_photo_is_painted_at_once_and_the_next_one_takes_its_place(page, how):
     for photo in (landscape(96, 64), landscape(64, 96)):
