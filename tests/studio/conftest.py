@@ -14,8 +14,12 @@ import redis
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.settings import Settings
+from models.store.run_folder import RunFolder
+from models.store.run_lock import lock_run
+from models.store.run_status import Alarm, RunState, read_status, write_status
 from tests.chromium import NOT_FOUND, chromium
 from tests.processes import ROOT, api, environment, eventually, fake_worker, preparer, process, ready
+from tests.studio.runs import written
 from worker.embedded_redis import EmbeddedRedis
 
 CLIENT = "tests-of-the-studio"  # as the page names itself
@@ -140,3 +144,17 @@ def trainers_page(browser: Browser, workshop: httpx.Client) -> Iterator[Page]:
     """The page of the service that trains."""
     with opened(browser, str(workshop.base_url)) as page:
         yield page
+
+
+@pytest.fixture
+def running(settings: Settings) -> Iterator[RunFolder]:
+    """The folder of a run that trains, as its process would write it, in this process."""
+    folder = written(settings, "photos", steps=[], state=RunState.RUNNING)
+    status = read_status(folder.path)
+    assert status is not None
+    status.step = 10
+    status.alarms = [Alarm(kind="collapse", subject="A → B", step=7, detail="A → B: all pictures are alike")]
+    write_status(folder.path, status)
+    with lock_run(folder.path):
+        yield folder
+    write_status(folder.path, status.model_copy(update={"status": RunState.STOPPED}))

