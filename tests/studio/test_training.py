@@ -88,7 +88,7 @@ def test_two_dropped_folders_become_a_model_that_paints(page, workshop, folders)
     expect(state(page)).to_have_text("succeeded", timeout=SOON_MS)
 
     page.get_by_role("button", name="Publish…").click()
-    ways = page.get_by_role("group", name="Which way")
+    ways = page.get_by_role("group", name="Which direction")
     expect(ways.get_by_role("img")).to_have_count(4)  # a picture and what becomes of it, each way
     assert not faults(page)
     ways.get_by_role("radio").nth(1).check()
