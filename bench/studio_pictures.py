@@ -21,8 +21,11 @@ SCHEMES = ("light", "dark")
 GAP = 16  # px, between the pictures of a sheet
 ACROSS = 2  # desktops
 WIDTH = 1240  # px, of a sheet
+SETTLED_MS = 2000  # after which a view has its lists and pictures
 PAPER = {"light": "#d9d6cc", "dark": "#3a3d38"}
 MOST_BYTES = 150_000  # of a sheet
+
+TO_CURVES = "document.querySelector('[aria-label=Losses]').scrollIntoView({ block: 'end' })"
 
 Shots = dict[tuple[str, str, str], Image.Image]  # view, size, scheme
 
@@ -40,7 +43,7 @@ def main() -> None:
         context = browser.new_context(base_url=f"http://127.0.0.1:{port}", reduced_motion="reduce")
         person = Person(context.new_page())
         run = train_and_publish(person, Path(folder))
-        shots = _shots(person, {"run": f"train/{run}", "train": "train", "models": "models", "status": "status"})
+        shots = _shots(person, {"train": "train", "run": f"train/{run}", "models": "models", "status": "status"})
     for (view, size, scheme), shot in shots.items() if arguments.single else ():
         arguments.single.mkdir(parents=True, exist_ok=True)
         shot.save(arguments.single / f"{view}-{size}-{scheme}.png")
@@ -55,6 +58,9 @@ def _shots(person: Person, addresses: dict[str, str]) -> Shots:
     """Pictures of all views: Translate and Style with what they have painted, then those of these addresses."""
     page = person.page
     page.goto("/#translate?model=style-starry-strokes")
+    page.reload()
+    page.get_by_role("radio").first.wait_for(state="attached")
+    person.drop(PHOTO)
     page.get_by_role("radio", name="starry strokes", checked=True).wait_for(state="attached")
     person.result.wait_for()
     shots = _seen(page, "translate")
@@ -66,6 +72,7 @@ def _shots(person: Person, addresses: dict[str, str]) -> Shots:
     shots |= _seen(page, "style")
     for view, address in addresses.items():
         page.goto(f"/#{address}")
+        page.wait_for_timeout(SETTLED_MS)
         shots |= _seen(page, view)
     return shots
 
@@ -77,7 +84,7 @@ def _seen(page: Page, view: str) -> Shots:
         page.set_viewport_size({"width": width, "height": height})
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.evaluate("scrollTo(0, 0)")
+            page.evaluate(TO_CURVES if view == "run" else "scrollTo(0, 0)")
             page.mouse.move(0, 0)
             page.wait_for_load_state("networkidle")
             shots[view, size, scheme] = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

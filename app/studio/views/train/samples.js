@@ -20,9 +20,9 @@ export function Cut({ src, box: [left, top, right, bottom], label }) {
     </svg>`;
 }
 
-// What is on the sheets of a run, which all have the same rows.
+// What is on the sheets of a run, which all have the same rows; null until it is known.
 export function useRows(run) {
-  const [rows, setRows] = useState([]);
+  const [rows, setRows] = useState(null);
   const step = run.samples.at(-1);
   useEffect(() => {
     if (step !== undefined) json(`${sheetPath(run, step)}/rows`).then(setRows, () => setRows([]));
@@ -96,6 +96,7 @@ function Sheet({ run, step, first, rows, of }) {
   const src = sheetPath(run, step);
   const address = useServerFile(src);
   const before = useServerFile(first === null ? src : sheetPath(run, first));
+  if (!rows) return null;
   if (!rows.length) return html`<img src=${address} alt=${`Samples at step ${step}`} />`;
   if (first !== null) {
     const boxes = rows.flatMap((row) => row.cells);
