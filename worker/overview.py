@@ -13,6 +13,13 @@ from worker import contract
 from worker.inference_queue import rq_queue, translating_errors
 from worker.job_records import owned
 
+QUEUES = {
+    "pictures": contract.INFERENCE_QUEUE,
+    "uploads": contract.PREPARATION_QUEUE,
+    "fetches": contract.FETCH_QUEUE,
+    "training": contract.TRAINING_QUEUE,
+}
+
 
 QUEUES = {
     "pictures": contract.INFERENCE_QUEUE,
