@@ -21,6 +21,7 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "training-steps": "bench.training:steps",
     "beside-training": "bench.training:beside_training",
     "long-run": "bench.long_run:calls",
+    "studio": "bench.studio:studio",
     "worker-deaths": "bench.recovery:worker_deaths",
     "redis-deaths": "bench.recovery:redis_deaths",
     "gpu": "bench.gpu:everything",

@@ -13,6 +13,21 @@ from worker import contract
 from worker.inference_queue import rq_queue, translating_errors
 from worker.job_records import owned
 
+QUEUES = {
+    "pictures": contract.INFERENCE_QUEUE,
+    "uploads": contract.PREPARATION_QUEUE,
+    "fetches": contract.FETCH_QUEUE,
+    "training": contract.TRAINING_QUEUE,
+}
+
+
+QUEUES = {
+    "pictures": contract.INFERENCE_QUEUE,
+    "uploads": contract.PREPARATION_QUEUE,
+    "fetches": contract.FETCH_QUEUE,
+    "training": contract.TRAINING_QUEUE,
+}
+
 
 class QueueLoad(BaseModel):
     """How much one queue has to do."""
@@ -23,10 +38,11 @@ class QueueLoad(BaseModel):
 
 
 class Load(BaseModel):
-    """What the three queues have to do, and the memory that their Redis takes for it."""
+    """What the queues have to do, and the memory that their Redis takes for it."""
 
     pictures: QueueLoad
     uploads: QueueLoad
+    fetches: QueueLoad  # of models' weights
     training: QueueLoad
     redis_used_mb: int
     redis_limit_mb: int  # 0: no limit
@@ -40,8 +56,7 @@ class Overview:
 
     def load(self) -> Load:
         """What the queues have to do now. Two round trips."""
-        names = (contract.INFERENCE_QUEUE, contract.PREPARATION_QUEUE, contract.TRAINING_QUEUE)
-        queues = [rq_queue(self._connection, name) for name in names]
+        queues = [rq_queue(self._connection, name) for name in QUEUES.values()]
         with translating_errors():
             with self._connection.pipeline(transaction=False) as pipe:
                 pipe.info("memory")
@@ -58,9 +73,7 @@ class Overview:
             for waiting, running, age in zip(counts[0::3], counts[1::3], ages, strict=True)
         ]
         return Load(
-            pictures=loads[0],
-            uploads=loads[1],
-            training=loads[2],
+            **dict(zip(QUEUES, loads, strict=True)),
             redis_used_mb=memory["used_memory"] >> 20,
             redis_limit_mb=memory["maxmemory"] >> 20,
         )

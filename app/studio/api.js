@@ -114,7 +114,10 @@ function sent(path, headers, body, onSent, signal) {
     request.onload = () => resolve(request);
     request.onerror = () => reject(unreachable());
     request.onabort = () => reject(aborted());
-    const abort = () => request.abort();
+    // Once all is sent the server may have begun, and only its answer says what there is to cancel.
+    let isSent = false;
+    request.upload.onload = () => (isSent = true);
+    const abort = () => isSent || request.abort();
     request.onloadend = () => signal?.removeEventListener("abort", abort);
     signal?.addEventListener("abort", abort);
     request.send(body);

@@ -36,7 +36,7 @@ async function load(mine) {
   if (mine !== turn) return;
   markLink(view);
   document.title = titleOf(view, rest);
-  render(html`<${View} key=${view} of=${rest} />`, main);
+  render(html`<${View} key=${view} path=${rest} />`, main);
   const place = [view, ...(view === "translate" ? [] : rest)].join("/");
   if (shown && shown !== place) {
     main.focus({ preventScroll: true });

@@ -1,5 +1,7 @@
 """Fetches of weights: one job for whoever asks, by a request that names the model or by the call for it."""
 
+import time
+
 import redis
 
 from models.store.catalog import ModelFile
@@ -20,7 +22,7 @@ def online(settings):
 
 def report_preparer(settings):
     """Make the server believe in a preparer, which will never come."""
-    report = PreparerReport(name="p", pid=1, host="h", queue=FETCH_QUEUE, seen_at=4e9)
+    report = PreparerReport(name="p", pid=1, host="h", queue=FETCH_QUEUE, seen_at=time.time())
     redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
 
 
@@ -46,6 +48,7 @@ def test_while_a_fetch_is_under_way_it_is_the_one_for_everybody(settings):
         assert second.headers["Location"] == first.headers["Location"] == job["links"]["self"]
         assert [listed["id"] for listed in client.get("/jobs", headers={"X-Client": ANN}).json()] == [job["id"]]
         assert client.get("/models/missing").json()["fetch_job"] == job["id"]
+        assert client.get("/status").json()["queues"]["fetches"]["waiting"] == 1
         assert "being fetched now" in translate(client, "missing").json()["detail"]
         assert client.get("/models/missing").json()["fetch_job"] == job["id"]
 

@@ -1,36 +1,51 @@
 """The page as a whole, by a real browser: every view, on a phone, under a prefix, by keyboard and screen reader."""
 
-from axe_playwright_python.sync_playwright import Axe
+import re
+import shutil
+
+import pytest
 from playwright.sync_api import expect
 
 from tests.pictures import encoded, landscape
-from tests.studio.test_translate import give, shown
+from tests.studio.gestures import faults, give, pick, shown, visit
+from tests.studio.runs import rows, written
+from tests.training import add_dataset
 
 VIEWS = ("translate", "style", "train", "models", "status")
 PHONE = {"width": 390, "height": 844}
 SMALLEST = {"width": 320, "height": 568}
 
 
-def visit(page, view):
-    page.goto(f"/#{view}")
-    expect(page.locator("nav [aria-current]")).to_have_text(view.split("/")[0].capitalize())
-    expect(page.locator("h1")).to_be_attached()
-
-
-def test_a_phone_shows_the_result_in_its_first_screen_and_scrolls_no_view_sideways(page):
-    page.set_viewport_size(PHONE)
-    give(page, encoded(landscape(96, 64)))
+@pytest.fixture
+def filled(page, server, settings, running):
+    """The page with something in each view, and the addresses of all views."""
+    data = settings.data_dir
+    if not (data / "datasets" / "colors").exists():
+        add_dataset(data)
+    running.append_metrics({"step": 10, "seconds": 10, "loss_one": 1.0})
+    running.save_sample(10, rows(10))
+    other = written(settings, "earlier", steps=[10, 20])
+    give(page, encoded(landscape()))
     shown(page)
+    ids = running.path.name, other.path.name
+    yield [*VIEWS, *(f"train/{place}" for place in (*ids, ",".join(ids), "new/colors"))]
+    shutil.rmtree(other.path)
+
+
+def test_a_phone_shows_the_result_in_its_first_screen_and_scrolls_no_view_sideways(page, filled):
+    page.set_viewport_size(PHONE)
+    visit(page, "translate")
     box = page.locator(".compare").bounding_box()
     assert box["y"] + box["height"] < PHONE["height"]
-    for size in (PHONE, SMALLEST):
-        page.set_viewport_size(size)
-        for view in VIEWS:
-            visit(page, view)
+    for view in filled:
+        visit(page, view)
+        page.get_by_text("Asking the server").wait_for(state="detached")
+        for size in (PHONE, SMALLEST):
+            page.set_viewport_size(size)
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], (view, size)
 
 
-def test_everything_holds_under_a_prefix(page, behind):
+def test_everything_holds_under_a_prefix(page, behind, running):
     origin = str(behind.base_url).rstrip("/")
     base = f"{origin}/doppel/"
     asked = []
@@ -40,8 +55,36 @@ def test_everything_holds_under_a_prefix(page, behind):
     assert shown(page).shape == (64, 96, 3)
     page.goto(f"{base}#models")
     expect(page.get_by_role("img", name="A picture made by other")).to_be_visible()
+    page.goto(f"{base}#train/{running.path.name}")
+    running.save_sample(10, rows(10))
+    sheet = page.get_by_role("img", name="A → B, 1").locator("image")
+    expect(sheet).to_have_attribute("href", re.compile("samples/10$"))
     assert asked
     assert all(url.startswith(base) for url in asked), asked
+
+
+def test_the_policy_lets_nothing_in_from_elsewhere(browser, server):
+    """What it forbids, Chromium logs as errors, of which no other test here may have one."""
+    assert server.get("/").headers["Content-Security-Policy"].startswith("default-src 'self';")
+    page = browser.new_context(base_url=str(server.base_url)).new_page()
+    errors = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto("/")
+    broken = page.evaluate(INTRUSION)
+    assert sorted(broken) == ["connect-src", "img-src", "script-src-elem"]
+    assert sum("Content Security Policy" in text for text in errors) >= len(broken)
+    page.context.close()
+
+
+INTRUSION = """async () => {
+  const broken = [];
+  addEventListener("securitypolicyviolation", (event) => broken.push(event.effectiveDirective));
+  const script = Object.assign(document.createElement("script"), { textContent: "document.title = 'run'" });
+  document.body.append(script, Object.assign(new Image(), { src: "https://example.org/x.png" }));
+  await fetch("https://example.org/").catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  return broken;
+}"""
 
 
 def test_text_from_the_server_is_shown_as_text_and_where_it_belongs(page, server):
@@ -62,16 +105,13 @@ def test_the_status_names_the_worker_and_the_newest_job(page, server):
     expect(row).to_contain_text("succeeded")
 
 
-def test_axe_finds_nothing_in_any_view(page):
-    give(page, encoded(landscape()))
-    shown(page)
-    for view in VIEWS:
+def test_axe_finds_nothing_in_any_view(page, filled):
+    for view in filled:
         visit(page, view)
-        found = Axe().run(page).response["violations"]
-        page.emulate_media(color_scheme="dark")
-        found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
-        page.emulate_media(color_scheme="light")
-        assert not found, [(view, one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        page.get_by_text("Asking the server").wait_for(state="detached")
+        if samples := view.count(",") + bool(re.match("train/(?!new)", view)):  # of a run, or of each of several
+            expect(page.get_by_role("region", name="Sample rows")).to_have_count(samples)
+        assert not faults(page), view
 
 
 def test_the_views_are_reached_by_keys(page):
@@ -93,8 +133,7 @@ def test_the_views_are_reached_by_keys(page):
 
 def test_what_is_typed_survives_the_pages_own_refreshes(page):
     visit(page, "models")
-    file = {"name": "weights.pth", "mimeType": "application/octet-stream", "buffer": b"no weights"}
-    page.get_by_label("Choose a weights file").set_input_files(file)
+    pick(page, "Choose a weights file", "weights.pth", b"no weights", "application/octet-stream")
     name = page.get_by_role("textbox", name="Name", exact=True)
     expect(name).to_have_value("weights")
     name.fill("mine")

@@ -1,43 +1,14 @@
-"""The page's Train and Style views, by a real browser."""
+"""The page's Train view, by a real browser."""
 
 import re
 
-import numpy as np
-import pytest
 from playwright.sync_api import expect
 
-from models.store.options import CycleGANOptions
-from models.store.run_lock import lock_run
-from models.store.run_status import Alarm, RunState, RunStatus, now, read_status, write_status
-from models.store.runs import RunStore
-from models.store.samples import SampleRow
+from models.store.run_status import RunState, read_status
 from tests.pictures import encoded, landscape
 from tests.processes import eventually, preparer
-from tests.studio.test_page import visit
-from tests.studio.test_translate import give, inverted, shown
-
-
-def rows(step):
-    """A small sheet whose colours tell the step."""
-    pictures = [np.full((16, 16, 3), (step, 0, 0), np.uint8)] * 2
-    return [SampleRow("A", "input", pictures), SampleRow("A → B", "output", pictures, "A")]
-
-
-@pytest.fixture
-def running(settings):
-    """The folder of a run that trains, as its process would write it, in this process."""
-    store = RunStore(settings.data_dir)
-    options = CycleGANOptions(dataset=settings.data_dir / "datasets" / "photos")
-    moment = now()
-    status = RunStatus(
-        status=RunState.RUNNING, dataset="photos", family="cyclegan", created_at=moment, updated_at=moment, attempts=1
-    )
-    status.alarms = [Alarm(kind="collapse", subject="A → B", step=7, detail="A → B: all pictures are alike")]
-    status.step, status.total_steps = 10, 100
-    folder = store.folder(store.create(options, status))
-    with lock_run(folder.path):
-        yield folder
-    write_status(folder.path, status.model_copy(update={"status": RunState.STOPPED}))
+from tests.studio.gestures import visit
+from tests.studio.runs import rows, written
 
 
 def test_a_runs_curves_and_samples_grow_while_it_trains(page, running):
@@ -107,22 +78,23 @@ def test_two_folders_become_a_data_set(page, settings, tmp_path):
     expect(waits).to_contain_text("Trying again soon", timeout=60_000)
 
 
-def newest(server):
-    return {"seeds": []} | server.get("/jobs", params={"limit": 1}).json()[0]
-
-
-def test_a_photo_takes_the_style_of_a_picture_or_of_a_seed(page, server):
-    visit(page, "style")
-    expect(page.get_by_role("heading", name="Like")).to_be_visible()
-    give(page, encoded(landscape()))
-    give(page, encoded(landscape(64, 64)))
-    np.testing.assert_array_equal(shown(page), inverted(landscape()))
-    assert newest(server)["model"] == "style-by-example"
-
-    page.get_by_role("button", name="StarGAN").click()
-    eventually(lambda: newest(server)["seeds"] == [1])
-    page.get_by_role("button", name="Roll the dice").click()
-    eventually(lambda: newest(server)["seeds"] not in ([1], []))
-    page.get_by_role("button", name="That of a picture").click()
-    eventually(lambda: newest(server)["seeds"] == [])
-    assert newest(server)["model"] == "stars"
+def test_runs_are_compared_by_their_curves_and_by_what_they_make_of_the_same_inputs(page, settings):
+    runs = [written(settings, f"compared-{n}", steps=[10, 20, 30], loss=n) for n in (1, 2)]
+    visit(page, "train")
+    expect(page.get_by_role("link", name=re.compile("^Compare"))).to_have_count(0)
+    for run in runs:
+        page.get_by_role("checkbox", name=f"Compare {run.path.name}").check()
+    page.get_by_role("link", name="Compare 2 runs").click()
+    curves = page.get_by_role("figure", name="loss_one").locator("polyline:not(.raw)")
+    expect(curves).to_have_count(2)
+    heights = [{point.split(",")[1] for point in curve.get_attribute("points").split()} for curve in curves.all()]
+    assert [len(one) for one in heights] == [1, 1]  # each loss stays where it is
+    assert float(*heights[0]) > float(*heights[1])  # 2 lies above 1; y grows downwards
+    samples = page.get_by_role("region", name="Samples")
+    expect(samples).to_have_count(2)
+    page.get_by_role("slider", name="Step of all samples").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("output")).to_have_text("step 10")
+    for run, shown in zip(runs, samples.all(), strict=True):
+        sheet = shown.get_by_role("img", name="A → B, 1").locator("image")
+        expect(sheet).to_have_attribute("href", re.compile(rf"training/{run.path.name}/samples/10$"))

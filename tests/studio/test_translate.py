@@ -13,41 +13,7 @@ from playwright.sync_api import expect
 from tests.fake_worker import GO, HELD, first_pixel
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import eventually
-
-GIVE = """([files, how]) => {
-  const transfer = new DataTransfer();
-  for (const [name, type, text] of files)
-    transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, { type }));
-  const init = { bubbles: true, cancelable: true };
-  const event = how === "drop" ? new DragEvent("drop", { ...init, dataTransfer: transfer })
-    : new ClipboardEvent("paste", { ...init, clipboardData: transfer });
-  document.querySelector("h1, main").dispatchEvent(event);
-}"""
-PIXELS = """async (image) => {
-  await image.decode();
-  const [width, height] = [image.naturalWidth, image.naturalHeight];
-  const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
-  context.drawImage(image, 0, 0);
-  return [width, height, [...context.getImageData(0, 0, width, height).data]];
-}"""
-
-
-def give(page, *pictures, how="drop", type="image/png"):
-    """Drop or paste files, named 1.png and so on."""
-    files = [(f"{n}.png", type, base64.b64encode(picture).decode()) for n, picture in enumerate(pictures, start=1)]
-    page.evaluate(GIVE, [files, how])
-
-
-def shown(page):
-    """The result on the stage, (H, W, 3), once it is there."""
-    after = page.locator(".compare img").first
-    expect(after).to_be_visible(timeout=30_000)
-    width, height, data = after.evaluate(PIXELS)
-    return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
-
-
-def inverted(picture):
-    return 255 - np.asarray(picture)
+from tests.studio.gestures import GIVE, drop_paths, give, inverted, orders, pick, pixels, shown
 
 
 @pytest.mark.parametrize("how", ["drop", "paste", "pick"])
@@ -55,8 +21,7 @@ def test_a_photo_is_painted_at_once_and_the_next_one_takes_its_place(page, how):
     for photo in (landscape(96, 64), landscape(64, 96)):
         if how == "pick":
             button = "Choose photos" if page.locator(".stage.empty").count() else "Choose other photos"
-            files = {"name": "1.png", "mimeType": "image/png", "buffer": encoded(photo)}
-            page.get_by_label(button).set_input_files(files)
+            pick(page, button, "1.png", encoded(photo))
         else:
             give(page, encoded(photo), how=how)
         page.wait_for_function(
@@ -131,13 +96,6 @@ def test_an_order_that_is_canceled_while_it_is_prepared_is_not_uploaded(page):
     give(page, encoded(landscape(64, 96)))
     assert shown(page).shape == (96, 64, 3)
     assert len(sent) == 1
-
-
-def orders(page):
-    """The orders that the page sends from now on, as it sends them."""
-    sent = []
-    page.on("request", lambda asked: sent.append(asked) if asked.method == "POST" else None)
-    return sent
 
 
 def test_several_photos_go_on_in_another_view_and_enter_the_history(page):
@@ -246,3 +204,41 @@ def test_a_large_photo_is_shrunk_before_it_travels(page):
     assert int(sent.value.all_headers()["content-length"]) < len(encoded(landscape(1600, 1200), "JPEG", quality=95)) / 2
     after = page.locator(".compare img").first
     expect(after).to_have_js_property("naturalHeight", 512, timeout=30_000)
+
+
+def test_a_photo_from_the_camera_is_painted(page):
+    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Take the picture").click()
+    after, photo = shown(page), shown(page, "before")
+    assert photo.std() > 20  # Chromium's test picture, not a black one
+    height, width = after.shape[:2]
+    small = Image.fromarray(photo).resize((width, height))  # as the page and the server reduce it
+    assert np.abs(after.astype(int) - inverted(small)).mean() < 5
+
+
+def test_a_result_is_copied_and_used_as_the_next_photo(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    give(page, encoded(landscape()))
+    shown(page)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.evaluate(SHOW_CLIPBOARD)
+    np.testing.assert_array_equal(pixels(page.locator("img#pasted")), inverted(landscape()))
+
+    page.get_by_role("button", name="Use as input").click()
+    expect(page.get_by_role("img", name="1-style_monet.png: after")).to_be_visible()
+    np.testing.assert_array_equal(shown(page), landscape())
+
+
+SHOW_CLIPBOARD = """async () => {
+  const [item] = await navigator.clipboard.read();
+  const image = Object.assign(new Image(), { id: "pasted", src: URL.createObjectURL(await item.getType("image/png")) });
+  document.body.append(image);
+}"""
+
+
+def test_files_are_dropped_from_the_disk(page, tmp_path):
+    (tmp_path / "photo.png").write_bytes(encoded(landscape()))
+    drop_paths(page, tmp_path / "photo.png")
+    np.testing.assert_array_equal(shown(page), inverted(landscape()))
+    expect(page.get_by_role("img", name="photo.png: after")).to_be_visible()

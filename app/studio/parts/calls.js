@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/preact-htm.js";
 import { LANGUAGES, recipe } from "./recipes.js";
-import { Choice, Doing } from "./widgets.js";
+import { Choice, ActionButton } from "./widgets.js";
 
 // call: [path, fields, ending of the result's file].
 export function Calls({ call, title = "Call it from a program" }) {
@@ -18,7 +18,7 @@ export function Calls({ call, title = "Call it from a program" }) {
       />
       <div class="code">
         <pre tabindex="0">${written}</pre>
-        <${Doing} act=${copy} done="Copied" className="small">Copy<//>
+        <${ActionButton} act=${copy} done="Copied" className="small">Copy<//>
       </div>
       <p class="muted">All calls are in <a href="docs">the documentation</a>.</p>
     </details>`;

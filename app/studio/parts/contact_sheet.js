@@ -5,7 +5,7 @@ import { isAbort } from "../api.js";
 import { createStore, useStore } from "../store.js";
 import { order, words } from "./painting.js";
 import { address, baseName, save } from "./pictures.js";
-import { Doing, Trouble } from "./widgets.js";
+import { ActionButton, Trouble } from "./widgets.js";
 import { unique, zipped } from "./zip.js";
 
 const AT_ONCE = 2; // each holds a connection to the server, of which browsers allow six for all their tabs
@@ -53,7 +53,7 @@ export function Sheet({ sheet, onOpen, onClose }) {
       <div class="row spread">
         <h2>${sheet.title} <span class="muted" role="status">${done.length} of ${items.length}</span></h2>
         <div class="row">
-          <${Doing} disabled=${!done.length} act=${() => saveAll(done)} done="Saved">
+          <${ActionButton} disabled=${!done.length} act=${() => saveAll(done)} done="Saved">
             Download ${complete ? "all" : "these"} as zip
           <//>
           <button type="button" onClick=${onClose}>${complete ? "Close" : "Cancel"}</button>

@@ -6,7 +6,7 @@ import { blob } from "../api.js";
 import { access } from "../key.js";
 import { useStore } from "../store.js";
 import { save } from "./pictures.js";
-import { Doing } from "./widgets.js";
+import { ActionButton } from "./widgets.js";
 
 const KEPT = 100; // fetched files; the oldest gives way
 const fetched = new Map(); // path → promise of an address
@@ -53,5 +53,6 @@ export function preload(path) {
 export function DownloadLink({ path, name, children }) {
   const { key } = useStore(access);
   if (!key) return html`<a class="button small" href=${path} download>${children}</a>`;
-  return html`<${Doing} act=${async () => save(await blob(path), name)} done="Saved" className="small">${children}<//>`;
+  const download = async () => save(await blob(path), name);
+  return html`<${ActionButton} act=${download} done="Saved" className="small">${children}<//>`;
 }

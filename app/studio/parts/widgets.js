@@ -15,7 +15,7 @@ export const Progress = ({ share, label }) =>
     : html`<progress aria-label=${label}></progress>`;
 
 // A button that says for a moment that it has done its work.
-export function Doing({ act, done = "Done", className = "", children, ...rest }) {
+export function ActionButton({ act, done = "Done", className = "", children, ...rest }) {
   const [said, say] = useState("");
   const press = async () => {
     try {

@@ -7,6 +7,7 @@ import { useStore } from "../store.js";
 import { Adding } from "./models/adding.js";
 import { Card } from "./models/card.js";
 
+const REFRESH_MS = 10_000;
 const ADDED = ".pth,.pt,.safetensors,.ckpt,.zip";
 
 export function View() {
@@ -14,7 +15,12 @@ export function View() {
   const [file, setFile] = useState(null); // what is to be added
   const accept = ([first]) => first && setFile(first);
   useFiles(accept);
-  useEffect(() => void refreshModels(), []);
+  useEffect(() => {
+    const look = () => document.hidden || refreshModels(); // others fetch and publish models, too
+    look();
+    const timer = setInterval(look, REFRESH_MS);
+    return () => clearInterval(timer);
+  }, []);
   const isReady = (model) => model.availability === "ready";
   const others = models?.filter((model) => !isReady(model)) ?? [];
   const list = (shown) => html`

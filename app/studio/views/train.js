@@ -11,7 +11,7 @@ import { NewRun } from "./train/new_run.js";
 import { Run } from "./train/run.js";
 import { Runs } from "./train/runs.js";
 
-export function View({ of: [what, dataset] }) {
+export function View({ path: [what, dataset] }) {
   if (what === "new") return html`<${NewRun} key=${dataset} dataset=${dataset} />`;
   if (what?.includes(",")) return html`<${Compared} key=${what} ids=${what.split(",")} />`;
   return what ? html`<${Run} key=${what} id=${what} />` : html`<${Overview} />`;

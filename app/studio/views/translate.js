@@ -43,7 +43,7 @@ function useEscape() {
   }, []);
 }
 
-export function View({ of: [asked] }) {
+export function View({ path: [asked] }) {
   const state = useStore(store);
   const { models, problem } = useStore(server);
   const { file, sheet, settings, notice, past, entry } = state;

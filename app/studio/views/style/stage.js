@@ -47,7 +47,7 @@ export function Actions({ source, result, stage, mode }) {
     <div class="row actions">
       ${result?.film && html`<${FilmActions} film=${result.film} name=${source.name} />`}
       ${result?.picture &&
-      html`<${ResultActions} made=${{ name: source.name, result: result.picture, job: result.job }} />`}
+      html`<${ResultActions} name=${source.name} outcome=${{ result: result.picture, job: result.job }} />`}
       ${idle && mode === "stargan" && !isClip(source) && html`<${StarganActions} />`}
       <${FilePicker} onFiles=${acceptSource} accept=${SOURCES} label="Choose another photo">New photo<//>
       ${idle && !result && callOf(store.get()) &&

@@ -49,7 +49,7 @@ export function Compared({ ids }) {
         ({ run }) => html`
           <section key=${run.id}>
             <h2><a href=${`#train/${run.id}`}>${label(run)}</a> <span class="muted">${run.status}</span></h2>
-            <${Samples} run=${run} upTo=${steps[n]} of=${` of ${label(run)}`} />
+            <${Samples} run=${run} upTo=${steps[n]} name=${label(run)} />
           </section>`,
       )}
     </div>`;

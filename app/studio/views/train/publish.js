@@ -57,7 +57,7 @@ const Published = ({ name, version, onClose }) => html`
   </div>`;
 
 function Directions({ run, direction, onChange }) {
-  const rows = useRows(run);
+  const rows = useRows(run) ?? [];
   const outputs = rows.filter((row) => row.role === "output");
   const src = sheetPath(run, run.samples.at(-1));
   return html`

@@ -20,15 +20,17 @@ export function Cut({ src, box: [left, top, right, bottom], label }) {
     </svg>`;
 }
 
-// What is on the sheets of a run, which all have the same rows.
+// What is on the sheets of a run, which all have the same rows; null until it is known.
 export function useRows(run) {
-  const [rows, setRows] = useState([]);
+  const [rows, setRows] = useState(null);
   const step = run.samples.at(-1);
   useEffect(() => {
     if (step !== undefined) json(`${sheetPath(run, step)}/rows`).then(setRows, () => setRows([]));
   }, [run.id, step === undefined]);
   return rows;
 }
+
+const named = (what, name) => (name ? `${what} of ${name}` : what);
 
 // Each row of inputs with the rows that are made of it.
 function groups(rows) {
@@ -40,9 +42,9 @@ function groups(rows) {
   return found;
 }
 
-// upTo: show the newest of at most this step, where the steps of several runs are moved by one slider. of: names the
-// run, where there are several.
-export function Samples({ run, upTo, of = "" }) {
+// upTo: show the newest of at most this step, where the steps of several runs are moved by one slider. name: of the
+// run, where several are on screen.
+export function Samples({ run, upTo, name = "" }) {
   const { samples } = run;
   const [chosen, choose] = useState(null); // null: the newest, also when a newer one comes
   const [playing, play] = useState(false);
@@ -68,7 +70,7 @@ export function Samples({ run, upTo, of = "" }) {
     choose(Number(event.target.value));
   };
   return html`
-    <section class="samples" aria-label=${`Samples${of}`}>
+    <section class="samples" aria-label=${named("Samples", name)}>
       ${!isLed &&
       html`
         <div class="row">
@@ -87,15 +89,16 @@ export function Samples({ run, upTo, of = "" }) {
               against the first
             </label>`}
         </div>`}
-      <${Sheet} run=${run} step=${samples[n]} first=${againstFirst ? samples[0] : null} rows=${rows} of=${of} />
+      <${Sheet} run=${run} step=${samples[n]} first=${againstFirst ? samples[0] : null} rows=${rows} name=${name} />
     </section>`;
 }
 
 // first: the step to compare with, as before and after; null: none.
-function Sheet({ run, step, first, rows, of }) {
+function Sheet({ run, step, first, rows, name }) {
   const src = sheetPath(run, step);
   const address = useServerFile(src);
   const before = useServerFile(first === null ? src : sheetPath(run, first));
+  if (!rows) return null;
   if (!rows.length) return html`<img src=${address} alt=${`Samples at step ${step}`} />`;
   if (first !== null) {
     const boxes = rows.flatMap((row) => row.cells);
@@ -104,7 +107,7 @@ function Sheet({ run, step, first, rows, of }) {
       <${BeforeAfter} before=${before} after=${address} width=${width} height=${height} label="Samples" />`;
   }
   return html`
-    <div class="scroll bare" tabindex="0" role="region" aria-label=${`Sample rows${of}`}>
+    <div class="scroll bare" tabindex="0" role="region" aria-label=${named("Sample rows", name)}>
       <div class="sample-groups">
         ${groups(rows).map(
           (group, n) => html`

@@ -12,7 +12,7 @@ export const Actions = ({ file, entry, stage }) => html`
   <div class="row actions">
     ${entry &&
     html`
-      <${ResultActions} made=${entry} />
+      <${ResultActions} name=${entry.name} outcome=${entry} />
       <button type="button" onClick=${() => startFrom(entry)}>Use as input</button>
       <button type="button" onClick=${showFullScreen} class="wide-only">Full screen</button>`}
     ${!stage && html`<button type="button" onClick=${compareModels}>All models</button>`}

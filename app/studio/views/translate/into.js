@@ -44,15 +44,19 @@ export function Into({ models, problem, settings }) {
     </section>`;
 }
 
-// Among many cards, the chosen one is in sight.
+// Among many cards, the chosen one is in sight, also when the address or the history chose it.
 function reveal(card) {
-  const list = card?.querySelector(":checked") && card.parentNode;
-  if (list) list.scrollTo({ top: card.offsetTop - list.offsetTop - 20, left: card.offsetLeft - list.offsetLeft - 20 });
+  const list = card.querySelector(":checked") && card.parentNode;
+  if (!list) return;
+  const [own, seen] = [card, list].map((element) => element.getBoundingClientRect());
+  const inSight = own.top >= seen.top && own.bottom <= seen.bottom && own.left >= seen.left && own.right <= seen.right;
+  if (inSight) return;
+  list.scrollTo({ top: card.offsetTop - list.offsetTop - 20, left: card.offsetLeft - list.offsetLeft - 20 });
 }
 
 function Card({ model, models, checked }) {
   const card = useRef(null);
-  useEffect(() => reveal(card.current), []);
+  useEffect(() => reveal(card.current), [checked]);
   const sample = sampleOf(model, models);
   const mark = badge(model);
   const choose = () => change({ model: model.name });
