@@ -33,6 +33,8 @@ OPERATIONS = {
     "read_job_image": "GET /jobs/{id}/image",
     "read_job_events": "GET /jobs/{id}/events",
     "cancel_job": "DELETE /jobs/{id}",
+    "verify": "POST /verify",
+    "read_root_certificate": "GET /verify/root",
     "list_models": "GET /models",
     "add_model": "POST /models",
     "read_model": "GET /models/{name}",
