@@ -12,8 +12,8 @@ from app.geometry import MAX_SIDE, MIN_SIDE, Geometry, plan
 from models.errors import PictureRejected
 from models.pictures import Picture
 from models.pictures.decoding import Bounds, EncodedPicture
+from models.pictures.marks import GENERATED_XMP
 from models.pictures.png import encode_png
-from models.provenance.marks import GENERATED_XMP
 from worker.contract import Delivery
 
 SMALL_PIXELS = 128 * 128

@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.credentials import Credentials
 from app.settings import Settings
 from models.errors import PictureRejected
-from models.provenance.verification import Verdict
+
+if TYPE_CHECKING:
+    from models.provenance.verification import Verdict
 
 NOT_OURS = 1
 UNUSABLE = 2
@@ -31,7 +34,7 @@ def verify_file(settings: Settings, path: Path) -> int:
     return 0 if verdict.ours and not verdict.altered else NOT_OURS
 
 
-def _lines(verdict: Verdict) -> list[str]:
+def _lines(verdict: "Verdict") -> list[str]:
     if verdict.state == "none":
         mark = (
             "It carries the unsigned mark of generated media." if verdict.marked else "Nor is it marked as generated."

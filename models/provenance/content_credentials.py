@@ -16,8 +16,8 @@ from typing import Any
 import c2pa
 
 from models.errors import SigningFailed
+from models.pictures.marks import COMPOSITE, GENERATED
 from models.provenance.identity import Identity
-from models.provenance.marks import COMPOSITE, GENERATED
 from models.provenance.origin import Input, Origin, has_credentials, media_type_of
 
 MAX_HISTORY_BYTES = 256 << 10  # of credentials that an upload brings along; larger ones are left out

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import c2pa
 
 from models.errors import PictureRejected
+from models.pictures.marks import is_marked
 from models.provenance.content_credentials import OFFLINE
 from models.provenance.identity import Identity
-from models.provenance.marks import is_marked
 from models.provenance.origin import has_credentials, media_type_of
 
 State = Literal["trusted", "valid", "invalid", "none"]

@@ -85,6 +85,7 @@ UPLOADS = {
     ("/style/code", "style"): FILES,
     ("/style/video", "video"): FILE,
     ("/style/video", "style"): FILES,
+    ("/verify", "image"): FILE,
     ("/stargan/reference", "image"): FILE,
     ("/stargan/reference", "reference"): FILE,
     ("/stargan/latent", "image"): FILE,
