@@ -180,7 +180,7 @@ class Signing:
         self._origin = origin
         self._history = history
         self._kept = _separated(kept)
-        self._made: list[bytes] = []
+        self._made: list[tuple[bytes, bytes]] = []  # files before and after
         self.changed = False
 
     def __call__(self, data: bytes, media_type: str, source: int | None = None) -> bytes:
@@ -188,19 +188,20 @@ class Signing:
             return data
         kept = self._kept.pop(0) if self._kept else None
         if kept is not None and (again := spliced(data, kept)) is not None:
-            self._made.append(kept)
+            self._made.append((data, again))
             return again
         origin = self._origin if source is None else self._origin.of_source(source)
         history = self._history if origin.history else None
         signed = self._credentials.signed(data, media_type, origin, history)
         self.changed |= signed is not data
-        self._made.append(splice_of(data, signed))
+        self._made.append((data, signed))
         return signed
 
     @property
     def splices(self) -> bytes:
         """What signing added, for the next time."""
-        return b"".join(_SIZE.pack(len(splice)) + splice for splice in self._made)
+        made = [splice_of(before, after) for before, after in self._made]
+        return b"".join(_SIZE.pack(len(splice)) + splice for splice in made)
 
 
 class MadeBy:

@@ -4,23 +4,22 @@ No two signatures are alike, for salts and times are in them. A file that is enc
 same each time all the same, or else a download that is resumed joins two files. A splice takes a few kilobytes.
 """
 
-import bisect
 import hashlib
 import struct
-from collections.abc import Callable
+
+import numpy as np
 
 _HEADER = struct.Struct("<16sIIII")  # digest of the unsigned file; its part that stays; sizes of what is around it
-_HEADS = (0, 12)  # a RIFF file's size stands in its first 12 bytes, which change when something is added at its end
+_RIFF_HEAD = 12  # bytes, in which the file's size changes when something is added at the end
 
 
 def splice_of(unsigned: bytes, signed: bytes) -> bytes:
     """What makes ``signed`` of ``unsigned``: a beginning and an end around the longest part that stays in one piece."""
-    tail = _longest(lambda n: unsigned[len(unsigned) - n :] == signed[len(signed) - n :], len(unsigned))
-    options = [(len(unsigned) - tail, len(unsigned), signed[: len(signed) - tail], b"")]
-    for at in _HEADS:
-        same = _common_prefix(unsigned[at:], signed[at:])
-        options.append((at, at + same, signed[:at], signed[at + same :]))
-    start, end, head, rest = min(options, key=lambda option: len(option[2]) + len(option[3]))
+    tail = _common_prefix(unsigned[::-1], signed[::-1])
+    at_end = len(unsigned) - tail, len(unsigned), signed[: len(signed) - tail], b""
+    stays = _RIFF_HEAD + _common_prefix(unsigned[_RIFF_HEAD:], signed[_RIFF_HEAD:])
+    at_start = _RIFF_HEAD, stays, signed[:_RIFF_HEAD], signed[stays:]
+    start, end, head, rest = min(at_end, at_start, key=lambda option: len(option[2]) + len(option[3]))
     return _HEADER.pack(_digest(unsigned), start, end, len(head), len(rest)) + head + rest
 
 
@@ -38,9 +37,10 @@ def _digest(data: bytes) -> bytes:
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:
-    return _longest(lambda n: a[:n] == b[:n], min(len(a), len(b)))
-
-
-def _longest(is_common: Callable[[int], bool], most: int) -> int:
-    """The greatest length up to ``most`` that is common. All that are shorter are so too."""
-    return bisect.bisect_left(range(1, most + 1), True, key=lambda n: not is_common(n))
+    """The length of the longest beginning that both have."""
+    most = min(len(a), len(b))
+    if not most:
+        return 0
+    differs = np.frombuffer(a, np.uint8, most) != np.frombuffer(b, np.uint8, most)
+    first = int(differs.argmax())
+    return first if differs[first] else most
