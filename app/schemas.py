@@ -196,7 +196,7 @@ class Verification(BaseModel):
     ]
     generator: Annotated[str | None, Field(description="the program that signed it, and its version")]
     signer: Annotated[str | None, Field(description="the organization in the certificate")]
-    stamped_at: Annotated[str | None, Field(description="when a time-stamp authority saw the signature")]
+    stamped_at: Annotated[str | None, Field(description="when it was signed, as a time-stamp authority says")]
     inputs: Annotated[list[str], Field(description="hashes of what it was made of (RFC 6920)")]
     history: Annotated[list[EarlierCredentials], Field(description="credentials of the original, latest first")]
     failures: Annotated[list[str], Field(description="what does not fit, by C2PA's codes")]

@@ -68,16 +68,14 @@ class Verifier:
         marked = is_marked(data)
         try:
             with c2pa.Reader(media_type, io.BytesIO(data), context=self._context) as reader:
-                report = json.loads(reader.json())
+                return self._verdict(json.loads(reader.json()), marked=marked)
         except c2pa.C2paError.ManifestNotFound:
-            report = None
-        except c2pa.C2paError:
-            if has_credentials(data):  # they are damaged themselves
-                return Verdict("invalid", ours=False, altered=True, marked=marked, failures=["claim.malformed"])
-            report = None
-        if report is None:
             return Verdict("none", ours=False, altered=None, marked=marked)
-        return self._verdict(report, marked=marked)
+        # What is damaged, or was made to do damage, is reported by the library in any shape.
+        except (c2pa.C2paError, LookupError, TypeError, AttributeError, ValueError):
+            if not has_credentials(data):
+                return Verdict("none", ours=False, altered=None, marked=marked)
+            return Verdict("invalid", ours=False, altered=True, marked=marked, failures=["claim.malformed"])
 
     def _verdict(self, report: dict[str, Any], *, marked: bool) -> Verdict:
         manifests, results = report["manifests"], report["validation_results"]
