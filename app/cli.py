@@ -133,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", type=_resolution, metavar="PX", help="short side, or native; default: native, at most 512"
     )
     add_style_options(translate)
+    verified = command("verify", _verify, "say whether a picture was made here, by which model and when")
+    verified.add_argument("file", type=Path, metavar="FILE", help="picture or MP4 video")
+    command("identity", _identity, "print the root certificate by which others recognise what is made here")
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
     families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
     for family in FAMILIES:
@@ -308,6 +311,19 @@ def _translate(settings: Settings, parsed: argparse.Namespace) -> int:
     return translate_files(
         settings, parsed.source, parsed.output, model=model, resolution=parsed.resolution, style=style
     )
+
+
+def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.verify_command import verify_file
+
+    return verify_file(settings, parsed.file)
+
+
+def _identity(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.credentials import Credentials
+
+    print(Credentials(settings).identity.root.decode(), end="")
+    return 0
 
 
 def _train(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from app import video
 from app.clips import ACCEPTED, clip_sizes
+from app.credentials import MadeBy
 from app.errors import BadVideo
 from app.geometry import Geometry
 from app.settings import Settings
@@ -25,7 +26,12 @@ def is_clip(path: Path) -> bool:
 
 
 def film_file(
-    settings: Settings, source: Path, output: Path, translator: Translator | Brush, geometry: Geometry
+    settings: Settings,
+    source: Path,
+    output: Path,
+    translator: Translator | Brush,
+    geometry: Geometry,
+    made_by: MadeBy,
 ) -> int:
     """Film the clip ``source`` anew as the MP4 ``output``, which is there only once it is whole.
 
@@ -42,7 +48,8 @@ def film_file(
         with tqdm(total=clip.frame_count, unit="frame") as bar:
             for _ in film(clip, made, begin=begin, size=size, out_size=out_size):
                 bar.update(bar.n < clip.frame_count)
-        made.write_bytes(video.marked(made.read_bytes()))
+        sign = made_by.of(source.read_bytes())
+        made.write_bytes(sign(video.marked(made.read_bytes()), "video/mp4"))
         made.replace(output)
     except ClipRejected as error:
         print(f"doppel: {source}: The video {error}.", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from app.comparisons import Comparisons
+from app.credentials import Credentials
 from app.model_selection import ModelSelection
 from app.recent import Recent
 from app.rendering import RecentVideos
@@ -50,6 +51,7 @@ class Services:
     ending: Event  # set when the server shuts down: event streams end, and their clients reconnect later
     recent_videos: RecentVideos
     status: Recent[ServerStatus]
+    credentials: Credentials
     codecs: Turns  # to decode uploads
     encoders: Turns  # to encode results, which were waited for and are not refused
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets

@@ -12,19 +12,12 @@ from app.geometry import MAX_SIDE, MIN_SIDE, Geometry, plan
 from models.errors import PictureRejected
 from models.pictures import Picture
 from models.pictures.decoding import Bounds, EncodedPicture
+from models.pictures.marks import GENERATED_XMP
 from models.pictures.png import encode_png
 from worker.contract import Delivery
 
 SMALL_PIXELS = 128 * 128
 ACCEPTED = "Accepted: JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF pictures."
-
-# The IPTC term for a picture that a trained model made from another picture.
-_DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-GENERATED_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>
-<?xpacket end="r"?>""".encode()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from app.addresses import RootPath
 from app.byte_ranges import ByteRanges
 from app.comparisons import Comparisons
+from app.credentials import Credentials
 from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
@@ -35,6 +36,7 @@ from app.routes import (
     style_video,
     training,
     translate,
+    verify,
 )
 from app.routes import datasets as datasets_routes
 from app.settings import Settings
@@ -96,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ending=threading.Event(),
         recent_videos=RecentVideos(),
         status=Recent(STATUS_TTL_S),
+        credentials=Credentials(settings),
         codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
         encoders=Turns(cores),
         starts=Turns(STARTS_AT_ONCE, most_waiting=UPLOADS_WAITING),
@@ -111,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         janitor = Janitor(connect(redis_url, patience_s=0))
         sweeper = threading.Thread(target=janitor.run, args=(stop,), daemon=True, name="janitor")
         sweeper.start()
+        threading.Thread(target=services.credentials.prepare, daemon=True, name="credentials").start()
         try:
             async with services.dispatcher:
                 yield
@@ -171,6 +175,7 @@ class _Calls:
         limits += [
             (datasets_routes.router, archive_bytes),
             (style_video.router, clip_bytes),
+            (verify.router, clip_bytes),
             (models.uploads, model_bytes),
         ]
         self.max_bytes = {

@@ -18,7 +18,7 @@ from models.store.catalog import Catalog, Model
 TITLE = "Doppel"
 VERSION = metadata.version("doppel")
 SUMMARY = "Image-to-image translation: a photo in, a painting out."
-_TAGS = ("translate", "style", "stargan", "jobs", "models", "datasets", "training", "health")
+_TAGS = ("translate", "style", "stargan", "jobs", "models", "datasets", "training", "verify", "health")
 TAGS = [{"name": name} for name in _TAGS]
 DESCRIPTION = """
 Send a picture and the name of a model to `POST /translate` and get the translated picture back, or a photo and a
@@ -41,7 +41,8 @@ differ.
 
 Generate clients from [`openapi.json`](openapi.json). The names of its operations do not change.
 
-Every picture that the service returns is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`).
+Every picture and video that the service makes is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`), and
+carries signed Content Credentials (C2PA), which say by which model it was made. `POST /verify` reads them.
 """
 
 Json = dict[str, Any]

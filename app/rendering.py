@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import images, video
+from app.credentials import Sign, unsigned
 from app.geometry import delivered, resized
 from models.pictures import Picture
 from worker.contract import Arrangement, Delivery, Kind
@@ -61,6 +62,7 @@ def render(
     arrangement: Arrangement | None,
     delivery: Delivery | None,
     media_type: str,
+    sign: Sign = unsigned,
 ) -> bytes:
     """Encode the result of a job.
 
@@ -69,19 +71,35 @@ def render(
         arrangement: of a grid or a video.
         delivery: how each generated picture, and each source, becomes what the client asked for.
         media_type: one of those ``OFFERED`` for this kind.
+        sign: what gives the file its credentials; of a ZIP, each picture in it.
     """
+    if kind == "grid" and arrangement is not None and media_type == ZIP:
+        return _zipped(_delivered(result, arrangement, delivery), arrangement, sign)
+    return sign(_encoded(result, kind, arrangement, delivery, media_type), media_type)
+
+
+def _encoded(
+    result: Sequence[Picture],
+    kind: Kind,
+    arrangement: Arrangement | None,
+    delivery: Delivery | None,
+    media_type: str,
+) -> bytes:
     if kind == "clip":
         return video.marked(unpack_file(result[0]))
-    references = range(arrangement.sources, arrangement.sources + arrangement.references) if arrangement else range(0)
-    result = [picture if n in references else delivered(picture, delivery) for n, picture in enumerate(result)]
+    result = _delivered(result, arrangement, delivery)
     if kind == "video" and arrangement is not None:
         frames = [_even(np.concatenate(row, axis=1)) for row in _rows(result, arrangement.sources)]
         return (video.encode_mp4 if media_type == MP4 else video.encode_webp)(frames, arrangement.fps)
     if kind == "grid" and arrangement is not None:
-        if media_type == ZIP:
-            return _zipped(result, arrangement)
         return images.encode(_grid(result, arrangement), media_type)
     return images.encode(result[0], media_type)
+
+
+def _delivered(result: Sequence[Picture], arrangement: Arrangement | None, delivery: Delivery | None) -> list[Picture]:
+    """The pictures as the client asked for them; references are shown as they are."""
+    references = range(arrangement.sources, arrangement.sources + arrangement.references) if arrangement else range(0)
+    return [picture if n in references else delivered(picture, delivery) for n, picture in enumerate(result)]
 
 
 def _even(frame: Picture) -> Picture:
@@ -119,13 +137,13 @@ def _centred(picture: Picture, height: int, width: int) -> Picture:
     return cell
 
 
-def _zipped(result: Sequence[Picture], arrangement: Arrangement) -> bytes:
+def _zipped(result: Sequence[Picture], arrangement: Arrangement, sign: Sign) -> bytes:
     file = io.BytesIO()
     rows = _rows(result[arrangement.sources + arrangement.references :], arrangement.sources)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for y, row in enumerate(rows, start=1):
-            for x, cell in enumerate(row, start=1):
-                member = zipfile.ZipInfo(f"source-{x}-style-{y}.png")  # of no date: equal results are equal files
+            for x, cell in enumerate(row):
+                member = zipfile.ZipInfo(f"source-{x + 1}-style-{y}.png")  # of no date: equal results are equal files
                 member.external_attr = 0o644 << 16
-                archive.writestr(member, images.encode(cell, "image/png"))
+                archive.writestr(member, sign(images.encode(cell, "image/png"), "image/png", source=x))
     return file.getvalue()

@@ -7,6 +7,7 @@ from functools import partial
 
 from fastapi import Response
 
+from app.credentials import Signing
 from app.deps import Services
 from app.errors import BadVideo, Expired, NotReady
 from app.images import is_small
@@ -74,9 +75,13 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
         raise Unavailable("The result was lost before it could be delivered. Send the picture again.")
     services.dispatcher.delivered(end.id)
     started = time.perf_counter()
-    work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type)
+    history = submission.history
+    if submission.repeated and submission.origin is not None and submission.origin.history:
+        history, _ = await services.jobs.signing(end.id, media_type)
+    sign = Signing(services.credentials, submission.origin, history)
+    work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type, sign)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
-    body = work() if small else await services.encoders.run(work)
+    body = work() if small and services.credentials.quick else await services.encoders.run(work)
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,

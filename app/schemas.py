@@ -161,6 +161,47 @@ class PaintingCode(BaseModel):
     model: Annotated[str, Field(description="the model that the style code is for; no other model can use it")]
 
 
+class EarlierCredentials(BaseModel):
+    """Credentials that the original brought along."""
+
+    generator: Annotated[str | None, Field(description="the program that wrote them")]
+    signer: Annotated[str | None, Field(description="the organization in the certificate")]
+
+
+class Verification(BaseModel):
+    """What the Content Credentials and marks of a file show."""
+
+    state: Annotated[
+        Literal["trusted", "valid", "invalid", "none"],
+        Field(
+            description="`trusted`: they fit the file, and this service or an authority that it trusts vouches for the "
+            "signer; `valid`: they fit, but nobody vouches for the signer; `invalid`: they don't fit; `none`: there "
+            "are none"
+        ),
+    ]
+    ours: Annotated[bool, Field(description="this service signed it; it may have been altered since")]
+    altered: Annotated[bool | None, Field(description="null: without credentials, nobody can tell")]
+    marked: Annotated[bool, Field(description="it carries the IPTC mark of generated media, which anybody can write")]
+    model: Annotated[str | None, Field(description="the model that made it, as the signer says")]
+    version: Annotated[
+        str | None, Field(description="the model's version, or the beginning of the hash of its weights")
+    ]
+    made_at: Annotated[str | None, Field(description="when it was made (RFC 3339), as the signer says")]
+    source_type: Annotated[
+        str | None,
+        Field(
+            description="IPTC term of its kind of source",
+            examples=["compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"],
+        ),
+    ]
+    generator: Annotated[str | None, Field(description="the program that signed it, and its version")]
+    signer: Annotated[str | None, Field(description="the organization in the certificate")]
+    stamped_at: Annotated[str | None, Field(description="when it was signed, as a time-stamp authority says")]
+    inputs: Annotated[list[str], Field(description="hashes of what it was made of (RFC 6920)")]
+    history: Annotated[list[EarlierCredentials], Field(description="credentials of the original, latest first")]
+    failures: Annotated[list[str], Field(description="what does not fit, by C2PA's codes")]
+
+
 class Health(BaseModel):
     """The service is healthy."""
 

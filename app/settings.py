@@ -90,6 +90,18 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="how long the result of a job is kept if no request waited for it")
     ] = 3600
 
+    content_credentials: Annotated[
+        bool, Field(description="sign what is made, as Content Credentials; false leaves the IPTC mark alone")
+    ] = True
+    signing_certificate: Annotated[
+        Path | None,
+        Field(description="PEM file with the certificate that signs and those above it; unset: one of Doppel's own"),
+    ] = None
+    signing_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate")] = None
+    timestamp_url: Annotated[
+        str | None, Field(description="a time-stamp authority (RFC 3161) that confirms when something was signed")
+    ] = None
+
     max_dataset_mb: Annotated[int, Field(ge=1, description="largest uploaded data set, in MiB")] = 2048
     max_model_mb: Annotated[int, Field(ge=1, description="largest uploaded model, in MiB")] = 1024
     trainers: Annotated[int, Field(ge=0, description="trainer processes that `doppel serve` starts")] = 1
@@ -153,6 +165,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{error} Give an absolute path.") from error
         except FileNotFoundError as error:
             raise ValueError(f"{str(path)!r} is in the current folder, which was removed") from error
+
+    @field_validator("signing_key")
+    @classmethod
+    def _check_signing_key(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("signing_certificate") is None):
+            raise ValueError("set DOPPEL_SIGNING_CERTIFICATE and DOPPEL_SIGNING_KEY, or neither")
+        return key
+
+    @field_validator("timestamp_url")
+    @classmethod
+    def _check_timestamp_url(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError(f"{url!r} is not an address that begins with http:// or https://")
+        return url
 
     @field_validator("host")
     @classmethod

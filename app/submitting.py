@@ -1,7 +1,8 @@
 """From an order to a job in the queue: decode the uploads, cut out faces, check the result's size, submit."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from fastapi import Request
 
@@ -16,6 +17,7 @@ from app.keyed_requests import keyed
 from app.orders import Order
 from models.errors import Invalid
 from models.pictures import Picture
+from models.provenance.origin import Origin, has_credentials
 from worker.contract import LONG_KINDS, MAX_RESULT_BYTES, Arrangement, Delivery, JobEvent, JobState, Kind, Task
 from worker.file_bytes import pack_file
 from worker.inference_queue import new_job_id
@@ -23,6 +25,7 @@ from worker.request_keys import KeyedRequest
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
 SMALL_FILE = 32 << 10  # bytes, of which the header is read at once
+HASHED_AT_ONCE = 256 << 10  # bytes, which take no longer than to have a thread do so
 MAX_RESULT_SIDE = 16_000  # px, a little less than WebP and H.264 can hold
 
 
@@ -37,7 +40,9 @@ class Submission:
     arrangement: Arrangement | None
     delivery: Delivery | None  # how the generated pictures become those that the client asked for
     notes: list[str]  # what the client should know about how its pictures were used
-    end: JobEvent | None  # None: the job did not end within the wait
+    origin: Origin | None  # of the result, for its credentials
+    history: bytes | None = None  # the credentials that the first source brought along; None: see the job
+    end: JobEvent | None = None  # None: the job did not end within the wait
     repeated: bool = False  # the client has asked for this before
 
     @classmethod
@@ -51,7 +56,8 @@ class Submission:
             state.arrangement,
             state.delivery,
             state.notes,
-            end,
+            state.origin,
+            end=end,
             repeated=True,
         )
 
@@ -67,9 +73,9 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     found = keyed(request)
     job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        delivery, notes = await _submit(services, job_id, order, client_of(request), found)
+        queued = await _submit(services, job_id, order, client_of(request), found)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
-    return Submission(job_id, order.kind, order.model.name, order.seeds, order.arrangement, delivery, notes, end)
+    return replace(queued, end=end)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class _Upload:
 
 async def _submit(
     services: Services, job_id: str, order: Order, client: str | None, found: KeyedRequest | None
-) -> tuple[Delivery | None, list[str]]:
+) -> Submission:
     started = time.perf_counter()
     prepared = await _prepare_uploads(services, order)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -97,6 +103,7 @@ async def _submit(
     if order.align and order.geometry.resolution in ("native", "source"):
         side = order.model.card.image_size
         notes.append(f"the answer is the aligned face, {side} x {side} px: it has no other size in the upload")
+    origin, history = await _origin(services, order)
     await services.jobs.submit(
         _task(order, sources[0]),
         *(upload.picture for upload in prepared),
@@ -106,9 +113,21 @@ async def _submit(
         arrangement=order.arrangement,
         delivery=delivery,
         client=client,
+        origin=origin,
+        history=history,
         write=found.write if found else None,
     )
-    return delivery, notes
+    model, seeds, arrangement = order.model.name, order.seeds, order.arrangement
+    return Submission(job_id, order.kind, model, seeds, arrangement, delivery, notes, origin, history)
+
+
+async def _origin(services: Services, order: Order) -> tuple[Origin | None, bytes | None]:
+    """The origin of a picture or a video, and the credentials that its first source brought along."""
+    if order.kind == "style":
+        return None, None
+    look = partial(services.credentials.origin_of, order.model, order.images, order.references)
+    small = sum(map(len, (*order.images, *order.references))) <= HASHED_AT_ONCE
+    return look() if small and not has_credentials(order.images[0]) else await services.encoders.run(look)
 
 
 async def _prepare_uploads(services: Services, order: Order) -> list[_Upload]:

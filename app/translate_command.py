@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from app import images
 from app.clip_command import film_file, is_clip
+from app.credentials import Credentials, MadeBy, Sign, unsigned
 from app.errors import BadPicture
 from app.geometry import Geometry, Resolution, delivered
 from app.orders import Order, clip_order, painting_order
@@ -71,10 +72,11 @@ def translate_files(
         print(
             f"doppel: {model} runs as {runs.name}: its own weights are not here (doppel pull {model})", file=sys.stderr
         )
+    made_by = MadeBy(Credentials(settings), runs, [path.read_bytes() for path in style.pictures])
     if clip:
-        return film_file(settings, source, output, translator, geometry)
+        return film_file(settings, source, output, translator, geometry, made_by)
     failed = 0
-    with contextlib.closing(_Pipeline(settings, translator, geometry)) as pipeline:
+    with contextlib.closing(_Pipeline(settings, translator, geometry, made_by)) as pipeline:
         for done in tqdm(pipeline.run(pairs), total=len(pairs), unit="picture", disable=len(pairs) == 1):
             if done.note:
                 tqdm.write(f"doppel: {done.source}: {done.note}", file=sys.stderr)
@@ -178,6 +180,7 @@ class _Translation:
     picture: Picture | None = None  # as far as it has come; None before it is read and once it is written
     delivery: Delivery | None = None
     note: str | None = None
+    sign: Sign = unsigned
     tiled: bool = False  # it is too large to be given to the model at once
     error: Exception | None = None
 
@@ -189,7 +192,7 @@ class _Pipeline:
     thread are in memory.
     """
 
-    def __init__(self, settings: Settings, translator: Translator | Brush, geometry: Geometry) -> None:
+    def __init__(self, settings: Settings, translator: Translator | Brush, geometry: Geometry, made_by: MadeBy) -> None:
         self._limits = {
             "max_pixels": settings.max_pixels,
             "max_output_pixels": settings.max_output_pixels,
@@ -197,6 +200,7 @@ class _Pipeline:
         }
         self._geometry = geometry
         self._translator = translator
+        self._made_by = made_by
         threads = min(MAX_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(threads)
         self._ahead = threads + 1  # pictures that wait to be translated, and as many to be written
@@ -226,7 +230,9 @@ class _Pipeline:
             yield begun.popleft().result()
 
     def _read(self, translation: _Translation) -> None:
-        upload = images.prepare(translation.source.read_bytes(), self._geometry, **self._limits)
+        data = translation.source.read_bytes()
+        upload = images.prepare(data, self._geometry, **self._limits)
+        translation.sign = self._made_by.of(data)
         translation.picture, translation.delivery, translation.note = upload.picture, upload.delivery, upload.note
         translation.tiled = upload.tiled
 
@@ -242,7 +248,8 @@ class _Pipeline:
         assert translation.picture is not None
         picture, translation.picture = delivered(translation.picture, translation.delivery), None
         target = translation.target
-        target.write_bytes(images.encode(picture, MEDIA_TYPES[target.suffix.lower()]))
+        media_type = MEDIA_TYPES[target.suffix.lower()]
+        target.write_bytes(translation.sign(images.encode(picture, media_type), media_type))
 
 
 def _unless_failed(stage: Callable[[_Translation], None], translation: _Translation) -> _Translation:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.images import GENERATED_XMP
 from models.pictures import Picture
+from models.pictures.marks import GENERATED_XMP
 
 H264_QUALITY = "18"  # constant rate factor: lower is better, 18 is visually lossless
 # The box in which MP4 files carry XMP (Adobe's XMP specification, part 3).

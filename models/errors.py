@@ -30,6 +30,7 @@ DoppelError
 ├── TrainingError          a run that had begun could not go on
 │   ├── Diverged
 │   └── CannotWrite
+├── SigningFailed          a result could not be given credentials
 └── NotFinite              what a network made of a picture is NaN or infinite
 
 The branches of the queue are in ``worker/errors.py``, those of HTTP in ``app/errors.py``.
@@ -190,6 +191,10 @@ class Diverged(TrainingError):
 
 class CannotWrite(TrainingError):
     """The run folder can't be written to, for instance because the disk is full."""
+
+
+class SigningFailed(DoppelError):
+    """A result could not be given credentials."""
 
 
 class NotFinite(DoppelError):

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 BACKGROUND = (120, 140, 160)
+_PIXELS = (b"IDAT", b"VP8 ", b"mdat", b"\xff\xda")  # what comes before the pixels of PNG, WebP, MP4 and JPEG
 
 
 def landscape(width: int = 96, height: int = 64) -> Image.Image:
@@ -57,3 +58,9 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> 
 
 def decoded(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def altered(data: bytes) -> bytes:
+    """The file with one bit of its pixels turned."""
+    at = next(data.index(start) for start in _PIXELS if start in data) + 200
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

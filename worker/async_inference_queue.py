@@ -6,6 +6,7 @@ from typing import cast
 from rq.job import Job
 
 from models.pictures import Picture
+from models.provenance.origin import Origin
 from worker import contract
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
@@ -19,8 +20,8 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
-from worker.job_records import owned, queued
-from worker.picture_bytes import output_key, pack, unpack
+from worker.job_records import RECORD_TTL_S, owned, queued
+from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
 
 
@@ -54,12 +55,16 @@ class AsyncInferenceQueue:
         arrangement: Arrangement | None = None,
         delivery: Delivery | None = None,
         client: str | None = None,
+        origin: Origin | None = None,
+        history: bytes | None = None,
         write: Callable[[Sequence[Command]], Awaitable[object]] | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
 
         Args:
             client: who may find the job in a list.
+            origin: what the result is made of and by what.
+            history: the credentials that the first upload brought along.
             write: runs commands in Redis, all or none; None: a transaction.
 
         Raises:
@@ -67,13 +72,15 @@ class AsyncInferenceQueue:
         """
         data = pack(*pictures)
         capacity = self._blocking.capacity
-        nbytes = len(data) + task.result_bytes  # there must be room for the output too
+        nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
         with translating_errors():
             if capacity.needs_look(nbytes):
                 await self._look()
             capacity.count(nbytes)
-            meta = new_meta(task, decode_ms, notes, arrangement, delivery)
+            meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
+            if history is not None:
+                commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
             if client is not None:
                 commands += owned(client, job_id)
             await (write or self._shared.transaction)(commands)
@@ -109,10 +116,29 @@ class AsyncInferenceQueue:
             [data] = await self._shared.execute(("GET", output_key(job_id)))
         return None if data is None else unpack(cast(bytes, data))
 
+    async def signing(self, job_id: str, media_type: str) -> tuple[bytes | None, bytes | None]:
+        """The credentials that the job's first upload brought along, and what :meth:`keep_splices` kept."""
+        with translating_errors():
+            keys = history_key(job_id), splices_key(job_id, media_type)
+            history, splices = await self._shared.execute(*(("GET", key) for key in keys))
+        return cast(bytes | None, history), cast(bytes | None, splices)
+
+    async def keep_splices(self, job_id: str, media_type: str, splices: bytes) -> bytes:
+        """Keep what signing added to a job's result, so that it is the same in each answer.
+
+        Returns:
+            What is kept from now on: what another process was the first to keep, if there is such.
+        """
+        key = splices_key(job_id, media_type)
+        with translating_errors():
+            _, kept = await self._shared.execute(("SET", key, splices, "NX", "EX", RECORD_TTL_S), ("GET", key))
+        return cast(bytes | None, kept) or splices
+
     async def keep(self, job_ids: Sequence[str], *, for_s: int) -> None:
         """Keep the results of these jobs for this long from now, instead of what the worker set."""
         with translating_errors():
-            await self._shared.execute(*(("EXPIRE", output_key(job_id), for_s) for job_id in job_ids))
+            keys = [key(job_id) for job_id in job_ids for key in (output_key, history_key)]
+            await self._shared.execute(*(("EXPIRE", key, for_s) for key in keys))
 
     async def workers(self, *, seen_within_s: float) -> list[WorkerReport]:
         """List the workers whose last heartbeat is at most ``seen_within_s`` old, by name."""

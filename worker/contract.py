@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from models.provenance.origin import Origin
 from models.serving.painting import Painting
 from models.serving.style_guide import StyleGuide
 
@@ -205,6 +206,7 @@ class JobMeta(BaseModel):
     done: float = 0.0  # 0 to 1, of a long job
     notes: list[str] = []  # what the client should know about how its pictures were used
     dataset: str | None = None  # the name of the data set that a job of kind dataset makes
+    origin: Origin | None = None  # of a picture or a video, for its credentials
     final: bool = False  # it is about to end and can no longer be canceled
     error: Failure | None = None
 
@@ -228,6 +230,7 @@ class JobState(BaseModel):
     seeds: list[int] = []
     notes: list[str] = []
     dataset: str | None = None
+    origin: Origin | None = None
     error: Failure | None = None
 
 

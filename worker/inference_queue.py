@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 from models.pictures import Picture
+from models.provenance.origin import Origin
 from worker import contract
 from worker.capacity import Capacity
 from worker.connection import LOST
@@ -123,6 +124,7 @@ class InferenceQueue:
         notes: Sequence[str] = (),
         arrangement: Arrangement | None = None,
         delivery: Delivery | None = None,
+        origin: Origin | None = None,
     ) -> str:
         """Queue a task and return its job's id. By then Redis holds both the job and its pictures.
 
@@ -133,6 +135,7 @@ class InferenceQueue:
             notes: what the client should know about how its pictures were used.
             arrangement: of the result of a grid or a video.
             delivery: how the generated pictures become those that the client asked for; None: as they are.
+            origin: what the result is made of and by what.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -142,7 +145,7 @@ class InferenceQueue:
         with translating_errors():
             # There must be room for the output too.
             self.capacity.reserve(len(data) + task.result_bytes, self._look)
-            meta = new_meta(task, decode_ms, notes, arrangement, delivery)
+            meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
             with self.connection.pipeline() as pipe:
                 for command in queued(self._queue.name, job_id, task, data, meta):
                     pipe.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -262,12 +265,18 @@ def job_state(job: Job, position: int | None) -> JobState | None:
         seeds=meta.seeds,
         notes=meta.notes,
         dataset=meta.dataset,
+        origin=meta.origin,
         error=error,
     )
 
 
 def new_meta(
-    task: Task, decode_ms: float, notes: Sequence[str], arrangement: Arrangement | None, delivery: Delivery | None
+    task: Task,
+    decode_ms: float,
+    notes: Sequence[str],
+    arrangement: Arrangement | None,
+    delivery: Delivery | None,
+    origin: Origin | None,
 ) -> JobMeta:
     """What is stored with a job that is about to be queued."""
     return JobMeta(
@@ -277,6 +286,7 @@ def new_meta(
         notes=list(notes),
         arrangement=arrangement,
         delivery=delivery,
+        origin=origin,
         seeds=[guide.seed for guide in task.guides if guide.seed is not None],
     )
 

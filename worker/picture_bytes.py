@@ -17,6 +17,16 @@ def output_key(job_id: str) -> str:
     return f"doppel:picture:{job_id}:out"
 
 
+def history_key(job_id: str) -> str:
+    """Where the credentials are that its first upload brought along."""
+    return f"doppel:picture:{job_id}:history"
+
+
+def splices_key(job_id: str, media_type: str) -> str:
+    """Where it is kept what signing added to the result in this media type."""
+    return f"doppel:picture:{job_id}:signed:{media_type}"
+
+
 def pack(*pictures: Picture) -> bytes:
     """Pack pictures (H, W, 3), uint8 RGB: for each its height and width, then its rows."""
     parts: list[bytes | memoryview] = []

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.addresses import address
-from app.deps import CLIENT_NAME, JobDep, ServicesDep
+from app.credentials import Signing
+from app.deps import CLIENT_NAME, JobDep, Services, ServicesDep
 from app.errors import Expired, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import MP4, OFFERED, ZIP, render
@@ -16,7 +17,8 @@ from app.replies import job_headers
 from app.routes import answers
 from app.schemas import Job
 from models.errors import NotFound
-from worker.contract import Status
+from models.pictures import Picture
+from worker.contract import JobState, Status
 from worker.errors import QueueUnreachable
 from worker.overview import Overview
 
@@ -100,11 +102,25 @@ async def read_job_image(
         result = await services.jobs.result(job.id)
         if result is None:
             raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
-        body = await services.encoders.run(render, result, job.kind, job.arrangement, job.delivery, media_type)
+        body = await _signed(services, job, result, media_type)
         if job.kind in ("video", "clip"):
             services.recent_videos.keep(job.id, media_type, body)
     headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)
     return Response(body, headers=headers, media_type=media_type)
+
+
+async def _signed(services: Services, job: JobState, result: list[Picture], media_type: str) -> bytes:
+    """The job's result as a file: the same one at each call, in whichever process."""
+    history, kept = await services.jobs.signing(job.id, media_type)
+    for _ in range(2):  # a second time, if another process was quicker
+        sign = Signing(services.credentials, job.origin, history, kept=kept or b"")
+        body = await services.encoders.run(render, result, job.kind, job.arrangement, job.delivery, media_type, sign)
+        if not sign.changed or kept is not None:
+            break
+        kept = await services.jobs.keep_splices(job.id, media_type, sign.splices)
+        if kept == sign.splices:
+            break
+    return body
 
 
 @router.get(

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from models.pictures import Picture
+from models.pictures.marks import GENERATED_XMP
 from models.pictures.png import encode_png
 from models.store.files import replace_text, replacing
 
@@ -109,7 +110,7 @@ def save_sheet(target: Path, rows: Sequence[SampleRow]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     replace_text(rows_path(target), SampleSheet(rows=placed).model_dump_json())
     with replacing(target) as part:
-        part.write_bytes(encode_png(sheet))
+        part.write_bytes(encode_png(sheet, xmp=GENERATED_XMP.decode()))
 
 
 def read_rows(target: Path) -> list[PlacedRow]:
