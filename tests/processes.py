@@ -118,7 +118,7 @@ def process(*command: str, env: dict[str, str] | None = None) -> Iterator[subpro
 def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process with the fake model, once it is at work, or dead of what it found to do."""
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
-        queue = InferenceQueue(connect(redis_url, patience_s=1), limit=1000)
+        queue = InferenceQueue(connect(redis_url, patience_s=1))
         eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
         yield child
 
