@@ -74,9 +74,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
-    queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
+    queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S))
     shared = SharedConnection(redis_url, patience_s=PATIENCE_S)
-    async_queue = AsyncInferenceQueue(shared, queue)
+    async_queue = AsyncInferenceQueue(shared, queue.connection, limit=settings.queue_limit)
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)

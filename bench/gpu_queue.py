@@ -3,6 +3,7 @@
 ``python -m bench.gpu_queue ROLE ...`` is one of those processes.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import shutil
@@ -45,7 +46,7 @@ def measured(folder: Path, model: str, side: int, jobs: int, workers: int, devic
         for number in range(workers):
             log = folder / f"worker-{workers}-{number}.log"
             stack.enter_context(_process("work", server.url, folder, model, device, log=log))
-        inference = InferenceQueue(connection, limit=10**6)
+        inference = InferenceQueue(connection)
         finished = rq_queue(connection).finished_job_registry
 
         def until(count: int) -> None:
@@ -127,15 +128,23 @@ class _Utilization:
 
 
 def _submit(url: str, model: str, side: int, count: int) -> None:
+    from worker.async_inference_queue import AsyncInferenceQueue
     from worker.connection import connect
     from worker.contract import Task
-    from worker.inference_queue import InferenceQueue
+    from worker.inference_queue import new_job_id
+    from worker.shared_connection import SharedConnection
 
-    queue = InferenceQueue(connect(url, patience_s=5), limit=10**6)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     task = Task(model=model, height=side, width=side)
-    for _ in range(count):
-        queue.submit(task, picture, decode_ms=0)
+
+    async def submit() -> None:
+        shared = SharedConnection(url, patience_s=5)
+        queue = AsyncInferenceQueue(shared, connect(url, patience_s=5), limit=10**6)
+        for _ in range(count):
+            await queue.submit(task, picture, decode_ms=0, job_id=new_job_id())
+        await shared.aclose()
+
+    asyncio.run(submit())
 
 
 def _work(url: str, folder: Path, model: str, device: str) -> None:

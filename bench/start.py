@@ -12,8 +12,8 @@ import psutil
 
 from bench.resident import resident_mb, sample
 from models.cores import usable_cores
+from tests.blocking_queue import BlockingQueue
 from tests.processes import ROOT, eventually, process
-from worker.connection import connect
 from worker.contract import Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference_queue import InferenceQueue
@@ -71,7 +71,7 @@ def two_workers() -> None:
 
 
 @contextmanager
-def _redis() -> Iterator[tuple[InferenceQueue, dict[str, str]]]:
+def _redis() -> Iterator[tuple[BlockingQueue, dict[str, str]]]:
     """A queue, and the environment of its workers."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedRedis(Path(folder))
@@ -79,7 +79,7 @@ def _redis() -> Iterator[tuple[InferenceQueue, dict[str, str]]]:
         settings = {"REDIS_URL": server.url, "OFFLINE": "1", "DATA_DIR": folder, "WEIGHTS_DIR": str(ROOT / "weights")}
         settings |= {"DEVICE": "cpu", "PRELOAD": ""}
         yield (
-            InferenceQueue(connect(server.url, patience_s=5), limit=1000),
+            BlockingQueue(server.url),
             os.environ | {f"DOPPEL_{name}": value for name, value in settings.items()},
         )
         server.stop()
@@ -89,7 +89,7 @@ def _at_work(queue: InferenceQueue, count: int) -> bool:
     return len(queue.workers(seen_within_s=2)) == count
 
 
-def _translated(queue: InferenceQueue, count: int, model: str = MODELS[0]) -> None:
+def _translated(queue: BlockingQueue, count: int, model: str = MODELS[0]) -> None:
     """Wait until as many pictures are translated."""
     picture = sample()
     height, width, _ = picture.shape

@@ -14,11 +14,10 @@ from xdist.scheduler import LoadFileScheduling
 
 from app.settings import Settings
 from models.store.catalog import ModelCard, ModelFile
+from tests.blocking_queue import BlockingQueue
 from tests.chromium import NOT_FOUND, chromium
 from tests.processes import api, eventually, fake_worker, free_port, process
-from worker.connection import connect
 from worker.embedded_redis import EmbeddedRedis
-from worker.inference_queue import InferenceQueue
 
 # The networks in tests are so small that a second thread only waits for the first; children inherit this.
 # Torch is loaded where it is used: xdist's own process, which reads this file too, runs no test.
@@ -106,8 +105,8 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
-def queue(redis_url: str) -> InferenceQueue:
-    return InferenceQueue(connect(redis_url, patience_s=5), limit=1000)
+def queue(redis_url: str) -> BlockingQueue:
+    return BlockingQueue(redis_url)
 
 
 def add_model(root: Path, name: str, *, ready: bool, **card: object) -> Path:

@@ -24,6 +24,7 @@ from app.settings import Settings
 from models.process import bound
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
+from worker.malformed_records import CLOCKS_DIFFER_S
 from worker.preparation_queue import PreparationQueue
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,11 @@ def eventually(look: Callable[[], Value], *, within_s: float = 120.0, every_s: f
         assert waited_s < within_s, f"not true within {within_s} s"
         time.sleep(min(0.2, max(0.02, waited_s / 10)) if every_s is None else every_s)
     return value
+
+
+def fresh() -> float:
+    """When a report that no process renews says it was written, so that it is believed for as long as it can be."""
+    return time.time() + CLOCKS_DIFFER_S - 5
 
 
 def free_port() -> int:
@@ -118,7 +124,7 @@ def process(*command: str, env: dict[str, str] | None = None) -> Iterator[subpro
 def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process with the fake model, once it is at work, or dead of what it found to do."""
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
-        queue = InferenceQueue(connect(redis_url, patience_s=1), limit=1000)
+        queue = InferenceQueue(connect(redis_url, patience_s=1))
         eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
         yield child
 

@@ -3,15 +3,16 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
+import redis
 from rq.job import Job
 
 from models.pictures import Picture
 from models.provenance.origin import Origin
 from worker import contract
+from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
 from worker.inference_queue import (
-    InferenceQueue,
     job_state,
     job_status,
     live_workers,
@@ -26,20 +27,21 @@ from worker.shared_connection import SharedConnection
 
 
 class AsyncInferenceQueue:
-    """Methods with the names of :class:`InferenceQueue`'s do as those do, over one connection for all requests.
+    """Methods with the names of :class:`worker.inference_queue.InferenceQueue`'s do as those do, over one connection.
 
     Every method raises :class:`QueueUnreachable` when Redis cannot be reached.
 
     Args:
-        shared: the connection.
-        blocking: the queue, whose count of what there is room for this class shares.
+        shared: the connection of all requests.
+        connection: what RQ's objects are made with; nothing is asked over it.
+        limit: most jobs that may wait.
     """
 
-    def __init__(self, shared: SharedConnection, blocking: InferenceQueue) -> None:
+    def __init__(self, shared: SharedConnection, connection: redis.Redis, *, limit: int) -> None:
         self._shared = shared
-        self._blocking = blocking
-        self._queue = rq_queue(blocking.connection)
-        self._keys = {name: rq_queue(blocking.connection, name).key for name in contract.JOB_QUEUES}
+        self._connection = connection
+        self._capacity = Capacity(limit)
+        self._keys = {name: rq_queue(connection, name).key for name in contract.JOB_QUEUES}
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -71,12 +73,11 @@ class AsyncInferenceQueue:
             QueueFull: too many jobs or too many bytes are waiting.
         """
         data = pack(*pictures)
-        capacity = self._blocking.capacity
         nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
         with translating_errors():
-            if capacity.needs_look(nbytes):
+            if self._capacity.needs_look(nbytes):
                 await self._look()
-            capacity.count(nbytes)
+            self._capacity.count(nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
@@ -87,18 +88,19 @@ class AsyncInferenceQueue:
 
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(
-            ("LLEN", self._queue.key), ("INFO", "memory"), ("HVALS", contract.CLAIMS)
+            ("LLEN", self._keys[contract.INFERENCE_QUEUE]), ("INFO", "memory"), ("HVALS", contract.CLAIMS)
         )
         memory = dict(line.split(b":", 1) for line in report.splitlines() if b":" in line)
-        self._blocking.capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
+        self._capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
 
     async def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Look up jobs; None for each that does not exist, or no longer. Two round trips at most."""
         with translating_errors():
             records = await self._shared.execute(*(("HGETALL", Job.key_for(job_id)) for job_id in job_ids))
-            connection = self._blocking.connection
             jobs = [
-                restored(connection, job_id, dict(zip(record[::2], record[1::2], strict=True))) if record else None
+                restored(self._connection, job_id, dict(zip(record[::2], record[1::2], strict=True)))
+                if record
+                else None
                 for job_id, record in zip(job_ids, records, strict=True)
             ]
             waiting = [job for job in jobs if job and job_status(job) is Status.QUEUED and job.origin in self._keys]

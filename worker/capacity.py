@@ -1,7 +1,7 @@
 """What the inference queue still has room for: jobs, and the memory that their pictures take in Redis."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from worker.errors import QueueFull
 
@@ -21,19 +21,6 @@ class Capacity:
         self.waiting = 0  # jobs
         self._used = 0  # bytes
         self._memory = 0  # bytes; 0: Redis sets no limit
-
-    def reserve(self, nbytes: int, look: Callable[[], None]) -> None:
-        """Count one more job of ``nbytes``.
-
-        Args:
-            look: asks Redis, and calls :meth:`seen`.
-
-        Raises:
-            QueueFull: there is no room for it.
-        """
-        if self.needs_look(nbytes):
-            look()
-        self.count(nbytes)
 
     def needs_look(self, nbytes: int) -> bool:
         """Whether to look at Redis before a job is counted: jobs may have ended since the last time."""

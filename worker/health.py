@@ -22,7 +22,7 @@ RECENT_S = 5 * HEARTBEAT_S
 
 def worker_hosts(connection: redis.Redis) -> set[str]:
     """The hosts with a live inference worker."""
-    return {worker.host for worker in InferenceQueue(connection, limit=0).workers(seen_within_s=RECENT_S)}
+    return {worker.host for worker in InferenceQueue(connection).workers(seen_within_s=RECENT_S)}
 
 
 def trainer_hosts(connection: redis.Redis) -> set[str]:

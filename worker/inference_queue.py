@@ -1,4 +1,4 @@
-"""The client's end of the inference queue: submit, look up, cancel."""
+"""The client's end of the queues of jobs for threads, and what it shares with that for an event loop."""
 
 import contextlib
 import functools
@@ -16,10 +16,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-from models.pictures import Picture
 from models.provenance.origin import Origin
 from worker import contract
-from worker.capacity import Capacity
 from worker.connection import LOST
 from worker.contract import (
     Arrangement,
@@ -35,9 +33,9 @@ from worker.contract import (
     WorkerReport,
 )
 from worker.errors import QueueFull, QueueUnreachable
-from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S, queued
+from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
-from worker.picture_bytes import input_key, output_key, pack, unpack
+from worker.picture_bytes import input_key
 
 STARTING_S = 2.0  # far longer than a worker that lives takes to mark a job as running
 
@@ -106,59 +104,12 @@ class _Starting(Exception):
 class InferenceQueue:
     """A blocking client. Every method raises :class:`QueueUnreachable` when Redis cannot be reached.
 
-    Calls that translate pictures use ``async_inference_queue.py`` instead.
+    Pictures are submitted, and their results fetched, by ``async_inference_queue.py`` alone.
     """
 
-    def __init__(self, connection: redis.Redis, *, limit: int) -> None:
+    def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
-        self._queue = rq_queue(connection)
         self._queues = {name: rq_queue(connection, name) for name in contract.JOB_QUEUES}
-        self.capacity = Capacity(limit)
-
-    def submit(
-        self,
-        task: Task,
-        *pictures: Picture,
-        decode_ms: float,
-        job_id: str | None = None,
-        notes: Sequence[str] = (),
-        arrangement: Arrangement | None = None,
-        delivery: Delivery | None = None,
-        origin: Origin | None = None,
-    ) -> str:
-        """Queue a task and return its job's id. By then Redis holds both the job and its pictures.
-
-        Args:
-            pictures: the sources, then the references, (H, W, 3) uint8 RGB each.
-            decode_ms: how long decoding them took.
-            job_id: a fresh :func:`new_job_id`, from callers that watch the job before it exists.
-            notes: what the client should know about how its pictures were used.
-            arrangement: of the result of a grid or a video.
-            delivery: how the generated pictures become those that the client asked for; None: as they are.
-            origin: what the result is made of and by what.
-
-        Raises:
-            QueueFull: too many jobs or too many bytes are waiting.
-        """
-        job_id = job_id or new_job_id()
-        data = pack(*pictures)
-        with translating_errors():
-            # There must be room for the output too.
-            self.capacity.reserve(len(data) + task.result_bytes, self._look)
-            meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
-            with self.connection.pipeline() as pipe:
-                for command in queued(self._queue.name, job_id, task, data, meta):
-                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-                pipe.execute()
-        return job_id
-
-    def _look(self) -> None:
-        with self.connection.pipeline(transaction=False) as pipe:
-            pipe.llen(self._queue.key)
-            pipe.info("memory")
-            pipe.hvals(contract.CLAIMS)
-            waiting, report, claims = pipe.execute()
-        self.capacity.seen(waiting, report["used_memory"], report["maxmemory"], claims)
 
     def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Look up jobs; None for each that does not exist, or no longer. One round trip, plus one per queued job."""
@@ -172,12 +123,6 @@ class InferenceQueue:
         queue = self._queues.get(job.origin)
         waits = job_status(job) is Status.QUEUED
         return job_state(job, queue.get_job_position(job.id) if queue is not None and waits else None)
-
-    def result(self, job_id: str) -> list[Picture] | None:
-        """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired."""
-        with translating_errors():
-            data = cast(bytes | None, self.connection.get(output_key(job_id)))
-        return None if data is None else unpack(data)
 
     def cancel(self, job_id: str) -> JobState | None:
         """Cancel a job: a queued one never runs, the result of a running one is dropped.

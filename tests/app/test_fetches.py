@@ -1,14 +1,12 @@
 """Fetches of weights: one job for whoever asks, by a request that names the model or by the call for it."""
 
-import time
-
 import redis
 
 from models.store.catalog import ModelFile
 from tests.app.test_models import generator, weights
 from tests.conftest import add_model
 from tests.pictures import encoded, landscape
-from tests.processes import api, eventually, file_server, preparer
+from tests.processes import api, eventually, file_server, fresh, preparer
 from worker.contract import FETCH_QUEUE, PREPARERS
 from worker.preparation_queue import PreparerReport
 
@@ -22,7 +20,7 @@ def online(settings):
 
 def report_preparer(settings):
     """Make the server believe in a preparer, which will never come."""
-    report = PreparerReport(name="p", pid=1, host="h", queue=FETCH_QUEUE, seen_at=time.time())
+    report = PreparerReport(name="p", pid=1, host="h", queue=FETCH_QUEUE, seen_at=fresh())
     redis.Redis.from_url(settings.redis_url).hset(PREPARERS, "p", report.model_dump_json())
 
 
@@ -64,6 +62,7 @@ def test_the_first_use_of_a_model_begins_its_fetch(settings):
         begun = client.get("/models/borrower").json()["fetch_job"]
         assert client.get(f"/jobs/{begun}").json()["status"] == "queued"
         assert client.post("/models/borrower/fetch").json()["id"] == begun
+        assert client.get("/status").json()["queues"]["fetches"]["waiting"] == 1
 
 
 def test_weights_are_fetched_by_a_preparer(settings, tmp_path):

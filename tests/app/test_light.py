@@ -17,7 +17,7 @@ from models.store.model_archives import export
 from models.weights.fetch import fetch
 from tests.conftest import add_model
 from tests.pictures import encoded, landscape
-from tests.processes import api
+from tests.processes import api, fresh
 from worker import contract
 from worker.contract import Status
 from worker.preparation_process import ImportWorker
@@ -37,7 +37,7 @@ def no_torch(monkeypatch):
 def light_preparer(queue):
     """Reports of a preparer without torch, which stay new."""
     for name in (contract.PREPARATION_QUEUE, contract.FETCH_QUEUE, contract.ESTIMATE_QUEUE):
-        report = PreparerReport(name=name, pid=1, host="here", queue=name, torch=False, seen_at=time.time() + 3600)
+        report = PreparerReport(name=name, pid=1, host="here", queue=name, torch=False, seen_at=fresh())
         queue.connection.hset(contract.PREPARERS, name, report.model_dump_json())
 
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.blocking_queue import BlockingQueue
 from tests.fake_worker import GO, HELD, KILLS, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
@@ -12,7 +13,7 @@ from worker.connection import connect
 from worker.contract import Status, Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueFull
-from worker.inference_queue import WORKER_DIED, InferenceQueue
+from worker.inference_queue import WORKER_DIED
 from worker.inference_worker import worker_name
 from worker.janitor import Janitor
 
@@ -107,7 +108,7 @@ def test_a_job_taken_from_the_queue_by_a_worker_that_died_before_starting_it_is_
 def test_a_restart_of_redis_loses_no_accepted_job(tmp_path):
     server = EmbeddedRedis(tmp_path)
     server.start()
-    queue = InferenceQueue(connect(server.url, patience_s=10), limit=1000)
+    queue = BlockingQueue(server.url, patience_s=10)
     with fake_worker(server.url, "--fixed-ms", "50", "--max-batch", "2"):
         jobs = []
         for number in range(40):
@@ -135,9 +136,8 @@ def test_reports_of_another_version_are_forgotten(queue):
 def test_the_memory_for_pictures_is_never_overrun(tmp_path):
     server = EmbeddedRedis(tmp_path)
     server.start()
-    client = connect(server.url, patience_s=1)
-    client.config_set("maxmemory", "4mb")
-    queue = InferenceQueue(client, limit=1000)
+    queue = BlockingQueue(server.url, patience_s=1)
+    queue.connection.config_set("maxmemory", "4mb")
     picture = first_pixel(GREY, 256, 256)
     task = Task(model="fake", height=256, width=256)
     accepted = []

@@ -4,11 +4,10 @@ import time
 
 import pytest
 
+from tests.blocking_queue import BlockingQueue
 from tests.fake_worker import first_pixel
-from worker.connection import connect
 from worker.contract import WORKERS, Status, Task, WorkerReport
 from worker.errors import QueueFull, QueueUnreachable
-from worker.inference_queue import InferenceQueue
 from worker.picture_bytes import pack, unpack
 
 PICTURE = first_pixel((1, 2, 3), 8, 12)
@@ -22,8 +21,8 @@ def test_a_submitted_job_is_queued_behind_those_before_it(queue):
     assert (state.status, state.model, state.timings.decode_ms) == (Status.QUEUED, "fake", 3)
 
 
-def test_a_full_queue_takes_no_more(queue):
-    small = InferenceQueue(queue.connection, limit=2)
+def test_a_full_queue_takes_no_more(redis_url):
+    small = BlockingQueue(redis_url, limit=2)
     small.submit(TASK, PICTURE, decode_ms=1)
     small.submit(TASK, PICTURE, decode_ms=1)
     with pytest.raises(QueueFull, match="no more than 2"):
@@ -37,7 +36,7 @@ def test_an_unknown_job_has_no_state_and_cannot_be_canceled(queue):
 
 
 def test_a_redis_that_is_not_there_is_said_so(tmp_path):
-    lost = InferenceQueue(connect(f"unix://{tmp_path}/none.sock", patience_s=0.2), limit=1)
+    lost = BlockingQueue(f"unix://{tmp_path}/none.sock", patience_s=0.2)
     with pytest.raises(QueueUnreachable):
         lost.workers(seen_within_s=1)
     with pytest.raises(QueueUnreachable):

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import time
 
 import pytest
 import redis
 
 from app.settings import Settings
 from tests.conftest import TINY_STARGAN, add_stargan
-from tests.processes import preparer
+from tests.processes import fresh, preparer
 from tests.training import add_dataset
 from worker import contract
 from worker.preparation_queue import PreparationQueue, PreparerReport
@@ -19,13 +18,12 @@ from worker.training_queue import TrainerReport
 
 
 @pytest.fixture(scope="package")
-def preparers(redis_server):
-    """A real preparer for the whole file, and its report, which stays new."""
+def preparer_report(redis_server):
+    """The report of a real preparer, one for all tests here."""
     settings = Settings(redis_url=redis_server.url, data_dir="unused", device="cpu", offline=True)
     with preparer(settings, "estimates"):
         [report] = redis.Redis.from_url(redis_server.url).hvals(contract.PREPARERS)
-        report = PreparerReport.model_validate_json(report).model_copy(update={"seen_at": time.time() + 3600})
-        yield {report.name: report.model_dump_json()}
+        yield PreparerReport.model_validate_json(report)
 
 
 @pytest.fixture(scope="package")
@@ -35,18 +33,16 @@ def sized():
 
 
 @pytest.fixture
-def silenced(preparers, training, queue, sized):
+def silenced(preparer_report, training, queue, sized):
     """Called, it lets the preparer report no more, until the test ends."""
-    [report] = preparers.values()
-    pid = PreparerReport.model_validate_json(report).pid
 
     def silence():
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(preparer_report.pid, signal.SIGSTOP)
         queue.connection.delete(contract.PREPARERS)
         sized.clear()
 
     yield silence
-    os.kill(pid, signal.SIGCONT)
+    os.kill(preparer_report.pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="package")
@@ -61,7 +57,7 @@ def stock(tmp_path_factory):
 
 
 @pytest.fixture
-def training(client, queue, settings, preparers, stock, sized, monkeypatch):
+def training(client, queue, settings, preparer_report, stock, sized, monkeypatch):
     """A client of a service that has data sets and a preparer, and has heard of a trainer, which will never come."""
     ask = PreparationQueue.estimate
 
@@ -73,12 +69,11 @@ def training(client, queue, settings, preparers, stock, sized, monkeypatch):
         return [sized[key] for key in keys]
 
     monkeypatch.setattr(PreparationQueue, "estimate", estimate)
-    queue.connection.hset(contract.PREPARERS, mapping=preparers)  # Redis was emptied since its last heartbeat
+    report = preparer_report.model_copy(update={"seen_at": fresh()})
+    queue.connection.hset(contract.PREPARERS, report.name, report.model_dump_json())  # Redis was emptied meanwhile
     shutil.copytree(stock / "datasets", settings.data_dir / "datasets", dirs_exist_ok=True)
     shutil.copytree(stock / "weights", settings.weights_dir, dirs_exist_ok=True)
-    report = TrainerReport(
-        name="t", pid=1, host="h", memory_mb=16_384, gpu_memory_mb=[], cores=2, seen_at=time.time() + 3600
-    )
+    report = TrainerReport(name="t", pid=1, host="h", memory_mb=16_384, gpu_memory_mb=[], cores=2, seen_at=fresh())
     queue.connection.hset(contract.TRAINERS, "t", report.model_dump_json())
     return client
 
