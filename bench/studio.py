@@ -62,7 +62,7 @@ def _first_view(browser: Browser, address: str) -> None:
         page = context.new_page()
         page.add_init_script(WATCH)
         page.goto("/")
-        page.wait_for_function("window.complete")
+        page.wait_for_function("() => window.complete")
         visits.append(page.evaluate(FIGURES))
         context.close()
     paint, usable, complete = (

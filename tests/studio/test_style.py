@@ -77,7 +77,7 @@ def test_a_video_goes_from_style_to_style(stars, server):
     stars.get_by_role("button", name="Video").click()
     video = stars.locator("video")
     expect(video).to_be_visible(timeout=60_000)
-    stars.wait_for_function("document.querySelector('video').readyState > 1")  # the browser can show it
+    stars.wait_for_function("() => document.querySelector('video').readyState > 1")  # the browser can show it
     assert newest(server)["kind"] == "video"
     with stars.expect_download() as download:
         stars.get_by_role("button", name="Download").click()
