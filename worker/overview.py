@@ -21,14 +21,6 @@ QUEUES = {
 }
 
 
-QUEUES = {
-    "pictures": contract.INFERENCE_QUEUE,
-    "uploads": contract.PREPARATION_QUEUE,
-    "fetches": contract.FETCH_QUEUE,
-    "training": contract.TRAINING_QUEUE,
-}
-
-
 class QueueLoad(BaseModel):
     """How much one queue has to do."""
 
