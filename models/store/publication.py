@@ -8,11 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
 from models.command_line import Arguments, Positional
 from models.errors import PublicationError, RunFolderError
+from models.pictures.marks import GENERATED_XMP
+from models.pictures.png import encode_png
 from models.store.catalog import (
     CARD_FILE,
     LOCK_FILE,
@@ -111,7 +114,7 @@ def _save_sample(sheet: Path, target: Path, direction: str | None) -> None:
     pair = Image.new("RGB", (2 * halves[0].width + PADDING_PX, halves[0].height), "white")
     pair.paste(halves[0], (0, 0))
     pair.paste(halves[1], (halves[0].width + PADDING_PX, 0))
-    pair.save(target)
+    target.write_bytes(encode_png(np.asarray(pair), xmp=GENERATED_XMP.decode()))
 
 
 def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any]:

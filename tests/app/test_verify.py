@@ -56,12 +56,14 @@ def test_what_leaves_can_be_verified_and_so_can_any_change(service, settings):
         assert (changed["state"], changed["ours"], changed["altered"]) == ("invalid", True, True), media_type
 
 
-def test_the_credentials_of_an_upload_are_kept_by_either_way_to_its_result(service, tmp_path):
+def test_the_credentials_of_an_upload_are_kept_by_every_way_to_its_result(service, tmp_path):
     camera = Signer(own_identity(tmp_path / "camera"), generator=("Camera", "7"))
     photo = camera.signed(PHOTO, "image/png", Origin(model="lens"))
-    answer = service.post("/translate", files=upload(photo), data={"model": "tiny"})
+    request = {"files": upload(photo), "data": {"model": "tiny"}, "headers": {"Idempotency-Key": "once"}}
+    answer, repeated = (service.post("/translate", **request) for _ in range(2))
     fetched = service.get(f"/jobs/{answer.headers['x-job-id']}/image")
-    for data in (answer.content, fetched.content):
+    assert repeated.headers["x-job-id"] == answer.headers["x-job-id"]
+    for data in (answer.content, repeated.content, fetched.content):
         verdict = verified(service, data)
         assert (verdict["ours"], verdict["altered"]) == (True, False)
         assert verdict["history"] == [{"generator": "Camera 7", "signer": "Doppel"}]

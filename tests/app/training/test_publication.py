@@ -19,18 +19,22 @@ def test_a_published_model_is_served_at_once_and_rolled_back(finished, service):
     run = finished[0]
     photo = encoded(landscape(64, 64))
 
-    def translate():
+    def translate(version):
         answer = service.post("/translate", files={"image": photo}, data={"model": "colors-model"})
         assert answer.status_code == 200, answer.text
         assert answer.headers["X-Model"] == "colors-model"
+        credentials = service.post("/verify", files={"image": answer.content}).json()
+        assert (credentials["model"], credentials["version"]) == ("colors-model", version)
         return np.asarray(picture(answer))
 
     first = service.post(f"{run}/publish", json={"name": "colors-model", "direction": "AtoB"})
     assert (first.status_code, first.json()) == (201, {"name": "colors-model", "version": 1})
-    there = translate()
+    there = translate("1")
     assert service.post(f"{run}/publish", json={"name": "colors-model", "direction": "BtoA"}).json()["version"] == 2
-    assert not np.array_equal(translate(), there)
-    sample = decoded(service.get("/models/colors-model/sample").content)
+    assert not np.array_equal(translate("2"), there)
+    sample_file = service.get("/models/colors-model/sample").content
+    assert b"compositeWithTrainedAlgorithmicMedia" in sample_file
+    sample = decoded(sample_file)
     sheet = decoded(service.get(f"{run}/samples/last").content)
     rows = service.get(f"{run}/samples/last/rows").json()  # A, translated, and back; then B, translated, and back
     assert [row["role"] for row in rows] == ["input", "output", "cycle"] * 2
@@ -40,7 +44,7 @@ def test_a_published_model_is_served_at_once_and_rolled_back(finished, service):
     card = service.get("/models/colors-model").json()
     assert (card["version"], card["training"]["dataset"], card["training"]["direction"]) == (2, "colors", "BtoA")
     assert service.post("/models/colors-model/rollback").json() == {"name": "colors-model", "version": 1}
-    assert np.array_equal(translate(), there)
+    assert np.array_equal(translate("1"), there)
     assert service.post("/models/colors-model/rollback").status_code == 409
     assert service.post(f"{run}/publish", json={"name": "colors-model", "step": 15}).json()["version"] == 3
 

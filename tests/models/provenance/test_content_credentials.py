@@ -97,6 +97,18 @@ def test_files_without_credentials_and_with_broken_ones_are_told_apart(signer, v
             verifier.check(nothing)
 
 
+def test_damage_anywhere_is_told_or_leaves_the_picture_as_it_was(signer, verifier, files):
+    signed = signer.signed(files["image/jpeg"], "image/jpeg", ORIGIN)
+    states = set()
+    for at in range(20, len(signed), 29):
+        damaged = signed[:at] + bytes([signed[at] ^ 4]) + signed[at + 1 :]
+        verdict = verifier.check(damaged)
+        states.add(verdict.state)
+        if verdict.altered is False:  # the signature is followed by bytes that stand for nothing
+            assert (decoded(damaged) == decoded(signed)).all(), at
+    assert {"trusted", "invalid"} <= states
+
+
 def test_credentials_of_the_original_are_kept_as_history(signer, verifier, files, tmp_path):
     camera = Signer(own_identity(tmp_path), generator=("Camera", "7"))
     original = camera.signed(PHOTO, "image/jpeg", Origin(model="lens"))

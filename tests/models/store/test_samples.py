@@ -1,8 +1,10 @@
-"""Which sample pictures a long run keeps."""
+"""Sample pictures of runs: how they are marked, and which of them a long run keeps."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from models.store.samples import KEPT_NEWEST, KEPT_OLDER, to_drop
+from models.store.samples import KEPT_NEWEST, KEPT_OLDER, SampleRow, save_sheet, to_drop
 
 
 def sampled(steps, *, kept=(), every=500):
@@ -41,3 +43,9 @@ def test_runs_of_different_lengths_have_steps_in_common():
 def test_another_spacing_leaves_earlier_pictures():
     kept = sampled(range(50_300, 60_001, 300), kept=range(500, 50_001, 500), every=300)
     assert [step for step in kept if step <= 50_000][:3] == [500, 1_000, 1_500]
+
+
+def test_a_sample_picture_is_marked_as_generated(tmp_path):
+    save_sheet(tmp_path / "1.png", [SampleRow("made", "output", [np.zeros((8, 8, 3), np.uint8)])])
+    with Image.open(tmp_path / "1.png") as written:
+        assert b"compositeWithTrainedAlgorithmicMedia" in written.info["xmp"]
