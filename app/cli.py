@@ -19,6 +19,7 @@ import redis
 from app.settings import LISTENER, Settings
 from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
+from models import logs
 from models.command_line import Arguments, option, problems
 from models.cores import core_limit
 from models.errors import DoppelError
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             where = f"--{name}" if name in overrides else f"DOPPEL_{name.upper()}"
             _complain(f"{where}: {item['msg'].removeprefix('Value error, ')}")
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
+    logs.configure(settings.log_format)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         status: int = parsed.run(settings, parsed)
