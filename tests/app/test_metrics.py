@@ -1,6 +1,8 @@
 """What Prometheus scrapes, read by Prometheus' own parser."""
 
+import json
 import math
+import re
 import time
 
 import redis
@@ -15,7 +17,7 @@ from models.store.run_status import RunState, RunStatus, now
 from models.store.runs import RunStore
 from tests.fake_worker import GO, HELD, RAISES, first_pixel
 from tests.pictures import encoded, landscape
-from tests.processes import api, eventually, free_port
+from tests.processes import ROOT, api, eventually, free_port
 from worker.contract import METERS, WORKERS, WorkerReport
 
 
@@ -156,3 +158,17 @@ def test_a_redis_that_is_away_is_shown_as_such(settings, monkeypatch):
     monkeypatch.setattr(main, "PATIENCE_S", 0)
     with api(settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}"})) as client:
         assert scrape(client) == {("doppel_redis_up",): 0}
+
+
+def test_the_page_the_dashboard_and_the_alerts_name_the_metrics_that_there_are(client):
+    kinds = {family.name: family.type for family in text_string_to_metric_families(client.get("/metrics").text)}
+    samples = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    there = {f"{name}{suffix}" for name, kind in kinds.items() for suffix in samples[kind]}
+    page = (ROOT / "docs/monitoring.md").read_text()
+    table = set(re.findall(r"`(doppel_\w+)`", page))
+    assert table == {f"{name}_total" if kind == "counter" else name for name, kind in kinds.items()}
+    dashboard = json.loads((ROOT / "deploy/grafana/doppel.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    asked += [(ROOT / "deploy/prometheus/alerts.yml").read_text(), page.partition("Some questions:")[2]]
+    assert len(asked) > 20
+    assert {name for text in asked for name in re.findall(r"\bdoppel_\w+", text)} <= there
