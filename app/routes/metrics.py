@@ -2,11 +2,12 @@
 
 import contextlib
 from collections import Counter as Tally
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, Response
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
+from redis.exceptions import OutOfMemoryError
 from starlette.concurrency import run_in_threadpool
 
 from app.collector import Figures, FiguresCollector, Training
@@ -47,13 +48,15 @@ def _scrape(services: Services, accept: str | None) -> Response:
 
 
 def _figures(services: Services) -> Figures:
-    with (
-        translating_errors(),
-        services.queue.connection.pipeline(transaction=False) as pipe,
-        services.meter.added_by(pipe),  # what this process has just counted belongs to the answer
-    ):
-        pipe.hgetall(contract.METERS)
-        *_, fields = pipe.execute()
+    connection = services.queue.connection
+    with translating_errors():
+        with (  # what this process has just counted belongs to the answer, unless Redis has no room for it now
+            contextlib.suppress(OutOfMemoryError),
+            connection.pipeline(transaction=False) as pipe,
+            services.meter.added_by(pipe),
+        ):
+            pipe.execute()
+        fields = cast(dict[bytes, bytes], connection.hgetall(contract.METERS))
     status = server_status(services)
     runs, trainings = _training(services)
     models = {model.name for model in services.catalog.all()}

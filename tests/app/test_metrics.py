@@ -106,6 +106,23 @@ def test_all_api_processes_tell_the_same(client, settings):
         assert [counted(each, *key, at_least=5)[key] for each in (client, other)] == [5, 5]
 
 
+def test_a_full_redis_is_shown_and_what_is_counted_meanwhile_is_kept(client, settings):
+    connection = redis.Redis.from_url(settings.redis_url)
+    limit = connection.config_get("maxmemory")["maxmemory"]
+    connection.config_set("maxmemory", 1 << 20)  # it holds more than that
+    try:
+        client.get("/models/nothing-of-this-name")
+        read = scrape(client)
+    finally:
+        connection.config_set("maxmemory", limit)
+    assert (read["doppel_redis_up",], read["doppel_redis_memory_limit_bytes",]) == (1, 1 << 20)
+    assert read["doppel_redis_memory_bytes",] >= 1 << 20
+    assert (
+        counted(client, "doppel_rejections_total", "404", "Not found")["doppel_rejections_total", "404", "Not found"]
+        == 1
+    )
+
+
 def test_what_others_wrote_to_redis_makes_neither_errors_nor_series(client, settings):
     connection = redis.Redis.from_url(settings.redis_url)
     fields = {
