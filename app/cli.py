@@ -19,6 +19,7 @@ import redis
 from app.settings import LISTENER, Settings
 from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
+from models import logs
 from models.command_line import Arguments, option, problems
 from models.cores import core_limit
 from models.errors import DoppelError
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             where = f"--{name}" if name in overrides else f"DOPPEL_{name.upper()}"
             _complain(f"{where}: {item['msg'].removeprefix('Value error, ')}")
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", datefmt="%H:%M:%S")
+    logs.configure(settings.log_format)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         status: int = parsed.run(settings, parsed)
@@ -120,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     pull = command("pull", _pull, "fetch the weights of upstream models")
     pull.add_argument("names", nargs="+", metavar="NAME")
+    status = command("status", _status, "say what a server is doing")
+    status.add_argument("--url", help="of the server; default: DOPPEL_URL, or this machine's")
+    status.add_argument("--json", action="store_true", help="print the answer of GET /status as it is")
     command("models", _models, "list the models and where their weights stand")
     translate = command(
         "translate", _translate, "translate a picture, a clip, or each picture of a folder, without a server"
@@ -287,6 +291,12 @@ def _pull(settings: Settings, parsed: argparse.Namespace) -> int:
     mirror = ["--mirror", settings.weights_url] if settings.weights_url else []
     folders = ["--weights-dir", str(settings.weights_dir), "--data-dir", str(settings.data_dir)]
     return _program("models.weights.fetch", *folders, *mirror, *parsed.names)
+
+
+def _status(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.status_command import show_status
+
+    return show_status(settings, parsed.url, as_json=parsed.json)
 
 
 def _models(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from models.store.versions import Versions
 from worker.async_inference_queue import AsyncInferenceQueue
 from worker.contract import JobState
 from worker.inference_queue import InferenceQueue
+from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
 
 CLIENT_HEADER = "X-Client"
@@ -52,6 +53,7 @@ class Services:
     recent_videos: RecentVideos
     status: Recent[ServerStatus]
     credentials: Credentials
+    meter: Meter
     codecs: Turns  # to decode uploads
     encoders: Turns  # to encode results, which were waited for and are not refused
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets

@@ -29,14 +29,17 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
+from starlette.types import Receive, Scope, Send
 
 from app.parameters import FORM, parameters_of, paths_like, wrong_kind
+from app.request_record import record_of
 from app.schemas import ProblemDetails
 from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
 
 MEDIA_TYPE = "application/problem+json"
 DISK_RETRY_AFTER_S = 600
+UNEXPECTED = "Something went wrong"
 MAX_LISTED_ERRORS = 10
 
 log = logging.getLogger("doppel.app")
@@ -108,7 +111,7 @@ _ANSWERS: dict[type, tuple[int, str]] = {
     NotAcceptable: (406, "Not acceptable"),
     RangeNotSatisfiable: (416, "Range not satisfiable"),
     Unavailable: (503, "Unavailable"),
-    DoppelError: (500, "Something went wrong"),
+    DoppelError: (500, UNEXPECTED),
 }
 
 
@@ -172,7 +175,9 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 
 async def _handle_unexpected(request: Request, error: Exception) -> Response:
     # Starlette logs the traceback after this answer.
-    return problem_response(500, "Something went wrong", "The server failed to handle this request; see its log.")
+    record = record_of(request.scope)
+    headers = {"X-Request-Id": record.id} if record else None  # no middleware sees this answer
+    return problem_response(500, UNEXPECTED, "The server failed to handle this request; see its log.", headers)
 
 
 def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
@@ -196,7 +201,23 @@ def problem_response(
     """An answer with a problem document (RFC 9457)."""
     sendable = detail.encode(errors="replace").decode()  # it may quote lone surrogates from the request
     body = ProblemDetails(title=title, status=status, detail=sendable, code=code)
-    return JSONResponse(body.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
+    return _Problem(body.model_dump(), status_code=status, headers=headers)
+
+
+class _Problem(JSONResponse):
+    """A problem document, which is noted in the request's record when it is sent."""
+
+    media_type = MEDIA_TYPE
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        if record is not None:
+            record.problem = self._title
+        await super().__call__(scope, receive, send)
+
+    def render(self, content: Any) -> bytes:
+        self._title: str = content["title"]
+        return super().render(content)
 
 
 def sentence(errors: Sequence[Any]) -> str:

@@ -17,7 +17,16 @@ from app.errors import ForeignOrigin, UnknownHost, answer
 from app.settings import Settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-EXPOSED_HEADERS = ("Location", "Retry-After", "Server-Timing", "X-Job-Id", "X-Model", "X-Note", "X-Seed")
+EXPOSED_HEADERS = (
+    "Location",
+    "Retry-After",
+    "Server-Timing",
+    "X-Job-Id",
+    "X-Model",
+    "X-Note",
+    "X-Request-Id",
+    "X-Seed",
+)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

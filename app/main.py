@@ -18,16 +18,19 @@ from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
 from app.idempotency import admit, install_idempotency
+from app.meter_flush import flushing
 from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet, SafeHeaders
 from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, DocumentFiles, document, operation_id
 from app.recent import Recent
 from app.rendering import RecentVideos
+from app.request_log import RequestLog, RouteNote
 from app.routes import (
     comparisons,
     docs,
     health,
     jobs,
+    metrics,
     models,
     stargan,
     status,
@@ -55,6 +58,7 @@ from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
+from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
 from worker.shared_connection import SharedConnection
 from worker.training_queue import TrainingQueue
@@ -99,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         recent_videos=RecentVideos(),
         status=Recent(STATUS_TTL_S),
         credentials=Credentials(settings),
+        meter=Meter(),
         codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
         encoders=Turns(cores),
         starts=Turns(STARTS_AT_ONCE, most_waiting=UPLOADS_WAITING),
@@ -116,7 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         sweeper.start()
         threading.Thread(target=services.credentials.prepare, daemon=True, name="credentials").start()
         try:
-            async with services.dispatcher:
+            async with services.dispatcher, flushing(services.meter, shared):
                 yield
             await async_queue.aclose()
         finally:
@@ -132,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     install_handlers(app)
+    app.add_middleware(RouteNote)
     install_idempotency(app, shared)
     app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(DisconnectFilter)
@@ -147,6 +153,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=of_paths)
     install_guards(app, settings)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestLog, meter=services.meter, lines=settings.log_format == "json")
     app.router.routes[:0] = calls.router.routes  # before FastAPI's own route to its document
     app.state.document_files = calls.document_files
     app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
@@ -170,7 +177,7 @@ class _Calls:
         limits = [(module.router, picture_bytes) for module in (translate, stargan, style)]
         limits += [
             (module.router, MAX_JSON_BYTES)
-            for module in (jobs, models, comparisons, training, health, status, docs, studio)
+            for module in (jobs, models, comparisons, training, health, status, metrics, docs, studio)
         ]
         limits += [
             (datasets_routes.router, archive_bytes),

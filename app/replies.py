@@ -17,6 +17,7 @@ from app.schemas import Job
 from app.submitting import Submission
 from models.errors import Conflict, Unavailable
 from worker.contract import FailureCode, JobEvent, Status
+from worker.meters import STAGE_SECONDS
 
 
 async def reply(services: Services, submission: Submission, media_type: str) -> Response:
@@ -82,11 +83,13 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
     work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type, sign)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
     body = work() if small and services.credentials.quick else await services.encoders.run(work)
+    encode_s = time.perf_counter() - started
+    services.meter.observe(STAGE_SECONDS, encode_s, "encode")
     spent_ms = {
         "decode": end.timings.decode_ms,
         "queue": end.timings.queue_ms,
         "inference": end.timings.inference_ms,
-        "encode": round((time.perf_counter() - started) * 1000, 1),
+        "encode": round(encode_s * 1000, 1),
     }
     timing = ", ".join(f"{stage};dur={ms}" for stage, ms in spent_ms.items() if ms is not None)
     headers = job_headers(end.id, submission.model, notes=submission.notes, seeds=submission.seeds)

@@ -95,6 +95,7 @@ def server_of(app: FastAPI, bounds: Bounds, **options: Any) -> Server:
         http=bounded(bounds),
         ws="none",
         server_header=False,
+        log_config=None,  # its lines look like all others
         log_level="warning",
         timeout_graceful_shutdown=GRACE_S,
         **options,

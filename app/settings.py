@@ -12,6 +12,7 @@ from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.cores import usable_cores
+from models.logs import Format
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -112,6 +113,10 @@ class Settings(BaseSettings):
     training_threads: Annotated[
         int | None, Field(ge=1, description="CPU threads of a training run; unset: all cores but one")
     ] = None
+
+    log_format: Annotated[
+        Format, Field(description="text, or json: one object a line, with the ids of requests, and a line per request")
+    ] = "text"
 
     workers: Annotated[int, Field(ge=0, description="worker processes that `doppel serve` starts")] = 1
     worker_threads: Annotated[

@@ -14,7 +14,8 @@ class WorkerStatus(BaseModel):
     host: str
     device: str
     loaded: Annotated[list[str], Field(description="models in memory, the most recently used last")]
-    memory_mb: Annotated[int | None, Field(description="resident memory in MiB; null on another host")]
+    memory_mb: Annotated[int | None, Field(description="resident memory in MiB; null where it can't be read")]
+    gpu_memory_mb: Annotated[int | None, Field(description="GPU memory that it has reserved, in MiB; null without one")]
     seen_s: Annotated[float, Field(description="seconds since its last heartbeat")]
 
 

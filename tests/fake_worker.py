@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import redis
 
+from models import logs
 from models.pictures import Picture
 from worker.connection import connect
 from worker.inference_worker import InferenceWorker
@@ -86,7 +87,10 @@ def main() -> None:
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--batch-wait-ms", type=float, default=5)
     parser.add_argument("--asynchronous", action="store_true")
+    parser.add_argument("--json-log", action="store_true")
     arguments = parser.parse_args()
+    if arguments.json_log:
+        logs.configure("json")
     logging.basicConfig(level=logging.WARNING)
     connection = connect(arguments.redis_url, patience_s=30)
     model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms, asynchronous=arguments.asynchronous)

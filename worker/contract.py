@@ -34,6 +34,7 @@ JOBS_OF = (
 REQUESTS = "doppel:requests:"  # and the hash of a client's key: what was made of the request, see request_keys.py
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
+METERS = "doppel:meters"  # hash of what is counted → how much (worker/meters.py)
 
 Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "model", "fetch"]
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
@@ -208,6 +209,7 @@ class JobMeta(BaseModel):
     dataset: str | None = None  # the name of the data set that a job of kind dataset makes
     origin: Origin | None = None  # of a picture or a video, for its credentials
     final: bool = False  # it is about to end and can no longer be canceled
+    request_id: str | None = None  # of the request that ordered it
     error: Failure | None = None
 
 
@@ -251,4 +253,6 @@ class WorkerReport(BaseModel):
     host: str
     device: str
     loaded: list[str]  # models in memory, most recently used last
+    memory_mb: int | None = None  # resident
+    gpu_memory_mb: int | None = None  # reserved by torch
     seen_at: float  # Unix time, seconds

@@ -16,6 +16,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
+from models import logs
 from models.provenance.origin import Origin
 from worker import contract
 from worker.connection import LOST
@@ -232,6 +233,7 @@ def new_meta(
         arrangement=arrangement,
         delivery=delivery,
         origin=origin,
+        request_id=logs.request_id(),
         seeds=[guide.seed for guide in task.guides if guide.seed is not None],
     )
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import redis
 from redis.client import Pipeline
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 from rq.suspension import is_suspended
 from rq.utils import now
 from rq.worker import WorkerStatus
 
+from models import logs
 from models.pictures import Picture
 from worker import contract
 from worker.batching import JobStarter
@@ -31,9 +32,12 @@ from worker.errors import TaskError
 from worker.guarded_writes import GuardedWrites
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, rq_queue
+from worker.job_meters import count_batch
 from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.malformed_records import refuse_unreadable
+from worker.meters import Meter
 from worker.picture_bytes import input_key, pack
+from worker.process_memory import gpu_memory_mb, resident_mb
 from worker.successes import Success, SuccessWriter
 from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, failure_of
 
@@ -103,12 +107,22 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._successes = SuccessWriter(queue, self, record_ttl_s=self._record_ttl_s, result_ttl_s=result_ttl_s)
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
+        self._meter = Meter()
         self._suspension_asked_at = 0.0
         self._is_suspended = False
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
         self.work(logging_level="WARNING")
+
+    def register_death(self) -> None:
+        with (
+            contextlib.suppress(RedisError),
+            self.connection.pipeline(transaction=False) as pipe,
+            self._meter.added_by(pipe),
+        ):
+            pipe.execute()
+        super().register_death()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Do nothing: RQ calls this around each job, which costs writes, and the heartbeat thread does the same."""
@@ -232,15 +246,19 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             self._note(runnable, results, started)
         self._batch_started = None
 
-    @staticmethod
     def _note(
-        runnable: Sequence[tuple[RunningJob, LoadedTask]], results: Sequence[Result | Exception | None], started: float
+        self,
+        runnable: Sequence[tuple[RunningJob, LoadedTask]],
+        results: Sequence[Result | Exception | None],
+        started: float,
     ) -> None:
         inference_ms = round((time.perf_counter() - started) * 1000, 1)
         for (running, _), result in zip(runnable, results, strict=True):
             running.result = result
             running.meta.timings.inference_ms = inference_ms
-        log.info("%s: %d in %.0f ms", runnable[0][1].task.batch_key, len(runnable), inference_ms)
+        count_batch(self._meter, runnable, results)
+        with logs.about(running.meta.request_id for running, _ in runnable):
+            log.info("%s: %d in %.0f ms", runnable[0][1].task.batch_key, len(runnable), inference_ms)
 
     def _run_short(self, tasks: Sequence[LoadedTask]) -> list[Result | Exception]:
         try:
@@ -388,7 +406,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         job = running.started.job
         job.ended_at = now()
         # RQ would try it again, but only the death of a worker is worth another try.
-        running.meta.error = failure_of(error)
+        with logs.about([running.meta.request_id]):
+            running.meta.error = failure_of(error)
         job.set_status(JobStatus.FAILED, pipeline=pipe)
         job.save(pipeline=pipe, include_meta=False, include_result=False)
         job._handle_failure(
@@ -412,7 +431,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         if started is not None and time.monotonic() - started > JOB_TIMEOUT_S:
             log.error("the batch has run for more than %d s; ending this process", JOB_TIMEOUT_S)
             os._exit(70)  # it hangs in native code, where no exception reaches it
-        with self.connection.pipeline(transaction=False) as pipe:
+        with self.connection.pipeline(transaction=False) as pipe, self._meter.added_by(pipe):
             super().heartbeat(pipeline=pipe)
             pipe.hset(contract.WORKERS, self.name, self._report().model_dump_json())
             pipe.execute()
@@ -427,6 +446,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             device=self._device,
             loaded=self._runner.loaded(),
             seen_at=time.time(),
+            memory_mb=resident_mb(),
+            gpu_memory_mb=gpu_memory_mb(self._device),
         )
 
 

@@ -12,6 +12,7 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from models import logs
 from models.errors import Invalid, Unavailable
 from models.installed import without_torch
 from models.store.additions import Addition
@@ -80,12 +81,12 @@ class PreparationQueue:
 
     def submit_import(self, job_id: str, task: ImportTask) -> None:
         """Queue the import of the archive that lies in the incoming folder ``job_id``."""
-        meta = JobMeta(kind="dataset", model="", dataset=task.dataset)
+        meta = JobMeta(kind="dataset", model="", dataset=task.dataset, request_id=logs.request_id())
         self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta))
 
     def submit_addition(self, job_id: str, task: AddTask) -> None:
         """Queue the addition of the model that lies in the incoming folder ``job_id``."""
-        meta = JobMeta(kind="model", model=task.addition.name or "")
+        meta = JobMeta(kind="model", model=task.addition.name or "", request_id=logs.request_id())
         self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta))
 
     def _submit(self, job: Job) -> None:
@@ -105,7 +106,7 @@ class PreparationQueue:
         known = cast(bytes | None, pipe.hget(contract.FETCHES, model))
         if known is not None and pipe.hget(Job.key_for(known.decode()), "status") in _UNDER_WAY:
             return known.decode()
-        meta = JobMeta(kind="fetch", model=model)
+        meta = JobMeta(kind="fetch", model=model, request_id=logs.request_id())
         job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
         _enqueue(self._fetches, job, pipe)
         pipe.hset(contract.FETCHES, model, job.id)

@@ -18,6 +18,7 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from models import logs
 from models.installed import has_torch
 from models.process import die_with_parent
 from worker import contract
@@ -127,7 +128,8 @@ class PreparationWorker(ReportingWorker, Worker):
             error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
             self._finalize_failure(job, queue, execution, (type(error), error, None))
             return False
-        return super().perform_job(job, queue, execution)
+        with logs.about([job_meta(job).request_id]):
+            return super().perform_job(job, queue, execution)
 
     def _drop(self, job: Job, queue: Queue, execution: Execution | None) -> None:
         """Forget that this worker had the job, and leave the job as it is."""

@@ -1,6 +1,7 @@
 """GET /jobs; GET and DELETE /jobs/{id}, its picture and its events."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from models.errors import NotFound
 from models.pictures import Picture
 from worker.contract import JobState, Status
 from worker.errors import QueueUnreachable
+from worker.meters import STAGE_SECONDS
 from worker.overview import Overview
 
 POSITION_POLL_S = 1.0  # a change of the position in the queue sends no event
@@ -102,7 +104,9 @@ async def read_job_image(
         result = await services.jobs.result(job.id)
         if result is None:
             raise Expired("The picture was kept for a while and has been deleted. Send the original again.")
+        started = time.perf_counter()
         body = await _signed(services, job, result, media_type)
+        services.meter.observe(STAGE_SECONDS, time.perf_counter() - started, "encode")
         if job.kind in ("video", "clip"):
             services.recent_videos.keep(job.id, media_type, body)
     headers = job_headers(job.id, job.model, notes=job.notes, seeds=job.seeds)

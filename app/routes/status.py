@@ -28,18 +28,28 @@ async def read_status(services: ServicesDep) -> ServerStatus:
 
     The answer may be a second old.
     """
-    return await run_in_threadpool(services.status.get, functools.partial(_status, services))
+    return await run_in_threadpool(server_status, services)
+
+
+def server_status(services: Services) -> ServerStatus:
+    """What the server is doing, at most a second old. It blocks.
+
+    Raises:
+        QueueUnreachable: Redis does not answer.
+    """
+    return services.status.get(functools.partial(_status, services))
 
 
 def _status(services: Services) -> ServerStatus:
-    now, here = time.time(), socket.gethostname()
+    now = time.time()
     workers = [
         WorkerStatus(
             name=worker.name,
             host=worker.host,
             device=worker.device,
             loaded=worker.loaded,
-            memory_mb=_resident_mb(worker.pid) if worker.host == here else None,
+            memory_mb=worker.memory_mb,
+            gpu_memory_mb=worker.gpu_memory_mb,
             seen_s=max(0.0, now - worker.seen_at),
         )
         for worker in services.queue.workers(seen_within_s=ALIVE_S)
@@ -70,17 +80,17 @@ def _status(services: Services) -> ServerStatus:
         queue_limit=services.settings.queue_limit,
         runs_running=[run for run, state in runs.items() if state is RunState.RUNNING],
         runs_queued=[run for run, state in runs.items() if state is RunState.QUEUED],
-        machine=_machine(here),
+        machine=_machine(),
         disk=Disk(free_mb=disk.free >> 20, total_mb=disk.total >> 20),
         offline=services.settings.offline,
         max_upload_mb=services.settings.max_upload_mb,
     )
 
 
-def _machine(host: str) -> Machine:
+def _machine() -> Machine:
     memory = _meminfo()
     return Machine(
-        host=host,
+        host=socket.gethostname(),
         cores=os.cpu_count() or 1,
         load=os.getloadavg()[0],
         memory_mb=memory.get("MemTotal"),
@@ -95,12 +105,3 @@ def _meminfo() -> dict[str, int]:
     except OSError:
         return {}
     return {name: int(rest.split()[0]) >> 10 for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def _resident_mb(pid: int) -> int | None:
-    """The memory that a process of this machine holds; None if that can't be read."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") >> 20

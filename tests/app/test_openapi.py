@@ -71,6 +71,7 @@ OPERATIONS = {
     "stop_comparison": "POST /training/compare/{id}/stop",
     "remove_comparison": "DELETE /training/compare/{id}",
     "read_status": "GET /status",
+    "read_metrics": "GET /metrics",
     "check_alive": "GET /healthz",
     "check_ready": "GET /readyz",
 }
