@@ -55,6 +55,7 @@ from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
+from worker.job_records import RECORD_TTL_S
 from worker.preparation_queue import PreparationQueue
 from worker.shared_connection import SharedConnection
 from worker.training_queue import TrainingQueue
@@ -76,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S), limit=settings.queue_limit)
     shared = SharedConnection(redis_url, patience_s=PATIENCE_S)
-    async_queue = AsyncInferenceQueue(shared, queue)
+    async_queue = AsyncInferenceQueue(shared, queue, record_ttl_s=max(RECORD_TTL_S, settings.result_ttl_s))
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)

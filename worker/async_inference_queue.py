@@ -21,6 +21,7 @@ from worker.inference_queue import (
     translating_errors,
 )
 from worker.job_records import RECORD_TTL_S, owned, queued
+from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
 
@@ -32,13 +33,15 @@ class AsyncInferenceQueue:
 
     Args:
         shared: the connection.
+        record_ttl_s: how long workers keep the record of a job that has ended.
         blocking: the queue, whose count of what there is room for this class shares.
     """
 
-    def __init__(self, shared: SharedConnection, blocking: InferenceQueue) -> None:
+    def __init__(self, shared: SharedConnection, blocking: InferenceQueue, *, record_ttl_s: int = RECORD_TTL_S) -> None:
         self._shared = shared
         self._blocking = blocking
         self._queue = rq_queue(blocking.connection)
+        self._kept = KeptResults(self._queue, shared, record_ttl_s=record_ttl_s)
         self._keys = {name: rq_queue(blocking.connection, name).key for name in contract.JOB_QUEUES}
 
     async def aclose(self) -> None:
@@ -76,6 +79,8 @@ class AsyncInferenceQueue:
         with translating_errors():
             if capacity.needs_look(nbytes):
                 await self._look()
+            if (lacking := capacity.lacks(nbytes)) and await self._kept.give_up(lacking):
+                await self._look()
             capacity.count(nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
@@ -84,6 +89,13 @@ class AsyncInferenceQueue:
             if client is not None:
                 commands += owned(client, job_id)
             await (write or self._shared.transaction)(commands)
+
+    async def waiting(self) -> int:
+        """How many jobs are in the queue, by a look that is not old."""
+        with translating_errors():
+            if self._blocking.capacity.needs_look(0):
+                await self._look()
+        return self._blocking.capacity.waiting
 
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(
