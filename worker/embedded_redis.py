@@ -117,7 +117,7 @@ class EmbeddedRedis:
     """A Redis server process that appends each accepted write to a file in DATA_DIR before it answers.
 
     With ``appendfsync always``, accepted writes survive a crash of the server and of the machine. The server ends when
-    it can't append. If the disk is full when it is started again, a ballast file is dropped, so that it can be read from.
+    it can't append. If the disk is full when it is started again, a ballast file is dropped, so that it can be read.
     """
 
     def __init__(self, data_dir: Path) -> None:

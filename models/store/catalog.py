@@ -286,7 +286,7 @@ class Catalog:
         except FileNotFoundError:  # removed just now
             raise UnknownModel(name, self.names()) from None
         if card.name != name:
-            raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
+            raise CatalogError(f"The card of {name!r} names the model {card.name!r}; it must be named as its folder is")
         pictures = (folder / file for folder in folders for file in SAMPLE_FILES)
         sample = next((picture for picture in pictures if picture.is_file()), None)
         if card.shared is not None:
@@ -336,7 +336,7 @@ class Catalog:
             try:
                 card = ModelCard.model_validate_json(path.read_bytes())
             except ValidationError as error:
-                raise CatalogError(f"{path} is not a model card: {error}") from error
+                raise CatalogError(f"{path.parent.name}/{path.name} is not a model card: {error}") from error
             cached = self._read[path] = (modified_ns, card)
         return cached[1]
 
