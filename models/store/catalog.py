@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.errors import CatalogError, CheckpointError, ModelUnavailable, UnknownModel
 from models.store.files import sha256
@@ -343,11 +343,21 @@ class Catalog:
     @staticmethod
     def _remembered_failure(folder: Path) -> str | None:
         try:
-            record = json.loads((folder / FAILURE_FILE).read_text())
-        except (FileNotFoundError, ValueError):
+            record = _FailedFetch.model_validate_json((folder / FAILURE_FILE).read_bytes())
+        except (FileNotFoundError, ValidationError):
             return None
-        fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
-        return str(record["why"]) if fresh else None
+        fresh = time.time() - record.failed_at < FAILURE_REMEMBERED_S
+        return record.why if fresh else None
+
+
+class _FailedFetch(BaseModel):
+    """What ``FAILURE_FILE`` holds."""
+
+    failed_at: float  # Unix time, seconds
+    why: str
+
+
+_LOCKED = TypeAdapter(dict[str, str])
 
 
 def _signature(files: Sequence[str]) -> _Signature:
@@ -372,9 +382,15 @@ def _resolved(folder: Path) -> Path:
 
 
 def read_lock(folder: Path) -> dict[str, str]:
-    """The pinned sha256 of each file in ``folder``, by file name; empty if nothing was fetched yet."""
+    """The pinned sha256 of each file in ``folder``, by file name; empty if nothing was fetched yet.
+
+    Raises:
+        CatalogError: the file that has them makes no sense.
+    """
     try:
-        lock: dict[str, str] = json.loads((folder / LOCK_FILE).read_text())
+        return _LOCKED.validate_json((folder / LOCK_FILE).read_bytes())
     except FileNotFoundError:
         return {}
-    return lock
+    except ValidationError as error:
+        what = f"{folder.name}/{LOCK_FILE} can't be understood; without it the weights are fetched anew"
+        raise CatalogError(f"{what}: {error}") from error
