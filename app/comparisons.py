@@ -79,11 +79,12 @@ class Comparisons:
 
         Raises:
             Invalid: there are too few or too many variants, or a run can't be accepted.
-            Unavailable: no trainer is alive.
+            Unavailable: no trainer is alive, or too many runs are waiting.
         """
         variants = _variants(request)
         accepted = self._accepted(request, variants)
         self._runs.require_trainer()
+        self._runs.require_room(len(accepted))
         comparison_id = comparison_id or self._store.new_id()
         record = ComparisonRecord(family=request.family, created_at=now(), runs=[])
         pictures = {dataset: self._runs.pictures(dataset) for dataset in {run.dataset for run in accepted}}

@@ -58,6 +58,7 @@ from worker.connection import connect
 from worker.embedded_redis import socket_url
 from worker.inference_queue import InferenceQueue
 from worker.janitor import Janitor
+from worker.job_records import RECORD_TTL_S
 from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
 from worker.shared_connection import SharedConnection
@@ -80,7 +81,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     queue = InferenceQueue(connect(redis_url, patience_s=PATIENCE_S))
     shared = SharedConnection(redis_url, patience_s=PATIENCE_S)
-    async_queue = AsyncInferenceQueue(shared, queue.connection, limit=settings.queue_limit)
+    async_queue = AsyncInferenceQueue(
+        shared,
+        queue.connection,
+        limit=settings.queue_limit,
+        record_ttl_s=max(RECORD_TTL_S, settings.result_ttl_s),
+    )
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)

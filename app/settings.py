@@ -103,8 +103,13 @@ class Settings(BaseSettings):
         str | None, Field(description="a time-stamp authority (RFC 3161) that confirms when something was signed")
     ] = None
 
+    disk_reserved_mb: Annotated[
+        int,
+        Field(ge=0, description="free disk space for the data folder below which nothing new is taken, in MiB"),
+    ] = 256
     max_dataset_mb: Annotated[int, Field(ge=1, description="largest uploaded data set, in MiB")] = 2048
     max_model_mb: Annotated[int, Field(ge=1, description="largest uploaded model, in MiB")] = 1024
+    training_queue_limit: Annotated[int, Field(ge=1, description="most training runs that wait for a trainer")] = 100
     trainers: Annotated[int, Field(ge=0, description="trainer processes that `doppel serve` starts")] = 1
     training_reserved_mb: Annotated[
         int, Field(ge=0, description="GPU memory that training leaves to the workers, in MiB")

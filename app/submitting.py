@@ -68,8 +68,12 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     Raises:
         BadPicture: an upload is not a picture that can be used.
         Invalid: the result would be too large, or the client's name is malformed.
-        QueueFull: the queue has no room for the job.
+        OSError: the disk is full.
+        QueueFull: the queue has no room for the job, or could not begin it within ``wait_s``.
     """
+    services.uploads.require_disk()
+    if wait_s:
+        await services.dispatcher.require_time(wait_s)
     found = keyed(request)
     job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:

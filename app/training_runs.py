@@ -15,6 +15,7 @@ from app.training_schemas import ChangedOptions, ResumeRequest, TrainingRun
 from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
+from models.store.disk import require_free
 from models.store.options import LENGTHS, Options, StarGANOptions
 from models.store.run_changes import changing_options, read_changes
 from models.store.run_folder import RunFolder
@@ -24,12 +25,13 @@ from models.store.run_pictures import check_pictures
 from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
 from worker.contract import ESTIMATE_QUEUE, Failure, FailureCode
-from worker.errors import QueueError
+from worker.errors import QueueError, QueueFull
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainerReport, TrainingQueue
 
 log = logging.getLogger("doppel.app")
 
+TRAINING_RETRY_AFTER_S = 600
 TRAINER_SEEN_S = 30
 # Raised for a run that was removed meanwhile, is damaged, or was written by another version.
 UNREADABLE = (UnknownRun, RunFolderError, ValidationError, FileNotFoundError)
@@ -46,6 +48,7 @@ class Runs:
         queue: TrainingQueue,
         preparation: PreparationQueue,
     ) -> None:
+        self._settings = settings
         self.store = RunStore(settings.data_dir)
         self._checker = RunChecker(catalog, datasets, self.store, preparation)
         self._datasets = datasets
@@ -68,6 +71,7 @@ class Runs:
             Unavailable: no trainer is alive.
         """
         self.require_trainer()
+        self.require_room()
         run_id = self.create(accepted, pictures=self.pictures(accepted.dataset), run_id=run_id)
         try:
             self.submit(run_id)
@@ -117,6 +121,21 @@ class Runs:
             self.store.remove(run_id)
             raise UnknownDataset(accepted.dataset, self._datasets.names())
         return run_id
+
+    def require_room(self, runs: int = 1) -> None:
+        """Refuse runs that there is no room for.
+
+        Raises:
+            QueueFull: too many wait already.
+            OSError: the disk is full.
+        """
+        require_free(self.store.root, self._settings.disk_reserved_mb << 20)
+        waiting, limit = self._queue.waiting(), self._settings.training_queue_limit
+        if waiting + runs > limit:
+            raise QueueFull(
+                f"{waiting} training runs are waiting already; no more than {limit} may. Stop some, or wait.",
+                retry_after_s=TRAINING_RETRY_AFTER_S,
+            )
 
     def require_trainer(self) -> None:
         """Refuse a run that nobody would train.
@@ -199,6 +218,7 @@ class Runs:
         if start is not None and not start.exists() and not checkpoints:
             raise Conflict(f"The model {status.init_from!r} that the run was to start from is gone.")
         self.require_trainer()
+        self.require_room()
         status.status = RunState.QUEUED
         status.error = None
         status.finished_at = None

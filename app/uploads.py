@@ -1,10 +1,12 @@
 """Uploads that become data sets and models: stored, and queued for a preparer."""
 
+import os
 from collections.abc import Callable
 from typing import BinaryIO
 
 from app.settings import Settings
 from models.store.additions import Addition
+from models.store.disk import require_free
 from models.store.incoming import IncomingStore
 from worker.errors import QueueError
 from worker.preparation_queue import AddTask, ImportTask, PreparationQueue
@@ -20,6 +22,14 @@ class Uploads:
         self._settings = settings
         self._queue = queue
         self._incoming = IncomingStore(settings.data_dir)
+
+    def require_disk(self, nbytes: int = 0) -> None:
+        """Check that there is room for ``nbytes`` beside what is reserved.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        require_free(self._settings.data_dir, nbytes + (self._settings.disk_reserved_mb << 20))
 
     def require_preparer(self, *, torch_for: str | None = None) -> None:
         """Refuse an upload that nobody would take in.
@@ -64,6 +74,8 @@ class Uploads:
         self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task))
 
     def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:
+        self.require_disk(upload.seek(0, os.SEEK_END))
+        upload.seek(0)
         self._incoming.receive(job_id, upload)
         try:
             submit()

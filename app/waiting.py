@@ -12,10 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from app.keyed_requests import keyed
 from models.errors import Unavailable
 from worker.async_inference_queue import AsyncInferenceQueue
-from worker.contract import HEARTBEAT_S, JobEvent
+from worker.contract import HEARTBEAT_S, JobEvent, Status
 from worker.errors import QueueUnreachable
 from worker.events import follow_events
 from worker.inference_queue import InferenceQueue
+from worker.queue_pace import QueuePace
 
 POLL_S = 2.0  # finds ends without an event: it was lost while Redis was away, or RQ itself ended the job
 PROMPT_S = 0.05  # a job that ends so soon is not canceled by a client that disconnects
@@ -35,6 +36,7 @@ class Dispatcher:
         self._queue = queue
         self._jobs = jobs
         self._redis_url = redis_url
+        self._pace = QueuePace()
         self._watchers: dict[str, set[Events]] = {}
         self._delivered: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,6 +63,14 @@ class Dispatcher:
             raise Unavailable(
                 f"No worker has reported for {NO_WORKER_S} s. The operator starts one with: doppel worker"
             )
+
+    async def require_time(self, wait_s: float) -> None:
+        """Check that a job that is queued now would begin within ``wait_s``.
+
+        Raises:
+            QueueFull: it would not, by how fast the queue has moved of late.
+        """
+        self._pace.require(wait_s, waiting=await self._jobs.waiting())
 
     @contextlib.contextmanager
     def watching(self, job_id: str) -> Iterator[Events]:
@@ -105,7 +115,13 @@ class Dispatcher:
         self._delivered.append(job_id)
 
     async def _listen(self) -> None:
-        await follow_events(self._redis_url, self._pass_on)
+        await follow_events(self._redis_url, self._heard)
+
+    def _heard(self, event: JobEvent) -> None:
+        if event.status in (Status.SUCCEEDED, Status.FAILED):
+            self._jobs.capacity.ended()
+            self._pace.ended(waiting=self._jobs.capacity.waiting)
+        self._pass_on(event)
 
     async def _poll(self) -> None:
         while True:

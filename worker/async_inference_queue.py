@@ -22,6 +22,7 @@ from worker.inference_queue import (
     translating_errors,
 )
 from worker.job_records import RECORD_TTL_S, owned, queued
+from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
 
@@ -35,12 +36,16 @@ class AsyncInferenceQueue:
         shared: the connection of all requests.
         connection: what RQ's objects are made with; nothing is asked over it.
         limit: most jobs that may wait.
+        record_ttl_s: how long workers keep the record of a job that has ended.
     """
 
-    def __init__(self, shared: SharedConnection, connection: redis.Redis, *, limit: int) -> None:
+    def __init__(
+        self, shared: SharedConnection, connection: redis.Redis, *, limit: int, record_ttl_s: int = RECORD_TTL_S
+    ) -> None:
         self._shared = shared
         self._connection = connection
-        self._capacity = Capacity(limit)
+        self.capacity = Capacity(limit)
+        self._kept = KeptResults(rq_queue(connection), shared, record_ttl_s=record_ttl_s)
         self._keys = {name: rq_queue(connection, name).key for name in contract.JOB_QUEUES}
 
     async def aclose(self) -> None:
@@ -75,9 +80,11 @@ class AsyncInferenceQueue:
         data = pack(*pictures)
         nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
         with translating_errors():
-            if self._capacity.needs_look(nbytes):
+            if self.capacity.needs_look(nbytes):
                 await self._look()
-            self._capacity.count(nbytes)
+            if (lacking := self.capacity.lacks(nbytes)) and await self._kept.give_up(lacking):
+                await self._look()
+            self.capacity.count(nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
@@ -86,12 +93,19 @@ class AsyncInferenceQueue:
                 commands += owned(client, job_id)
             await (write or self._shared.transaction)(commands)
 
+    async def waiting(self) -> int:
+        """How many jobs are in the queue, by a look that is not old."""
+        with translating_errors():
+            if self.capacity.needs_look(0):
+                await self._look()
+        return self.capacity.waiting
+
     async def _look(self) -> None:
         waiting, report, claims = await self._shared.execute(
             ("LLEN", self._keys[contract.INFERENCE_QUEUE]), ("INFO", "memory"), ("HVALS", contract.CLAIMS)
         )
         memory = dict(line.split(b":", 1) for line in report.splitlines() if b":" in line)
-        self._capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
+        self.capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
 
     async def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Look up jobs; None for each that does not exist, or no longer. Two round trips at most."""

@@ -37,6 +37,14 @@ class Capacity:
         self.waiting += 1
         self._used += nbytes
 
+    def ended(self) -> None:
+        """Take note of the end of a job, so that one that waits begins."""
+        self.waiting = max(0, self.waiting - 1)
+
+    def lacks(self, nbytes: int) -> int:
+        """How many bytes more would have to be free for one more job of ``nbytes``; 0: there is room."""
+        return max(0, self._used + nbytes - int(MEMORY_SHARE * self._memory)) if self._memory else 0
+
     def seen(self, waiting: int, used: int, memory: int, claims: Sequence[bytes]) -> None:
         """Take note of what a look at Redis found.
 
@@ -54,6 +62,6 @@ class Capacity:
     def _why_full(self, nbytes: int) -> str | None:
         if self.waiting >= self._limit:
             return f"{self.waiting} pictures are waiting already; no more than {self._limit} are accepted."
-        if self._memory and self._used + nbytes > MEMORY_SHARE * self._memory:
+        if self.lacks(nbytes):
             return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside for them."
         return None

@@ -18,6 +18,7 @@ from typing import IO
 import redis
 
 from models.process import bound
+from models.store.disk import Ballast
 from worker.errors import RedisMissing, RedisNotStarted
 
 START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
@@ -108,10 +109,15 @@ def socket_url(data_dir: Path) -> str:
     return f"unix://{runtime_folder(data_dir) / _SOCKET}"
 
 
+# It is enough for hours of bookkeeping. Jobs and uploads, which take more, are refused long before.
+BALLAST_BYTES = 32 << 20
+
+
 class EmbeddedRedis:
     """A Redis server process that appends each accepted write to a file in DATA_DIR before it answers.
 
-    With ``appendfsync always``, accepted writes survive a crash of the server and of the machine.
+    With ``appendfsync always``, accepted writes survive a crash of the server and of the machine. The server ends when
+    it can't append. If the disk is full when it is started again, a ballast file is dropped, so that it can be read.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -131,6 +137,7 @@ class EmbeddedRedis:
         server = find_server()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._claim()
+        Ballast(self._folder / "ballast", BALLAST_BYTES).adjust()
         self._runtime.mkdir(mode=0o700, exist_ok=True)
         if self._runtime.lstat().st_uid != os.getuid():
             raise RedisNotStarted(f"{self._runtime} belongs to another user")

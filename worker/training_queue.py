@@ -69,6 +69,11 @@ class TrainingQueue:
                 failure_ttl=RECORD_TTL_S,
             )
 
+    def waiting(self) -> int:
+        """How many attempts wait for a trainer."""
+        with translating_errors():
+            return self.connection.llen(self._queue.key)
+
     def turn(self, run_id: str, attempt: int) -> Turn | None:
         """Where the attempt is in the queue; None if the queue does not know it, or no longer."""
         with translating_errors():

@@ -24,10 +24,8 @@ async def check_ready(services: ServicesDep) -> Health:
     if not await services.jobs.workers(seen_within_s=ALIVE_S):
         raise Unavailable("No worker is alive.", retry_after_s=1)
     if not await run_in_threadpool(services.catalog.can_run_any):
-        settings = services.settings
         raise Unavailable(
-            f"No model can run: there are no weights in {settings.weights_dir} and {settings.data_dir / 'models'}. "
-            "The operator gets some with: doppel pull style_monet",
+            "No model can run, since there are no weights. The operator gets some with: doppel pull style_monet",
             retry_after_s=60,
         )
     return Health()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.errors import CatalogError, CheckpointError, ModelUnavailable, UnknownModel
 from models.store.files import sha256
@@ -286,7 +286,7 @@ class Catalog:
         except FileNotFoundError:  # removed just now
             raise UnknownModel(name, self.names()) from None
         if card.name != name:
-            raise CatalogError(f"{cards[0]} names the model {card.name!r}; it must be named as its folder is")
+            raise CatalogError(f"The card of {name!r} names the model {card.name!r}; it must be named as its folder is")
         pictures = (folder / file for folder in folders for file in SAMPLE_FILES)
         sample = next((picture for picture in pictures if picture.is_file()), None)
         if card.shared is not None:
@@ -336,18 +336,28 @@ class Catalog:
             try:
                 card = ModelCard.model_validate_json(path.read_bytes())
             except ValidationError as error:
-                raise CatalogError(f"{path} is not a model card: {error}") from error
+                raise CatalogError(f"{path.parent.name}/{path.name} is not a model card: {error}") from error
             cached = self._read[path] = (modified_ns, card)
         return cached[1]
 
     @staticmethod
     def _remembered_failure(folder: Path) -> str | None:
         try:
-            record = json.loads((folder / FAILURE_FILE).read_text())
-        except (FileNotFoundError, ValueError):
+            record = _FailedFetch.model_validate_json((folder / FAILURE_FILE).read_bytes())
+        except (FileNotFoundError, ValidationError):
             return None
-        fresh = time.time() - record["failed_at"] < FAILURE_REMEMBERED_S
-        return str(record["why"]) if fresh else None
+        fresh = time.time() - record.failed_at < FAILURE_REMEMBERED_S
+        return record.why if fresh else None
+
+
+class _FailedFetch(BaseModel):
+    """What ``FAILURE_FILE`` holds."""
+
+    failed_at: float  # Unix time, seconds
+    why: str
+
+
+_LOCKED = TypeAdapter(dict[str, str])
 
 
 def _signature(files: Sequence[str]) -> _Signature:
@@ -372,9 +382,15 @@ def _resolved(folder: Path) -> Path:
 
 
 def read_lock(folder: Path) -> dict[str, str]:
-    """The pinned sha256 of each file in ``folder``, by file name; empty if nothing was fetched yet."""
+    """The pinned sha256 of each file in ``folder``, by file name; empty if nothing was fetched yet.
+
+    Raises:
+        CatalogError: the file that has them makes no sense.
+    """
     try:
-        lock: dict[str, str] = json.loads((folder / LOCK_FILE).read_text())
+        return _LOCKED.validate_json((folder / LOCK_FILE).read_bytes())
     except FileNotFoundError:
         return {}
-    return lock
+    except ValidationError as error:
+        what = f"{folder.name}/{LOCK_FILE} can't be understood; without it the weights are fetched anew"
+        raise CatalogError(f"{what}: {error}") from error

@@ -29,6 +29,7 @@ from models.store.datasets import (
     Rejected,
     contact_sheet,
 )
+from models.store.disk import require_free
 
 LEAST_SIDE_PX = 16
 SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "TIFF": ".tif"}  # of the others it is their name
@@ -93,6 +94,7 @@ def import_archive(
     archive = Archive(archive_file, limits)
     try:
         findings.others += archive.others
+        require_free(workspace, sum(picture.info.file_size for picture in archive.pictures))
         for done, picture in enumerate(in_order(archive.pictures)):
             on_progress(done / len(archive.pictures))
             _store(archive, picture, workspace, findings, max_pixels)

@@ -50,7 +50,7 @@ class RunFolder:
         try:
             text = self.options_file.read_text()
         except FileNotFoundError:
-            raise RunFolderError(f"{self.path} has no {self.options_file.name}, so it is not a run") from None
+            raise RunFolderError(f"{self.path.name} has no {self.options_file.name}, so it is not a run") from None
         try:
             content = json.loads(text)
             changes = [change.options for change in read_changes(self.path)]

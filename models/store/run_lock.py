@@ -28,7 +28,7 @@ def lock_run(folder: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise RunBusy(f"{folder} is being trained in by another process") from None
+                    raise RunBusy(f"The run {folder.name} is being trained in by another process") from None
                 time.sleep(POLL_S)
         yield
 

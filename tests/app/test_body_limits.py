@@ -57,3 +57,12 @@ def test_browsers_take_no_answer_for_what_it_is_not(client, path):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+def test_an_answer_about_a_broken_card_names_no_folder_of_the_server(client, settings):
+    card = settings.weights_dir / "tiny" / "model.json"
+    card.write_text("{")
+    answer = client.get("/models/tiny")
+    assert answer.status_code == 503
+    assert "tiny" in answer.json()["detail"]
+    assert str(settings.weights_dir) not in answer.text

@@ -161,3 +161,12 @@ def test_the_shipped_stargan_is_what_its_card_says():
 @pytest.mark.parametrize("name", ["monet2photo", "style_monet"])
 def test_the_monet_models_have_a_twin_for_machines_without_network(name):
     assert SHIPPED.resolve(name).name == f"{name}-lite"
+
+
+@pytest.mark.parametrize("file", ["lock.json", "fetch-failed.json"])
+@pytest.mark.parametrize("content", ["{", "[1]", "5", "{}", '{"failed_at": "yesterday", "why": 1}'])
+def test_a_note_of_a_fetch_that_makes_no_sense_spoils_no_list(catalog, file, content):
+    folder = catalog.models_dir / "missing"
+    folder.mkdir(parents=True)
+    (folder / file).write_text(content)
+    assert {"borrower", "tiny"} <= {model.name for model in catalog.all()}

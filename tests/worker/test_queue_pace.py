@@ -1,0 +1,103 @@
+"""The queue refuses what it could not begin in time, and gives up old results before it refuses new work."""
+
+import asyncio
+import time
+
+import pytest
+import redis
+
+from tests.fake_worker import first_pixel
+from tests.processes import eventually, fake_worker
+from worker import kept_results, queue_pace
+from worker.async_inference_queue import AsyncInferenceQueue
+from worker.contract import Status, Task
+from worker.errors import QueueFull
+from worker.inference_queue import new_job_id
+from worker.queue_pace import QueuePace
+from worker.shared_connection import SharedConnection
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that tests set."""
+    now = [1000.0]
+    monkeypatch.setattr(queue_pace.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_request_is_refused_if_its_job_would_begin_too_late(clock):
+    pace = QueuePace()
+    pace.require(0.1, waiting=500)  # nothing is known yet
+    for _ in range(20):
+        clock[0] += 0.5
+        pace.ended(waiting=40)
+    assert pace.seconds_for(40) == pytest.approx(20)
+    pace.require(30, waiting=40)
+    with pytest.raises(QueueFull) as refused:
+        pace.require(12, waiting=40)
+    assert refused.value.retry_after_s == 8  # then 24 are left, which take 12 s
+
+
+def test_pauses_without_work_say_nothing_about_the_pace(clock):
+    pace = QueuePace()
+    for waiting in [1, 0] * 20:
+        clock[0] += 0.5 if waiting == 0 else 30  # the first comes after a pause
+        pace.ended(waiting=waiting)
+    assert pace.seconds_for(10) == pytest.approx(5)
+
+
+def test_the_service_answers_503_at_once_while_the_queue_is_slower_than_the_wait(client, monkeypatch):
+    from tests.app.test_translate import upload
+
+    monkeypatch.setattr(QueuePace, "seconds_for", lambda self, jobs: 2.0 * jobs)
+    order = {"model": "tiny"}
+    for _ in range(3):
+        assert client.post("/translate", files=upload(), data=order | {"wait": "0"}).status_code == 202
+    answer = client.post("/translate", files=upload(), data=order | {"wait": "1.5"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert client.post("/translate", files=upload(), data=order | {"wait": "0"}).status_code == 202
+
+
+def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url, monkeypatch):
+    monkeypatch.setattr(kept_results, "MORE_BYTES", 1)
+    side = 512
+    nbytes = side * side * 3
+    connection = redis.Redis.from_url(redis_url)
+    task = Task(model="fake", height=side, width=side)
+    picture = first_pixel((128, 128, 128), side, side)
+
+    def ended(job_id):
+        state = queue.state(job_id)
+        return state is not None and state.status.ended
+
+    async def add():
+        shared = SharedConnection(redis_url, patience_s=5)
+        jobs = AsyncInferenceQueue(shared, queue.connection, limit=1000)
+        job_id = new_job_id()
+        try:
+            await jobs.submit(task, picture, decode_ms=1, job_id=job_id)
+        finally:
+            await jobs.aclose()
+        return job_id
+
+    try:
+        with fake_worker(redis_url):
+            done = []
+            for pause_s in (0, 1.1, 1.1):  # their ends are kept in seconds
+                done.append(asyncio.run(add()))
+                eventually(lambda: ended(done[-1]))
+                time.sleep(pause_s)
+            used = connection.info("memory")["used_memory"]
+            connection.config_set("maxmemory", int((used + nbytes) / 0.9))  # there is room for half a job
+            with pytest.raises(QueueFull):
+                asyncio.run(add())  # all results are fresh
+            monkeypatch.setattr(kept_results, "FRESH_S", 1.0)
+            new = asyncio.run(add())
+            eventually(lambda: ended(new))
+    finally:
+        connection.config_set("maxmemory", 512 << 20)
+    assert queue.state(new).status is Status.SUCCEEDED
+    assert queue.result(done[0]) is None
+    assert queue.result(done[-1]) is not None
+    assert queue.result(new) is not None
