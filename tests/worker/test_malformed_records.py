@@ -12,7 +12,7 @@ from tests.processes import eventually, fake_worker
 from worker import contract
 from worker.connection import connect
 from worker.contract import Status, Task
-from worker.inference_queue import InferenceQueue, rq_queue
+from worker.inference_queue import rq_queue
 from worker.janitor import Janitor
 from worker.malformed_records import REFUSED
 from worker.picture_bytes import input_key
@@ -116,7 +116,7 @@ def test_the_janitor_sweeps_on_past_what_is_no_job(queue, redis_url, place):
 def test_a_claim_that_is_no_number_counts_as_none(queue):
     queue.connection.hset(contract.CLAIMS, mapping={"a": "many", "b": "-5"})
     submit(queue)
-    assert InferenceQueue(queue.connection, limit=5).workers(seen_within_s=1) == []
+    assert queue.workers(seen_within_s=1) == []
 
 
 def test_a_report_from_the_future_is_not_believed_and_forgotten(queue, redis_url):
