@@ -88,7 +88,7 @@ def test_a_video_goes_from_style_to_style(stars, server):
 
 def test_a_picture_without_a_face_can_be_taken_as_it_is(stars, server):
     stars.get_by_role("combobox", name="Model").select_option("heads")
-    expect(stars.get_by_role("alert")).to_contain_text("No face was found")
+    expect(stars.get_by_role("alert")).to_contain_text("No face was found", timeout=30_000)
     stars.get_by_role("button", name="Take the picture as it is").click()
     expect(stars.get_by_role("alert")).to_have_count(0)
     painted = shown(stars).astype(int)

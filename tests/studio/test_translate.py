@@ -243,3 +243,12 @@ def test_files_are_dropped_from_the_disk(page, tmp_path):
     drop_paths(page, tmp_path / "photo.png")
     np.testing.assert_array_equal(shown(page), inverted(landscape()))
     expect(page.get_by_role("img", name="photo.png: after")).to_be_visible()
+
+
+def test_a_picture_without_a_face_can_be_taken_as_it_is(page, server):
+    page.get_by_role("radio", name="heads").check(force=True)
+    give(page, encoded(landscape()))
+    expect(page.get_by_role("alert")).to_contain_text("No face was found", timeout=30_000)
+    page.get_by_role("button", name="Take the picture as it is").click()
+    assert np.abs(shown(page).astype(int) - inverted(landscape())).max() <= 1
+    assert server.get("/jobs", params={"limit": 1}).json()[0]["model"] == "heads"
