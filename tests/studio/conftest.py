@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app.settings import Settings
 from models.store.run_folder import RunFolder
@@ -23,7 +23,10 @@ from tests.studio.runs import written
 from worker.embedded_redis import EmbeddedRedis
 
 CLIENT = "tests-of-the-studio"  # as the page names itself
+PATIENCE_MS = 30_000  # for what should come at once, on a machine that runs other tests beside
 DESKTOP = {"width": 1280, "height": 900}
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def describe(folder: Path, name: str, **card: object) -> None:

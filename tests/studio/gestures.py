@@ -65,7 +65,7 @@ def pixels(image):
 def shown(page, which="after"):
     """The result on the stage, (H, W, 3), once it is there; or the photo, ``before``."""
     images = page.get_by_role("img", name=re.compile(f": {which}$"))
-    expect(images).to_be_visible(timeout=30_000)
+    expect(images).to_be_visible()
     return pixels(images)
 
 

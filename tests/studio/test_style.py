@@ -49,7 +49,7 @@ def test_six_variations_are_six_seeds_to_walk_on_from(stars, server):
     stars.get_by_role("button", name="Six variations").click()
     variations = stars.get_by_role("list", name="Variations").get_by_role("button")
     expect(variations).to_have_count(6)
-    expect(variations.nth(5)).to_be_enabled(timeout=30_000)
+    expect(variations.nth(5)).to_be_enabled()
     ordered = [job["seeds"] for job in server.get("/jobs", params={"limit": 6}).json()]
     seeds = [int(name.removeprefix("Seed ")) for name in variations.evaluate_all("all => all.map(e => e.ariaLabel)")]
     assert ordered == [[seed] for seed in reversed(seeds)]

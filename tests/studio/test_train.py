@@ -45,7 +45,7 @@ def test_a_watched_run_survives_a_server_that_is_away_for_a_moment(page, running
     address = f"**/training/{running.path.name}"
     page.route(address, lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_())
     visit(page, f"train/{running.path.name}")
-    expect(page.locator(".chart polyline").first).to_be_attached(timeout=15_000)
+    expect(page.locator(".chart polyline").first).to_be_attached()
     running.append_metrics({"step": 20, "seconds": 20, "loss_one": 0.5})
     expect(page.locator(".chart polyline:not(.raw)").first).to_have_attribute("points", of_points(2))
     assert not refusals
