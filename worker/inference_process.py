@@ -8,11 +8,10 @@ from models.device import serving_device
 from models.errors import DoppelError
 from models.store.catalog import Catalog
 from worker.connection import connect
-from worker.inference_worker import InferenceWorker, worker_name
+from worker.inference_worker import PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.resident_models import ResidentModels
 
-PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
 
 log = logging.getLogger("doppel.worker")

@@ -1,7 +1,7 @@
 """The record of an inference job as RQ has it, without what RQ does to write it.
 
 RQ writes a job by way of several objects and some thirty commands, which takes longer than to decode a small picture.
-What every job goes through is therefore written here and in two scripts (``batching.py``, ``successes.py``). A test
+What every job goes through is therefore written here and in two scripts (``batching.py``, ``endings.py``). A test
 compares the records with those that RQ leaves. What is rare (a failure, a job that is handed back, a renewed lease) RQ
 writes.
 """
