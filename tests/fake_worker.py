@@ -65,6 +65,9 @@ class FakeModel:
     def loaded(self) -> list[str]:
         return ["fake"]
 
+    def usable(self) -> bool:
+        return True
+
     def _inverted(self, pictures: list[Picture]) -> list[Picture]:
         time.sleep((self.fixed_ms + self.each_ms * len(pictures)) / 1000)
         for picture in pictures:

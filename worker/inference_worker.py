@@ -28,6 +28,7 @@ from worker.batching import PICK_SHORT, START, JobStarter, StartedJob
 from worker.contract import Status, WorkerReport
 from worker.direct_connection import DirectConnection
 from worker.endings import SUCCEED, JobEnder
+from worker.errors import DeviceFailed
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, rq_queue
 from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S
@@ -123,12 +124,32 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._ender = JobEnder(queue, self, self._redis, record_ttl_s=record_ttl_s, result_ttl_s=result_ttl_s)
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
+        self._device_error: Exception | None = None
         self._suspension_asked_at = 0.0
         self._is_suspended = False
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
+        """Work until SIGTERM or SIGINT. The batch that is running then still finishes.
+
+        Raises:
+            DeviceFailed: the jobs in hand are left as by a worker that died.
+        """
         self.work(logging_level="WARNING")
+        if self._device_error is not None:
+            raise DeviceFailed(f"the device {self._device} failed; a new process is needed: {self._device_error}")
+
+    def register_death(self) -> None:
+        """As RQ, but not after the device failed: whoever finds a worker that died puts its jobs back."""
+        if self._device_error is None:
+            super().register_death()
+        else:
+            self.stop_heartbeats()
+
+    def _require_device(self, error: Exception) -> None:
+        """Leave RQ's loop if the device is the reason of an error, and will be that of all further ones."""
+        if not self._runner.usable():
+            self._device_error = error
+            raise StopRequested from error
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Do nothing: RQ calls this around each job, which costs writes, and the heartbeat thread does the same."""
@@ -181,7 +202,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 else:
                     batch = self._next_batch(computing)
         finally:
-            if computing is not None:
+            if computing is not None and self._device_error is None:
                 self._finish(computing, idle=True)
             self._state = WorkerStatus.IDLE
 
@@ -220,6 +241,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         try:
             results: Sequence[Result | Exception] = list(computing.begun.result())
         except Exception as error:
+            self._require_device(error)
             log.warning("a batch of %d failed (%s) and runs again", len(tasks), error)
             results = self._run_short(tasks)
         self._note(computing.runnable, results, computing.started)
@@ -289,6 +311,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         try:
             return list(self._runner.run_batch(tasks))
         except Exception as error:
+            self._require_device(error)
             if len(tasks) == 1:
                 return [error]
             log.warning("a batch of %d failed (%s); its jobs run one by one", len(tasks), error)
@@ -307,6 +330,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 try:
                     step = next(steps, None)
                 except Exception as error:
+                    self._require_device(error)
                     return error
                 if step is None:
                     return Result(pictures)

@@ -61,6 +61,10 @@ class ResidentModels:
         """Names of the models in memory, most recently used last; those that share a weights file under its name."""
         return list(self._residents)
 
+    def usable(self) -> bool:
+        """False once the device has failed for good."""
+        return self.device.is_usable()
+
     def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
         """Run N short tasks of one batch key on their model, which is loaded first if need be.
 

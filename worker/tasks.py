@@ -75,6 +75,9 @@ class TaskRunner(Protocol):
     def loaded(self) -> list[str]:
         """Names of the models in memory, most recently used last."""
 
+    def usable(self) -> bool:
+        """Whether it can go on after it raised an error; False if every further task would fail."""
+
 
 @dataclass
 class RunningJob:

@@ -4,7 +4,6 @@ import json
 import re
 import zlib
 
-import pytest
 from rq import Retry, SimpleWorker
 
 from tests.fake_worker import first_pixel
@@ -109,17 +108,6 @@ def of_doppel(connection):
     worker.work(burst=True, logging_level="ERROR")
     [execution] = {fields[b"execution_id"].decode() for _, fields in connection.xrange(f"rq:results:{job_id}")}
     return before, looks.pop(), look(connection, JOB=job_id, EXECUTION=execution, WORKER=worker.name)
-
-
-@pytest.fixture
-def signals():
-    """Puts back what a worker in this process makes of signals."""
-    import signal
-
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 def test_a_job_has_the_records_that_rq_would_write(queue, signals):
