@@ -14,7 +14,6 @@ from fastapi import Request, Response, UploadFile, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, _effective_route_context_var, get_request_handler
 from pydantic_core import PydanticUndefined
-from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as SentFile
 
 from app.small_forms import read_small_form
@@ -37,14 +36,14 @@ class FormRoute(APIRoute):
 
         async def arguments(request: Request) -> dict[str, Any] | None:
             """What the endpoint takes; None if FastAPI had better read the request."""
-            form = await request.form()
+            sent = dict((await request.form()).multi_items())  # of several of one name the last, as FastAPI has it
             values: dict[str, Any] = {}
             for dependency in dependant.dependencies:
                 given = await dependency.call(**{str(dependency.request_param_name): request})  # type: ignore[misc]
                 if dependency.name is not None:
                     values[dependency.name] = given
             for field in fields:
-                value = field.value_in(form)
+                value = field.value_of(sent.get(field.alias))
                 if value is PydanticUndefined:
                     return None
                 values[field.name] = value
@@ -97,9 +96,8 @@ class _Field:
             field.validate,
         )
 
-    def value_in(self, form: FormData) -> Any:
+    def value_of(self, sent: str | SentFile | None) -> Any:
         """The field's value; PydanticUndefined if FastAPI had better look at it."""
-        sent = form.get(self.alias)
         if sent is None or sent == "":
             return self.default
         if isinstance(sent, SentFile) is not self.is_file or (isinstance(sent, SentFile) and not sent.filename):

@@ -36,6 +36,7 @@ from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
 POLL_S = 0.001  # between two looks for a job while a batch is computed
+LOOK_S = 0.001  # in which another job comes, if jobs keep coming
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 
 log = logging.getLogger("doppel.worker")
@@ -92,7 +93,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         runner: runs the tasks.
         device: where it runs them, for the worker's report.
         max_batch: most jobs in one batch.
-        batch_wait_ms: how long to wait for more jobs once a batch has two.
+        batch_wait_ms: how long to wait at most for more jobs, while they keep coming, once a batch has two.
         result_ttl_s: how long a generated picture is kept.
     """
 
@@ -276,13 +277,16 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         return self._filled(following.started(reply))
 
     def _filled(self, started: list[StartedJob]) -> list[RunningJob]:
-        """Wait for more jobs only if there are several already, so a lone job never waits."""
+        """Wait for more jobs while they keep coming, if there are several already: a lone job never waits."""
         deadline = time.monotonic() + self._batch_wait_s
         while 1 < len(started) < self._max_batch and time.monotonic() < deadline:
             batch_key = started[0].batch_key
             assert batch_key is not None, "a job that must run alone is in a batch"
-            time.sleep(0.001)
-            started += self._starter.start_compatible(batch_key, self._max_batch - len(started))
+            time.sleep(LOOK_S)
+            more = self._starter.start_compatible(batch_key, self._max_batch - len(started))
+            if not more:
+                break
+            started += more
         return [RunningJob.load(one) for one in started]
 
     def _run_batch(self, batch: list[RunningJob]) -> None:

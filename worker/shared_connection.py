@@ -158,7 +158,7 @@ class _Wire(asyncio.Protocol):
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         if not self._transport.is_closing():
-            self._transport.write(b"".join(outgoing))
+            self._transport.writelines(outgoing)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
