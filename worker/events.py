@@ -15,7 +15,7 @@ from worker.contract import JobEvent
 from worker.shared_connection import subscribe
 
 STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
-_ID = re.compile(rb'\{\"id\":\"(\w+)\"', re.ASCII)  # as every event begins
+_ID = re.compile(rb"\{\"id\":\"(\w+)\"", re.ASCII)  # as every event begins
 
 log = logging.getLogger("doppel.worker")
 

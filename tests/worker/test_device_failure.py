@@ -73,8 +73,6 @@ def test_its_worker_hands_its_jobs_back_and_ends(queue, redis_url, settings, mon
             result_ttl_s=60,
             resident_mb=1,
             preload=[],
-            weights_url=None,
-            offline=True,
         )
     assert models[0].calls <= 1  # no job is tried on a device that is gone
     assert [state.status for state in queue.states(jobs)] == [Status.QUEUED] * len(jobs)
