@@ -127,7 +127,8 @@ async def read_by_starlette(body):
         return {"type": "http.request", "body": body, "more_body": False}
 
     headers = [(b"content-type", b"multipart/form-data; boundary=" + BOUNDARY)]
-    return await contents(await Request({"type": "http", "method": "POST", "headers": headers}, receive).form())
+    async with Request({"type": "http", "method": "POST", "headers": headers}, receive).form() as form:
+        return await contents(form)
 
 
 async def contents(form):
