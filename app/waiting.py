@@ -105,7 +105,7 @@ class Dispatcher:
         self._delivered.append(job_id)
 
     async def _listen(self) -> None:
-        await follow_events(self._redis_url, self._pass_on)
+        await follow_events(self._redis_url, self._pass_on, wanted=self._watchers)
 
     async def _poll(self) -> None:
         while True:

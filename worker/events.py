@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
@@ -14,17 +15,23 @@ from worker.contract import JobEvent
 from worker.shared_connection import subscribe
 
 STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
+_ID = re.compile(rb"\{\"id\":\"(\w+)\"", re.ASCII)  # as every event begins
 
 log = logging.getLogger("doppel.worker")
 
 
-async def follow_events(url: str, on_event: Callable[[JobEvent], None]) -> None:
-    """Call ``on_event`` with every job event from now on, until this is canceled.
+async def follow_events(url: str, on_event: Callable[[JobEvent], None], *, wanted: Container[str]) -> None:
+    """Call ``on_event`` with the events of some jobs from now on, until this is canceled.
 
     Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
+
+    Args:
+        wanted: the ids of these jobs at each moment. The others' events, which are many, are not even read.
     """
 
     def read(message: bytes) -> None:
+        if (found := _ID.match(message)) and found[1].decode() not in wanted:
+            return
         try:
             event = JobEvent.model_validate_json(message)
         except ValidationError as error:
