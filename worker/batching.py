@@ -192,8 +192,9 @@ class StartCall:
     """A call of the script. Sent again, it gives the jobs that it started the first time."""
 
     def __init__(
-        self, worker: BaseWorker, keys: Sequence[str], which: str, at_most: int, job_id: str, key: str
+        self, queue: Queue, worker: BaseWorker, keys: Sequence[str], which: str, at_most: int, job_id: str, key: str
     ) -> None:
+        self._queue = queue
         self._worker = worker
         self._keys = keys
         self._batch = uuid4().hex[:-2]
