@@ -1,8 +1,8 @@
 """Routes that take a form, without most of what FastAPI does anew with each field of each request.
 
 FastAPI 0.165 works out again for every request what kind each field has, which for a dozen fields takes longer than
-anything else between the HTTP server and the queue. A :class:`FormRoute` works it out once. Whatever is not plainly
-right about a request is left to FastAPI, so requests are refused as ever.
+anything else between the HTTP server and the queue. A :class:`FormRoute` works it out once, and reads a small form at
+once. Whatever is not plainly right about a request is left to FastAPI, so requests are refused as ever.
 """
 
 import inspect
@@ -14,8 +14,9 @@ from fastapi import Request, Response, UploadFile, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, _effective_route_context_var, get_request_handler
 from pydantic_core import PydanticUndefined
-from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as SentFile
+
+from app.small_forms import read_small_form
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -33,30 +34,48 @@ class FormRoute(APIRoute):
             return usual
         fields = [_Field.of(field) for field in dependant.body_params]
 
-        async def endpoint(request: Request) -> Response:
-            # The body has been read by now, and is kept with the request.
-            form = await request.form()
+        async def arguments(request: Request) -> dict[str, Any] | None:
+            """What the endpoint takes; None if FastAPI had better read the request."""
+            sent = dict((await request.form()).multi_items())  # of several of one name the last, as FastAPI has it
             values: dict[str, Any] = {}
             for dependency in dependant.dependencies:
                 given = await dependency.call(**{str(dependency.request_param_name): request})  # type: ignore[misc]
                 if dependency.name is not None:
                     values[dependency.name] = given
             for field in fields:
-                value = field.value_in(form)
+                value = field.value_of(sent.get(field.alias))
                 if value is PydanticUndefined:
-                    return await usual(request)
+                    return None
                 values[field.name] = value
             if dependant.request_param_name is not None:
                 values[dependant.request_param_name] = request
-            response: Response = await dependant.call(**values)  # type: ignore[misc]
-            return response
+            return values
 
-        return get_request_handler(
+        async def endpoint(request: Request) -> Response:
+            # The body has been read by now, and the form is kept with the request.
+            values = await arguments(request)
+            return await (usual(request) if values is None else dependant.call(**values))  # type: ignore[misc]
+
+        read_by_fastapi = get_request_handler(
             Dependant(call=endpoint, request_param_name="request", path=dependant.path),
             body_field=route.body_field,
             response_class=self.response_class,
             form_limits=self.form_limits,
         )
+
+        async def handler(request: Request) -> Response:
+            form = await read_small_form(request)
+            if form is None:
+                return await read_by_fastapi(request)
+            request._form = form  # where Request.form() keeps what it has read
+            values = await arguments(request)
+            if values is None:
+                request._form = None
+                return await usual(request)  # of the body, which is kept with the request
+            response: Response = await dependant.call(**values)  # type: ignore[misc]
+            return response
+
+        return handler
 
 
 @dataclass(frozen=True)
@@ -77,9 +96,8 @@ class _Field:
             field.validate,
         )
 
-    def value_in(self, form: FormData) -> Any:
+    def value_of(self, sent: str | SentFile | None) -> Any:
         """The field's value; PydanticUndefined if FastAPI had better look at it."""
-        sent = form.get(self.alias)
         if sent is None or sent == "":
             return self.default
         if isinstance(sent, SentFile) is not self.is_file or (isinstance(sent, SentFile) and not sent.filename):

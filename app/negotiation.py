@@ -1,11 +1,14 @@
 """Content negotiation: choose the media type of an answer by the Accept header (RFC 9110, section 12.5.1)."""
 
+import functools
+
 from app.errors import NotAcceptable
 from app.images import MEDIA_TYPES
 
 JSON = "application/json"
 
 
+@functools.lru_cache(maxsize=64)  # clients send few different ones
 def accepted_type(accept: str | None, results: tuple[str, ...] = MEDIA_TYPES) -> str:
     """Choose the media type of an answer: one of ``results`` or ``application/json``.
 

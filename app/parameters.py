@@ -191,6 +191,8 @@ def _check(
                 f"{name[:80]}: there is no file of this name; did you mean {near}? With curl: {takes.example(request)}"
             )
         refuse_unknown_names(kind, [name], known)
+    if len({name for name, _ in sent}) == len(sent):
+        return
     for name, count in Counter(name for name, _ in sent).items():
         if count > 1 and (kind == "key" or not _is_repeatable(known[name])):
             raise Invalid(f"{name}: sent {count} times; this call takes it once.")

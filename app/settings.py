@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         int | None, Field(ge=1, le=256, description="most pictures in a batch; unset: 16 on a GPU, 1 on a CPU")
     ] = None
     batch_wait_ms: Annotated[
-        float, Field(ge=0, description="how long a batch waits for more jobs, if others are already queued")
+        float, Field(ge=0, description="how long a batch waits at most for more jobs, while they come")
     ] = 5.0
     resident_mb: Annotated[
         int, Field(ge=1, description="most memory for weights that a worker keeps loaded, in MiB")

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from app.keyed_requests import keyed
 from models.errors import Unavailable
 from worker.async_inference_queue import AsyncInferenceQueue
-from worker.contract import HEARTBEAT_S, JobEvent, Status
+from worker.contract import HEARTBEAT_S, JobEvent
 from worker.errors import QueueUnreachable
 from worker.events import follow_events
 from worker.inference_queue import InferenceQueue
@@ -115,13 +115,11 @@ class Dispatcher:
         self._delivered.append(job_id)
 
     async def _listen(self) -> None:
-        await follow_events(self._redis_url, self._heard)
+        await follow_events(self._redis_url, self._pass_on, self._note_end, wanted=self._watchers)
 
-    def _heard(self, event: JobEvent) -> None:
-        if event.status in (Status.SUCCEEDED, Status.FAILED):
-            self._jobs.capacity.ended()
-            self._pace.ended(waiting=self._jobs.capacity.waiting)
-        self._pass_on(event)
+    def _note_end(self) -> None:
+        self._jobs.capacity.ended()
+        self._pace.ended(waiting=self._jobs.capacity.waiting)
 
     async def _poll(self) -> None:
         while True:

@@ -36,6 +36,18 @@ class ServingDevice:
     def is_cuda(self) -> bool:
         return self.name.partition(":")[0] == "cuda"
 
+    def is_usable(self) -> bool:
+        """False once it has failed for good. After some errors of a GPU every later call in the process fails, too."""
+        if not self.is_cuda:
+            return True
+        import torch
+
+        try:
+            torch.cuda.synchronize(self.name)
+        except RuntimeError:
+            return False
+        return True
+
 
 def serving_device(name: str, *, threads: int | None = None) -> ServingDevice:
     """:func:`select_device`, without torch where that is sure to end on the CPU.

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -53,7 +53,7 @@ class FakeModel:
     def begin(self, tasks: Sequence[LoadedTask]) -> Future[list[Result]] | None:
         return self.pool.submit(self.run_batch, tasks) if self.pool else None
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
+    def run_in_steps(self, task: LoadedTask) -> Generator[Step]:
         """A long job's pictures, one by one; of a picture in tiles the picture, with the last of its ``TILES``."""
         if task.task.tiled:
             for n in range(1, TILES + 1):
@@ -65,6 +65,9 @@ class FakeModel:
 
     def loaded(self) -> list[str]:
         return ["fake"]
+
+    def usable(self) -> bool:
+        return True
 
     def _inverted(self, pictures: list[Picture]) -> list[Picture]:
         time.sleep((self.fixed_ms + self.each_ms * len(pictures)) / 1000)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import redis
+from redis.exceptions import NoScriptError
 from rq.job import Job
 
 from models.pictures import Picture
@@ -21,7 +22,7 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
-from worker.job_records import RECORD_TTL_S, owned, queued
+from worker.job_records import RECORD_TTL_S, once, owned, queued
 from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
@@ -72,7 +73,7 @@ class AsyncInferenceQueue:
             client: who may find the job in a list.
             origin: what the result is made of and by what.
             history: the credentials that the first upload brought along.
-            write: runs commands in Redis, all or none; None: a transaction.
+            write: runs commands in Redis, all or none; None: :func:`once`.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -91,7 +92,13 @@ class AsyncInferenceQueue:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
             if client is not None:
                 commands += owned(client, job_id)
-            await (write or self._shared.transaction)(commands)
+            if write is not None:
+                await write(commands)
+                return
+            try:
+                await self._shared.transaction(once(job_id, commands, by_hash=True))
+            except NoScriptError:  # Redis never saw it, or was started since
+                await self._shared.transaction(once(job_id, commands, by_hash=False))
 
     async def waiting(self) -> int:
         """How many jobs are in the queue, by a look that is not old."""

@@ -2,43 +2,82 @@
 
 A Lua script does it in one step, so that no job is ever in neither place. A full Redis refuses the first command that
 takes memory, and that of each job comes before it leaves the queue.
+
+To wait for a job, a worker sends the script right behind RQ's own command, which moves a job to the intermediate list
+as soon as there is one. Redis then runs both before it flushes the job itself to disk, so a job that finds an idle
+worker waits neither for another round trip nor for another flush.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import cast
 from uuid import uuid4
 
+from redis.exceptions import OutOfMemoryError
 from rq import Queue
 from rq.defaults import RQ_KEY_PREFIX
 from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job, JobStatus
-from rq.utils import now, utcformat
 from rq.worker import BaseWorker, WorkerStatus
 
 from worker import contract
+from worker.connection import Command
 from worker.contract import LEASE_S, MAX_TRIES, JobEvent, Status
+from worker.direct_connection import DirectConnection
 from worker.inference_queue import restored
 from worker.job_records import BATCH_KEY_FIELD, CANCELABLE_FIELD, LONG_FIELD
+from worker.malformed_records import refuse_unreadable
 from worker.picture_bytes import input_key
-from worker.stored_script import StoredScript
+from worker.replies import Reply
+from worker.stored_script import Script
 
+FULL_PAUSE_S = 0.1  # before a full Redis is asked again
 WINDOW = 256  # queued jobs that are searched for ones that fit a batch
 REGISTRY_EXTRA_S = 60  # by which RQ keeps its registries of executions longer than a lease
 FIELDS = (BATCH_KEY_FIELD, "retries_left", LONG_FIELD, "origin", "created_at", "enqueued_at", "data", "meta")
 
 _RUNNING = JobEvent(id="%s", status=Status.RUNNING).model_dump_json(exclude_none=True)
 
+# Which job is the first of the batch: one named that is in the intermediate list, the one that came there last, that at
+# the head of the queue, or none (then the others are those that fit the batch key).
+NAMED, MOVED, HEAD, NONE = "named", "moved", "head", "none"
+
 # A job that was tried before stays in the queue, and takes none with it: its worker died, so it must run alone.
-_START = f"""
+START = Script(f"""
 local queue, intermediate, wip, worker, executions = unpack(KEYS)
-local first, key, at_most, name, batch, at, seconds, lease_end = unpack(ARGV)
+local which, first, key, at_most, name, batch = unpack(ARGV)
 local started = {{}}
+
+local time = redis.call('TIME')
+local seconds = tonumber(time[1])
+local exact, lease_end = string.format('%d.%06d', seconds, time[2]), seconds + {LEASE_S}
+
+local function written()  -- the time as RQ writes it; the date by Howard Hinnant's civil_from_days
+  local days = math.floor(seconds / 86400) + 719468
+  local era = math.floor(days / 146097)
+  local day = days - era * 146097
+  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
+  day = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * day + 2) / 153)
+  day = day - math.floor((153 * month + 2) / 5) + 1
+  year = year + era * 400
+  if month < 10 then month = month + 3 else month, year = month - 9, year + 1 end
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day, math.floor(seconds / 3600) % 24,
+    math.floor(seconds / 60) % 60, seconds % 60, time[2])
+end
+
+local at = written()
 
 local function read(id, execution)
   local record = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{"', '".join(FIELDS)}')
   started[#started + 1] = {{id, execution, record, redis.call('GET', string.format('{input_key("%s")}', id))}}
+end
+
+local function is_unreadable(id)
+  local status = redis.pcall('HGET', '{Job.redis_job_namespace_prefix}' .. id, 'status')
+  return string.find(id, '[\\128-\\255]') or (type(status) == 'table' and status.err)
 end
 
 local function start(id)
@@ -46,7 +85,7 @@ local function start(id)
   if redis.call('HGET', job, 'status') ~= '{JobStatus.QUEUED.value}' then return end  -- it was canceled, or expired
   local both = id .. ':' .. execution
   local record, registry = '{RQ_KEY_PREFIX}:execution:' .. both, '{ExecutionRegistry.key_template.format("")}' .. id
-  redis.call('HSET', record, 'id', execution, 'job_id', id, 'created_at', seconds, 'last_heartbeat', seconds,
+  redis.call('HSET', record, 'id', execution, 'job_id', id, 'created_at', exact, 'last_heartbeat', exact,
     'worker_name', name)
   redis.call('EXPIRE', record, {LEASE_S})
   redis.call('ZADD', registry, lease_end + {REGISTRY_EXTRA_S}, execution)
@@ -66,18 +105,28 @@ for _, both in ipairs(redis.call('SMEMBERS', executions)) do
   local id, execution = string.match(both, '^(.-):(' .. batch .. '%x%x)$')
   if id then read(id, execution) end
 end
-if #started > 0 then return started end  -- the reply to the same call was lost
+if #started > 0 then return {{at, started}} end  -- the reply to the same call was lost
 
-if key == '' then
-  start(first)
-  redis.call('LREM', intermediate, 1, first)
-  redis.call('LREM', queue, 1, first)
-  if #started == 0 then return started end
+if which ~= '{NONE}' then
+  repeat
+    if which == '{MOVED}' then first = redis.call('LINDEX', intermediate, -1) end
+    if which == '{HEAD}' then first = redis.call('LINDEX', queue, 0) end
+    if not first then return {{at, started}} end
+    if is_unreadable(first) then  -- the intermediate list is where the worker looks for it
+      if which == '{HEAD}' then redis.call('RPUSH', intermediate, first) end
+      redis.call('LREM', queue, 1, first)
+      return {{at, started, 1}}
+    end
+    start(first)
+    redis.call('LREM', intermediate, 1, first)
+    redis.call('LREM', queue, 1, first)
+  until #started > 0 or which == '{NAMED}'
+  if #started == 0 then return {{at, started}} end
   local record = started[1][3]
-  if not record[1] or record[2] ~= '{MAX_TRIES - 1}' or record[3] then return started end
+  if not record[1] or record[2] ~= '{MAX_TRIES - 1}' or record[3] then return {{at, started}} end
   key = record[1]
 end
-if #started == tonumber(at_most) then return started end
+if #started == tonumber(at_most) or key == '' then return {{at, started}} end
 for _, id in ipairs(redis.call('LRANGE', queue, 0, {WINDOW - 1})) do
   local job = redis.pcall('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{BATCH_KEY_FIELD}', 'retries_left')
   if job[1] == key and job[2] == '{MAX_TRIES - 1}' then
@@ -86,10 +135,10 @@ for _, id in ipairs(redis.call('LRANGE', queue, 0, {WINDOW - 1})) do
     if #started == tonumber(at_most) then break end
   end
 end
-return started
-"""
+return {{at, started}}
+""")
 
-_PICK_SHORT = f"""
+PICK_SHORT = Script(f"""
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   local job = redis.pcall('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{LONG_FIELD}', 'retries_left')
   if not job[1] and job[2] == '{MAX_TRIES - 1}' then
@@ -98,7 +147,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
     return id
   end
 end
-"""
+""")
 
 
 @dataclass(frozen=True)
@@ -139,49 +188,100 @@ class StartedJob:
         return execution
 
 
-class JobStarter:
-    """Takes jobs from a queue for a worker, oldest first."""
+class StartCall:
+    """A call of the script. Sent again, it gives the jobs that it started the first time."""
 
-    def __init__(self, queue: Queue, worker: BaseWorker) -> None:
+    def __init__(
+        self, queue: Queue, worker: BaseWorker, keys: Sequence[str], which: str, at_most: int, job_id: str, key: str
+    ) -> None:
+        self._queue = queue
         self._worker = worker
-        self._start = StoredScript(queue.connection, _START)
-        self._pick_short = StoredScript(queue.connection, _PICK_SHORT)
+        self._keys = keys
+        self._batch = uuid4().hex[:-2]
+        self.command = self._command(which, job_id, key, at_most)
+
+    def recall(self) -> Command:
+        """The command that only tells which jobs were started, if the other one was run."""
+        return self._command(NONE, "", "", 0)
+
+    def _command(self, which: str, job_id: str, key: str, at_most: int) -> Command:
+        return START.call(self._keys, [which, job_id, key, at_most, self._worker.name, self._batch])
+
+    def started(self, reply: Reply) -> list[StartedJob]:
+        """The jobs that a reply to either command tells of."""
+        at, jobs, *unreadable = reply
+        if unreadable:
+            refuse_unreadable(self._queue)
+        started_at = datetime.fromisoformat(at.decode())
+        return [
+            StartedJob(self._worker, id.decode(), execution.decode(), started_at, _present(record), packed)
+            for id, execution, record, packed in jobs
+        ]
+
+
+class JobStarter:
+    """Takes jobs from a queue for a worker, oldest first.
+
+    Args:
+        redis: which knows the scripts ``START`` and ``PICK_SHORT``.
+    """
+
+    def __init__(self, queue: Queue, worker: BaseWorker, redis: DirectConnection) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._redis = redis
         self._lists = [queue.key, queue.intermediate_queue_key]
         self._keys = [*self._lists, queue.started_job_registry.key, worker.key, worker.executions_key]
+        self._waiting: StartCall | None = None
+
+    def wait(self, timeout_s: float, at_most: int) -> list[StartedJob]:
+        """Start the next job, and those that fit its batch; none if none comes within ``timeout_s``."""
+        self._waiting = self._call(MOVED, at_most=at_most)
+        move = ("BLMOVE", *self._lists, "LEFT", "RIGHT", timeout_s)
+        try:
+            _, reply = self._redis.execute(move, self._waiting.command)
+        except OutOfMemoryError:  # while Redis is full, nothing can be taken
+            time.sleep(FULL_PAUSE_S)
+            return self.interrupted()
+        started, self._waiting = self._waiting.started(reply), None
+        return started
+
+    def interrupted(self) -> list[StartedJob]:
+        """The jobs that were started all the same when :meth:`wait` was left by an exception, such as a signal's."""
+        if self._waiting is None:
+            return []
+        unseen, self._waiting = self._waiting, None
+        return unseen.started(self._redis.execute(unseen.recall())[0])
+
+    def next_call(self, at_most: int) -> StartCall:
+        """For those who send it with other commands: start the job at the head of the queue, if there is one."""
+        return self._call(HEAD, at_most=at_most)
+
+    def start_next(self, at_most: int) -> list[StartedJob]:
+        """Start the job at the head of the queue, and those that fit its batch, ``at_most`` in all; none if none is."""
+        return self._started(self.next_call(at_most))
 
     def start(self, job_id: str, at_most: int) -> list[StartedJob]:
         """Start a job that is in the intermediate list, and those that fit its batch, ``at_most`` in all.
 
-        Args:
-            job_id: empty for that at the head of the queue.
-
         Returns:
             The jobs; none if the first is no longer there to be started.
         """
-        return self._started(job_id, "", at_most)
+        return self._started(self._call(NAMED, job_id=job_id, at_most=at_most))
 
     def start_compatible(self, batch_key: str, at_most: int) -> list[StartedJob]:
         """Start up to ``at_most`` jobs of this batch key."""
-        return self._started("", batch_key, at_most)
+        return self._started(self._call(NONE, key=batch_key, at_most=at_most))
 
-    def _started(self, job_id: str, batch_key: str, at_most: int) -> list[StartedJob]:
-        at = now()
-        seconds, batch = at.timestamp(), uuid4().hex[:-2]
-        arguments = [job_id, batch_key, at_most, self._worker.name, batch]
-        arguments += [utcformat(at), repr(seconds), int(seconds) + LEASE_S]
-        return [
-            StartedJob(self._worker, id.decode(), execution.decode(), at, _present(record), packed)
-            for id, execution, record, packed in self._start.run(self._keys, arguments)
-        ]
+    def _call(self, which: str, *, at_most: int, job_id: str = "", key: str = "") -> StartCall:
+        return StartCall(self._queue, self._worker, self._keys, which, at_most, job_id, key)
 
-    def pick_next(self) -> str | None:
-        """Move the oldest job to the intermediate list, as RQ does, but wait for none; None if there is none."""
-        job_id = self._worker.connection.lmove(*self._lists)
-        return None if job_id is None else cast(bytes, job_id).decode()
+    def _started(self, call: StartCall) -> list[StartedJob]:
+        return call.started(self._redis.execute(call.command)[0])
 
     def pick_short(self) -> str | None:
         """Move one job that is not a long one, for whichever model, to the intermediate list; None if there is none."""
-        job_id = self._pick_short.run(self._lists, ())
+        [job_id] = self._redis.execute(PICK_SHORT.call(self._lists, ()))
         return None if job_id is None else job_id.decode()
 
 

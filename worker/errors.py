@@ -11,7 +11,8 @@ DoppelError
 ├── TaskError               a job can't be done, whoever tries
 │   ├── BadClip             its clip is damaged somewhere
 │   └── ModelRemoved        its model went out of service while it waited
-└── JobCanceled             a job was canceled while it ran
+├── JobCanceled             a job was canceled while it ran
+└── DeviceFailed            a worker's device failed, and stays so in this process
 """
 
 from models.errors import DoppelError, Unavailable
@@ -65,3 +66,7 @@ class ModelRemoved(TaskError):
 
 class JobCanceled(DoppelError):
     """A job was canceled while it ran."""
+
+
+class DeviceFailed(DoppelError):
+    """A worker's device failed for good: every later call in this process would fail, too."""

@@ -77,10 +77,14 @@ class ReportingWorker(BaseWorker):
                 waits = True
                 time.sleep(FULL_WAIT_S)
 
-    def register_death(self) -> None:
+    def stop_heartbeats(self) -> None:
+        """End the thread, or a last heartbeat would report a dead worker alive."""
         self._ended.set()
         if self._heartbeats.ident is not None:
-            self._heartbeats.join(timeout=5 * HEARTBEAT_S)  # or a last heartbeat would report a dead worker alive
+            self._heartbeats.join(timeout=5 * HEARTBEAT_S)
+
+    def register_death(self) -> None:
+        self.stop_heartbeats()
         super().register_death()  # type: ignore[no-untyped-call]
         self.connection.hdel(self.reports, self.name)
 

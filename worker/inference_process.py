@@ -8,11 +8,11 @@ from models.device import serving_device
 from models.errors import DoppelError
 from models.store.catalog import Catalog
 from worker.connection import connect
-from worker.inference_worker import InferenceWorker, worker_name
+from worker.errors import DeviceFailed
+from worker.inference_worker import PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.resident_models import ResidentModels
 
-PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
 
 log = logging.getLogger("doppel.worker")
@@ -31,7 +31,12 @@ def run_worker(
     resident_mb: int,
     preload: list[str],
 ) -> None:
-    """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+    """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names.
+
+    Raises:
+        DeviceError: this machine does not have the device.
+        DeviceFailed: the jobs in hand are queued again. It counts as a try, since one of them may be the reason.
+    """
     chosen = serving_device(device, threads=threads)
     catalog = Catalog(weights_dir, data_dir)
     batch = max_batch or (1 if chosen.is_cpu else DEFAULT_MAX_BATCH)
@@ -44,11 +49,16 @@ def run_worker(
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
     Janitor(connection).recover(worker_name(os.getpid()))
-    InferenceWorker(
+    worker = InferenceWorker(
         connection,
         residents,
         device=chosen.name,
         max_batch=batch,
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,
-    ).run()
+    )
+    try:
+        worker.run()
+    except DeviceFailed:
+        Janitor(connection).recover(worker.name)
+        raise

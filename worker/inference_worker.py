@@ -9,55 +9,75 @@ import logging
 import os
 import socket
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job, JobStatus
 from rq.suspension import is_suspended
-from rq.utils import now
 from rq.worker import WorkerStatus
 
 from models import logs
 from models.pictures import Picture
 from worker import contract
-from worker.batching import JobStarter
+from worker.batching import PICK_SHORT, START, JobStarter, StartedJob
 from worker.contract import Status, WorkerReport
-from worker.errors import TaskError
-from worker.guarded_writes import GuardedWrites
+from worker.direct_connection import DirectConnection
+from worker.endings import SUCCEED, JobEnder
+from worker.errors import DeviceFailed
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, rq_queue
 from worker.job_meters import count_batch
-from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
-from worker.malformed_records import refuse_unreadable
+from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.meters import Meter
-from worker.picture_bytes import input_key, pack
 from worker.process_memory import gpu_memory_mb, resident_mb
-from worker.successes import Success, SuccessWriter
-from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, failure_of
+from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
 POLL_S = 0.001  # between two looks for a job while a batch is computed
-NO_JOB = ""  # the status of a job that is no longer there
-FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees the buffers of large replies with some delay
+LOOK_S = 0.001  # in which another job comes, if jobs keep coming
+PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 
 log = logging.getLogger("doppel.worker")
 
 
-class UnreadQueue(Queue):
-    """Hands out jobs by their ids alone: the worker reads them together with those that fit their batch."""
+@dataclass
+class _Taken:
+    """Jobs that a worker has taken, as RQ passes them from where it waits to where it has a job run."""
+
+    started: list[StartedJob]
+    redis_server_version: object = None  # which RQ sets
+
+    @property
+    def id(self) -> str:
+        return self.started[0].id
+
+
+class TakenQueue(Queue):
+    """Hands out jobs that are marked as running, with those that fit their batch."""
+
+    starter: JobStarter
+    max_batch: int
 
     @classmethod
-    def _fetch_dequeued_job(
-        cls, connection: redis.Redis, queue_key: str, job_id: str, *others: Any, **options: Any
-    ) -> tuple[Job, Queue]:
-        queue = cls.from_queue_key(queue_key, connection=connection, serializer=options.get("serializer"))
-        return Job(job_id, connection=connection, serializer=options.get("serializer")), queue
+    def dequeue_any(  # type: ignore[override]
+        cls, queues: Sequence["TakenQueue"], timeout: int | None, *others: Any, **options: Any
+    ) -> tuple[Job, Queue] | None:
+        [queue] = queues
+        if timeout is None:
+            started = queue.starter.start_next(queue.max_batch)
+        else:
+            started = queue.starter.wait(timeout, queue.max_batch)
+        if started:
+            return cast(Job, _Taken(started)), queue
+        if timeout is None:
+            return None
+        raise DequeueTimeout(timeout, [queue.key])
 
 
 @dataclass(frozen=True)
@@ -77,12 +97,12 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         runner: runs the tasks.
         device: where it runs them, for the worker's report.
         max_batch: most jobs in one batch.
-        batch_wait_ms: how long to wait for more jobs once a batch has two.
+        batch_wait_ms: how long to wait at most for more jobs, while they keep coming, once a batch has two.
         result_ttl_s: how long a generated picture is kept.
     """
 
     reports = contract.WORKERS
-    queue_class = UnreadQueue
+    queue_class = TakenQueue
 
     def __init__(
         self,
@@ -94,7 +114,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         batch_wait_ms: float,
         result_ttl_s: int,
     ) -> None:
-        queue = rq_queue(connection, kind=UnreadQueue)
+        queue = cast(TakenQueue, rq_queue(connection, kind=TakenQueue))
         name = worker_name(os.getpid())
         super().__init__([queue], name=name, connection=connection, serializer=queue.serializer, worker_ttl=60)
         self.log_job_description = False
@@ -102,27 +122,46 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._device = device
         self._max_batch = max_batch
         self._batch_wait_s = batch_wait_ms / 1000
-        self._record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
-        self._starter = JobStarter(queue, self)
-        self._successes = SuccessWriter(queue, self, record_ttl_s=self._record_ttl_s, result_ttl_s=result_ttl_s)
+        self._redis = DirectConnection(connection, START.text, PICK_SHORT.text, SUCCEED.text, patience_s=PATIENCE_S)
+        self._starter = queue.starter = JobStarter(queue, self, self._redis)
+        queue.max_batch = max_batch
+        record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
+        self._ender = JobEnder(queue, self, self._redis, record_ttl_s=record_ttl_s, result_ttl_s=result_ttl_s)
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
         self._meter = Meter()
+        self._device_error: Exception | None = None
         self._suspension_asked_at = 0.0
         self._is_suspended = False
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. The batch that is running then still finishes."""
+        """Work until SIGTERM or SIGINT. The batch that is running then still finishes.
+
+        Raises:
+            DeviceFailed: the jobs in hand are left as by a worker that died.
+        """
         self.work(logging_level="WARNING")
+        if self._device_error is not None:
+            raise DeviceFailed(f"the device {self._device} failed; a new process is needed: {self._device_error}")
 
     def register_death(self) -> None:
-        with (
-            contextlib.suppress(RedisError),
-            self.connection.pipeline(transaction=False) as pipe,
-            self._meter.added_by(pipe),
-        ):
-            pipe.execute()
-        super().register_death()
+        """As RQ, but not after the device failed: whoever finds a worker that died puts its jobs back."""
+        if self._device_error is None:
+            with (
+                contextlib.suppress(RedisError),
+                self.connection.pipeline(transaction=False) as pipe,
+                self._meter.added_by(pipe),
+            ):
+                pipe.execute()
+            super().register_death()
+        else:
+            self.stop_heartbeats()
+
+    def _require_device(self, error: Exception) -> None:
+        """Leave RQ's loop if the device is the reason of an error, and will be that of all further ones."""
+        if not self._runner.usable():
+            self._device_error = error
+            raise StopRequested from error
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Do nothing: RQ calls this around each job, which costs writes, and the heartbeat thread does the same."""
@@ -143,38 +182,56 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         if pipeline is not None or state != self.get_state():
             super().set_state(state, pipeline)
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run the job with those that fit its batch and, where they are computed beside this thread, what is queued.
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """As RQ, but hand back what was taken at the very moment at which a signal ended the waiting."""
+        try:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        except StopRequested:
+            self._state = WorkerStatus.BUSY  # or a second signal would leave this undone
+            for started in self._starter.interrupted():
+                self._requeue(RunningJob.load(started))
+            raise
 
-        While one batch is computed, the one before is ended and the next one is taken.
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run the jobs that were taken, and then those that are queued.
+
+        Where jobs are computed beside this thread, the batch before one is ended, and the next one taken, meanwhile.
         """
-        job_id: str | None = job.id
+        batch = self._filled(cast(_Taken, job).started)
         computing: _Computing | None = None
         self._state = WorkerStatus.BUSY  # from now on a signal waits for the end of the batch
         try:
-            while job_id is not None:
-                batch = self._start(job_id)
+            while batch:
                 self._running = [*self._running, *batch]  # its leases are renewed from now on
                 before, computing = computing, self._begin(batch)
                 if before is not None:
-                    self._finish(before, idle=not batch)
+                    self._finish(before, idle=False)
                 if computing is None:
                     self._running = []
-                    return self._run_started(batch)
-                job_id = self._next_job(computing)
+                    batch = self._run_started(batch, and_next=True)
+                else:
+                    batch = self._next_batch(computing)
         finally:
-            if computing is not None:
+            if computing is not None and self._device_error is None:
                 self._finish(computing, idle=True)
             self._state = WorkerStatus.IDLE
 
-    def _next_job(self, computing: "_Computing") -> str | None:
-        """A queued job, as soon as there is one; None if the batch is done first, or if RQ wants this thread back."""
-        while not (self._stop_requested or self.should_run_maintenance_tasks or self._suspended()):
-            job_id = self._pick(self._starter.pick_next)
-            if job_id is not None or computing.begun.done():
-                return job_id
+    def _next_batch(self, computing: "_Computing") -> list[RunningJob]:
+        """Queued jobs, as soon as there are any; none if the batch is done first, or if RQ wants this thread back."""
+        while not self._is_wanted_back():
+            with contextlib.suppress(OutOfMemoryError):  # while Redis is full, nothing can be taken
+                if started := self._starter.start_next(self._max_batch):
+                    return self._filled(started)
+            if computing.begun.done():
+                break
             time.sleep(POLL_S)
-        return None
+        return []
+
+    def _is_wanted_back(self) -> bool:
+        """Whether RQ has something else for this thread to do."""
+        return self._stop_requested or self.should_run_maintenance_tasks or self._suspended()
 
     def _begin(self, batch: list[RunningJob]) -> "_Computing | None":
         """Have the jobs computed beside this thread; None if that can't be."""
@@ -196,42 +253,51 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         try:
             results: Sequence[Result | Exception] = list(computing.begun.result())
         except Exception as error:
+            self._require_device(error)
             log.warning("a batch of %d failed (%s) and runs again", len(tasks), error)
             results = self._run_short(tasks)
         self._note(computing.runnable, results, computing.started)
-        self._end(computing.batch, idle=idle)
+        self._ender.end(computing.batch, idle=idle)
         self._running = self._running[len(computing.batch) :]
         self._batch_started = time.monotonic() if self._running else None
 
-    def _run_with_compatible(self, job_id: str) -> None:
-        """Run a job and those that fit its batch. A long job calls this between two steps, for short jobs."""
-        self._run_started(self._start(job_id))
+    def _run_started(self, batch: list[RunningJob], *, and_next: bool = False) -> list[RunningJob]:
+        """Run jobs and end them.
 
-    def _run_started(self, batch: list[RunningJob]) -> None:
-        if not batch:
-            return
+        Args:
+            and_next: start those that are queued in the same round trip.
+
+        Returns:
+            The jobs that were started.
+        """
         interrupted = self._running
         self._running = [*interrupted, *batch]
         try:
             self._run_batch(batch)
-            self._end([running for running in batch if not running.requeued], idle=not interrupted)
+            ended = [running for running in batch if not running.requeued]
+            if not and_next or self._is_wanted_back():
+                self._ender.end(ended, idle=not interrupted)
+                return []
+            following = self._starter.next_call(self._max_batch)
+            try:
+                [reply] = self._ender.end(ended, idle=not interrupted, following=[following.command])
+            except OutOfMemoryError:  # by which nothing was started
+                return []
         finally:
             self._running = interrupted
+        return self._filled(following.started(reply))
 
-    def _start(self, job_id: str) -> list[RunningJob]:
-        """Start the job and compatible ones. Wait for more only if there is one already, so a lone job never waits."""
-        try:
-            started = self._starter.start(job_id, self._max_batch)
-        except redis.ResponseError as error:
-            if isinstance(error, OutOfMemoryError) or not refuse_unreadable(self.queues[0]):
-                raise
-            return []
+    def _filled(self, started: list[StartedJob]) -> list[RunningJob]:
+        """Wait for more jobs while they keep coming, if there are several already: a lone job never waits."""
         deadline = time.monotonic() + self._batch_wait_s
         while 1 < len(started) < self._max_batch and time.monotonic() < deadline:
             batch_key = started[0].batch_key
             assert batch_key is not None, "a job that must run alone is in a batch"
-            time.sleep(0.001)
-            started += self._starter.start_compatible(batch_key, self._max_batch - len(started))
+            time.sleep(LOOK_S)
+            more = self._starter.start_compatible(batch_key, self._max_batch - len(started))
+            if not more:
+                break
+            started += more
         return [RunningJob.load(one) for one in started]
 
     def _run_batch(self, batch: list[RunningJob]) -> None:
@@ -264,6 +330,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         try:
             return list(self._runner.run_batch(tasks))
         except Exception as error:
+            self._require_device(error)
             if len(tasks) == 1:
                 return [error]
             log.warning("a batch of %d failed (%s); its jobs run one by one", len(tasks), error)
@@ -277,31 +344,35 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         """
         alone = not running.started.first_try
         pictures: list[Picture] = []
-        steps = self._runner.run_in_steps(loaded)
-        while True:
-            try:
-                step = next(steps, None)
-            except Exception as error:
-                return error
-            if step is None:
-                return Result(pictures)
-            pictures += step.pictures
-            running.meta.done = round(step.done, 3)
-            if not self._save_progress(running):
-                return None
-            if self._stop_requested:
-                self._requeue(running)
-                return None
-            if not alone and (short := self._pick(self._starter.pick_short)) is not None:
-                self._run_with_compatible(short)
-            self._batch_started = time.monotonic()
+        with contextlib.closing(self._runner.run_in_steps(loaded)) as steps:
+            while True:
+                try:
+                    step = next(steps, None)
+                except Exception as error:
+                    self._require_device(error)
+                    return error
+                if step is None:
+                    return Result(pictures)
+                pictures += step.pictures
+                running.meta.done = round(step.done, 3)
+                if not self._save_progress(running):
+                    return None
+                if self._stop_requested:
+                    self._requeue(running)
+                    return None
+                if not alone:
+                    self._run_short_job()
+                self._batch_started = time.monotonic()
 
-    @staticmethod
-    def _pick(move: Callable[[], str | None]) -> str | None:
-        # While Redis is full, nothing can be moved; an id that is no text is left to the janitor.
+    def _run_short_job(self) -> None:
+        """Run one short job, if one is queued, with those that fit its batch."""
+        started: list[StartedJob] = []
+        # While Redis is full, nothing can be taken; an id that is no text is left to the janitor.
         with contextlib.suppress(OutOfMemoryError, UnicodeDecodeError):
-            return move()
-        return None
+            if (short := self._starter.pick_short()) is not None:
+                started = self._starter.start(short, self._max_batch)
+        if started:
+            self._run_started(self._filled(started))
 
     def _save_progress(self, running: RunningJob) -> bool:
         """Save and publish how far a long job is; return False if it was canceled meanwhile."""
@@ -328,102 +399,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             pipe.lpush(self.queues[0].key, job.id)
             pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
             pipe.execute()
-
-    def _end(self, batch: list[RunningJob], *, idle: bool) -> None:
-        """End every job of the batch: result, event, and RQ's registries as RQ would leave them.
-
-        A job that was canceled keeps that status. One that the janitor queued again is left to its next worker.
-
-        Args:
-            idle: whether this worker then has nothing to do.
-        """
-        try:
-            self._write_ends(batch, idle=idle)
-        except OutOfMemoryError:
-            # Without its input a job takes less memory, and a failure next to none.
-            jobs = [running.started.job for running in batch]
-            owned = forbid_cancel(self.connection, [job.key for job in jobs])
-            inputs = [input_key(job.id) for job, status in zip(jobs, owned, strict=True) if status != b"queued"]
-            if inputs:
-                self.connection.delete(*inputs)
-            for running in batch:
-                self._write_end_in_full_memory(running, idle=idle)
-
-    def _write_end_in_full_memory(self, running: RunningJob, *, idle: bool) -> None:
-        """End one job although there may be no room for its result, or for a moment for anything at all."""
-        for wait_s in FULL_MEMORY_WAITS_S:
-            try:
-                return self._write_ends([running], idle=idle)
-            except OutOfMemoryError:
-                running.result = TaskError("The memory for pictures is full: there was no room for the result.")
-                time.sleep(wait_s)
-        return self._write_ends([running], idle=idle)
-
-    def _write_ends(self, batch: list[RunningJob], *, idle: bool) -> None:
-        succeeded = [running for running in batch if isinstance(running.result, Result)]
-        others = [running for running in batch if not isinstance(running.result, Result)]
-        if others:
-            self._write_failures(others, idle=idle and not succeeded)
-        if succeeded:
-            self._successes.write([self._success(running) for running in succeeded], idle=idle)
-
-    @staticmethod
-    def _success(running: RunningJob) -> Success:
-        assert isinstance(running.result, Result), "a job that failed is no success"
-        running.meta.style = running.result.style
-        return Success(
-            running.id,
-            running.started.execution_id,
-            running.started.started_at,
-            pack(*running.result.pictures) if running.result.pictures else None,
-            running.meta.model_dump_json(exclude_none=True),
-            running.event(Status.SUCCEEDED),
-        )
-
-    def _write_failures(self, batch: list[RunningJob], *, idle: bool) -> None:
-        """End jobs that failed, and clear up after those that were canceled."""
-        writes = GuardedWrites(self.connection)
-        pipe = self.connection.pipeline()
-        for running in batch:
-            job = running.started.job
-            writes.add_job(job.key)
-            if isinstance(running.result, Exception):
-                self._write_failure(running, running.result, pipe)
-                writes.add(pipe, if_status=[JobStatus.STARTED.value])
-            pipe.delete(input_key(job.id))
-            pipe.hdel(contract.CLAIMS, job.id)
-            writes.add(
-                pipe, if_status=[*(status.value for status in JobStatus if status is not JobStatus.QUEUED), NO_JOB]
-            )
-            self.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
-            if idle:
-                self.set_state(WorkerStatus.IDLE, pipeline=pipe)
-                idle = False
-            writes.add(pipe)
-        writes.execute()
-
-    def _write_failure(self, running: RunningJob, error: Exception, pipe: Pipeline) -> None:
-        job = running.started.job
-        job.ended_at = now()
-        # RQ would try it again, but only the death of a worker is worth another try.
-        with logs.about([running.meta.request_id]):
-            running.meta.error = failure_of(error)
-        job.set_status(JobStatus.FAILED, pipeline=pipe)
-        job.save(pipeline=pipe, include_meta=False, include_result=False)
-        job._handle_failure(
-            "".join(traceback.format_exception(error)),
-            pipe,
-            worker_name=self.name,
-            execution_id=running.started.execution_id,
-            execution_started_at=running.started.started_at,
-            execution_ended_at=job.ended_at,
-        )
-        self.increment_failed_job_count(pipe)
-        self.increment_total_working_time(job.ended_at - running.started.started_at, pipe)
-        pipe.hset(job.key, "meta", running.meta.model_dump_json(exclude_none=True))
-        pipe.hdel(job.key, CANCELABLE_FIELD)
-        job.cleanup(self._record_ttl_s, pipeline=pipe, remove_from_queue=False)
-        pipe.publish(contract.EVENTS, running.event(Status.FAILED))
 
     def _beat(self) -> None:
         """Report this worker alive and renew the leases of its running jobs, which RQ's SimpleWorker does not do."""

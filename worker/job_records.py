@@ -1,22 +1,24 @@
 """The record of an inference job as RQ has it, without what RQ does to write it.
 
 RQ writes a job by way of several objects and some thirty commands, which takes longer than to decode a small picture.
-What every job goes through is therefore written here and in two scripts (``batching.py``, ``successes.py``). A test
+What every job goes through is therefore written here and in two scripts (``batching.py``, ``endings.py``). A test
 compares the records with those that RQ leaves. What is rare (a failure, a job that is handed back, a renewed lease) RQ
 writes.
 """
 
 import time
 import zlib
+from collections.abc import Sequence
 
 from rq import Queue
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.utils import now, utcformat
 
 from worker import contract
 from worker.connection import Command
 from worker.contract import MAX_TRIES, JobMeta, Task
 from worker.picture_bytes import input_key
+from worker.stored_script import Script
 
 JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
@@ -37,6 +39,21 @@ _UNCHANGING: tuple[str | int, ...] = (
     *("retries_left", MAX_TRIES - 1, "retry_intervals", "[0]", "timeout", JOB_TIMEOUT_S),
     *("result_ttl", RECORD_TTL_S, "failure_ttl", RECORD_TTL_S, "status", "queued"),
 )
+
+# Commands, each preceded by the number of its words.
+_ONCE = Script(f"""
+local status = redis.call('HGET', KEYS[1], 'status')
+if status then
+  if status ~= '{JobStatus.QUEUED.value}' and status ~= '{JobStatus.STARTED.value}' then redis.call('DEL', KEYS[2]) end
+  return
+end
+local i = 1
+while i <= #ARGV do
+  local words = tonumber(ARGV[i])
+  redis.call(unpack(ARGV, i + 1, i + words))
+  i = i + 1 + words
+end
+""")
 
 
 def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta) -> list[Command]:
@@ -61,6 +78,22 @@ def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta)
         ("SADD", Queue.redis_queues_keys, queue_key),
         ("RPUSH", queue_key, job_id),
     ]
+
+
+def once(job_id: str, commands: Sequence[Command], *, by_hash: bool) -> list[Command]:
+    """Commands, of which one queues the job, as those of a transaction that changes nothing when it is run once more.
+
+    A client sends it again if the reply was lost. The job may have ended since.
+
+    Args:
+        by_hash: whether Redis has the script already; else it keeps it from then on.
+    """
+    large = [command for command in commands if command[0] == "SET"]  # scripts copy what they get
+    words: list[str | bytes | int | float] = []
+    for command in commands:
+        if command[0] != "SET":
+            words += [len(command), *command]
+    return [*large, _ONCE.call([Job.key_for(job_id), input_key(job_id)], words, by_hash=by_hash)]
 
 
 def owned(client: str, job_id: str) -> list[Command]:

@@ -4,7 +4,7 @@ import logging
 import math
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,10 @@ class ResidentModels:
         """Names of the models in memory, most recently used last; those that share a weights file under its name."""
         return list(self._residents)
 
+    def usable(self) -> bool:
+        """False once the device has failed for good."""
+        return self.device.is_usable()
+
     def run_batch(self, tasks: Sequence[LoadedTask]) -> Sequence[Result]:
         """Run N short tasks of one batch key on their model, which is loaded first if need be.
 
@@ -94,7 +98,7 @@ class ResidentModels:
         pending = model.begin([loaded.pictures[0] for loaded in tasks])
         return None if pending is None else pending.then(lambda made: [Result([picture]) for picture in made])
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
+    def run_in_steps(self, task: LoadedTask) -> Generator[Step]:
         """Run a grid or a video, ``step_size`` pictures at a time, a translation in tiles, or a clip frame by frame.
 
         A grid's first pictures are its sources and its references.
@@ -114,7 +118,7 @@ class ResidentModels:
         finally:
             self._in_long_task = None
 
-    def _steps(self, loaded: LoadedTask, model: Stylist) -> Iterator[Step]:
+    def _steps(self, loaded: LoadedTask, model: Stylist) -> Generator[Step]:
         loaded = _aligned(loaded, model)
         task = loaded.task
         sources = model.prepare(loaded.pictures[: task.sources])
@@ -206,7 +210,7 @@ def _float32_bytes(weights: Path) -> int:
     return FLOAT32_BYTES * numbers
 
 
-def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Iterator[Step]:
+def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Generator[Step]:
     source, *styles = loaded.pictures
     if isinstance(model, Painter):
         assert loaded.task.painting is not None, "every task of this family has one"
@@ -217,7 +221,7 @@ def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Iterator[Step]:
         yield Step([picture] if done == 1 else [], done)
 
 
-def _filmed(loaded: LoadedTask, model: Painter, filming: Filming) -> Iterator[Step]:
+def _filmed(loaded: LoadedTask, model: Painter, filming: Filming) -> Generator[Step]:
     task, (packed, *styles) = loaded.task, loaded.pictures
     assert task.painting is not None, "every task of this family has one"
     bounds = ClipBounds(max_frames=filming.max_frames, max_pixels=filming.max_pixels)

@@ -13,20 +13,10 @@ from typing import Any, cast
 
 import hiredis
 import redis.asyncio
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,
-    OutOfMemoryError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from worker.connection import LOST, RETRY_PAUSE_S, SILENCE_S, Command
-
-Reply = Any  # bytes, int, None, a list of replies, or the error that Redis answers
-
-_ERRORS = {"OOM": OutOfMemoryError, "LOADING": BusyLoadingError}
+from worker.replies import Reply, failure, read_error
 
 
 class SharedConnection:
@@ -52,9 +42,8 @@ class SharedConnection:
         while True:
             try:
                 replies = await (await self._connected()).ask(commands)
-                for reply in replies:
-                    if isinstance(reply, RedisError):
-                        raise reply
+                if (error := failure(replies)) is not None:
+                    raise error
                 return replies
             except LOST:
                 if time.monotonic() >= give_up_at:
@@ -112,7 +101,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer  # which closes what it writes to when nobody refers to it any more
         self._transport = cast(asyncio.Transport, writer.transport)
-        self._replies = hiredis.Reader(replyError=_error)
+        self._replies = hiredis.Reader(replyError=read_error)
         self._pending: collections.deque[_Pending] = collections.deque()
         self._outgoing: list[bytes] = []
         self._on_message: Callable[[bytes], None] | None = None
@@ -169,7 +158,7 @@ class _Wire(asyncio.Protocol):
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         if not self._transport.is_closing():
-            self._transport.write(b"".join(outgoing))
+            self._transport.writelines(outgoing)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -215,10 +204,3 @@ class _Wire(asyncio.Protocol):
             self._transport.abort()
             return
         self._watch = asyncio.get_running_loop().call_later(SILENCE_S, self._look)
-
-
-def _error(message: str) -> RedisError:
-    """The error that redis-py raises for this reply."""
-    code, _, text = message.partition(" ")
-    kind = _ERRORS.get(code)
-    return kind(text) if kind is not None else ResponseError(message)

@@ -4,12 +4,13 @@ import contextlib
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pydantic import ValidationError
+from rq.job import Job
 
 from models.errors import DoppelError
 from models.pictures import Picture
@@ -68,11 +69,14 @@ class TaskRunner(Protocol):
         None: they have to be run by :meth:`run_batch`.
         """
 
-    def run_in_steps(self, task: LoadedTask) -> Iterator[Step]:
+    def run_in_steps(self, task: LoadedTask) -> Generator[Step]:
         """Run a long task."""
 
     def loaded(self) -> list[str]:
         """Names of the models in memory, most recently used last."""
+
+    def usable(self) -> bool:
+        """Whether it can go on after it raised an error; False if every further task would fail."""
 
 
 @dataclass
@@ -109,6 +113,11 @@ class RunningJob:
     @property
     def id(self) -> str:
         return self.started.id
+
+    @property
+    def key(self) -> str:
+        """Of its record in Redis."""
+        return Job.key_for(self.id)
 
     def event(self, status: Status) -> str:
         """The event to publish when the job gets this status, as JSON."""

@@ -1,5 +1,6 @@
 """A janitor for tests of what dies."""
 
+import signal
 import threading
 
 import pytest
@@ -18,3 +19,12 @@ def janitor(redis_url):
     yield working
     stop.set()
     thread.join()
+
+
+@pytest.fixture
+def signals():
+    """Puts back what a worker in this process makes of signals."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -4,16 +4,15 @@ import json
 import re
 import zlib
 
-import pytest
 from rq import Retry, SimpleWorker
 
 from tests.fake_worker import first_pixel
 from worker import contract
-from worker.contract import MAX_TRIES, JobMeta, Task
+from worker.contract import MAX_TRIES, JobMeta, Status, Task
 from worker.inference_queue import new_job_id, rq_queue
 from worker.inference_worker import InferenceWorker
-from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S, queued
-from worker.picture_bytes import pack
+from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S, once, queued
+from worker.picture_bytes import input_key, pack
 from worker.tasks import Result
 
 TASK = Task(model="fake", height=32, width=32)
@@ -111,17 +110,6 @@ def of_doppel(connection):
     return before, looks.pop(), look(connection, JOB=job_id, EXECUTION=execution, WORKER=worker.name)
 
 
-@pytest.fixture
-def signals():
-    """Puts back what a worker in this process makes of signals."""
-    import signal
-
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 def test_a_job_has_the_records_that_rq_would_write(queue, signals):
     expected = of_rq(queue.connection)
     queue.connection.flushall()
@@ -142,3 +130,25 @@ def test_rq_can_read_the_call_and_what_is_stored_with_it(queue):
     assert JobMeta.model_validate(job.meta) == meta
     data = queue.connection.hget(job.key, "data")
     assert json.loads(zlib.decompress(data))[0] == contract.RUN_TASK
+
+
+def test_a_job_that_is_submitted_once_more_is_queued_once(queue):
+    """Its client sends it again if Redis ran it and the reply was lost."""
+    job_id = new_job_id()
+    commands = queued(contract.INFERENCE_QUEUE, job_id, TASK, pack(first_pixel((1, 2, 3))), JobMeta(model="fake"))
+
+    def submit():
+        with queue.connection.pipeline() as pipe:
+            for command in once(job_id, commands, by_hash=False):
+                pipe.execute_command(*command)
+            pipe.execute()
+
+    submit()
+    submit()
+    assert rq_queue(queue.connection).get_job_ids() == [job_id]
+    assert queue.connection.exists(input_key(job_id))
+    queue.cancel(job_id)
+    submit()
+    assert rq_queue(queue.connection).get_job_ids() == []
+    assert queue.state(job_id).status is Status.CANCELED
+    assert not queue.connection.exists(input_key(job_id))

@@ -128,7 +128,9 @@ def test_messages_come_to_a_subscriber(redis_url, queue):
 
 def test_while_redis_stays_away_that_is_logged_once(tmp_path, caplog):
     async def follow():
-        following = asyncio.create_task(follow_events(f"unix://{tmp_path}/none.sock", lambda event: None))
+        following = asyncio.create_task(
+            follow_events(f"unix://{tmp_path}/none.sock", lambda event: None, lambda: None, wanted=())
+        )
         while len(caplog.records) < 3:
             await asyncio.sleep(0.01)
         following.cancel()

@@ -1,0 +1,140 @@
+"""How a worker waits for jobs, and what becomes of a job when it stops waiting at that moment."""
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from redis.exceptions import TimeoutError
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from tests.fake_worker import FakeModel, first_pixel
+from tests.processes import eventually
+from worker import contract
+from worker.connection import connect
+from worker.contract import Status, Task
+from worker.direct_connection import DirectConnection
+from worker.embedded_redis import EmbeddedRedis
+from worker.inference_queue import rq_queue
+from worker.inference_worker import InferenceWorker
+
+TASK = Task(model="fake", height=32, width=32)
+
+
+class StepsModel(FakeModel):
+    """Its long job never ends, but is closed."""
+
+    def __init__(self, connection):
+        super().__init__(connection, 0, 0)
+        self.closed = 0
+
+    def run_in_steps(self, task):
+        try:
+            while True:
+                yield from super().run_in_steps(task)
+        finally:
+            self.closed += 1
+
+
+def worker_of(queue, model=None):
+    return InferenceWorker(
+        queue.connection,
+        model or FakeModel(queue.connection, 0, 0),
+        device="none",
+        max_batch=4,
+        batch_wait_ms=5,
+        result_ttl_s=60,
+    )
+
+
+def submit(queue, **task):
+    return queue.submit(TASK.model_copy(update=task), first_pixel((1, 2, 3)), decode_ms=1)
+
+
+def retries_left(queue, job):
+    return Job.fetch(job, queue.connection, serializer=JSONSerializer).retries_left
+
+
+def test_a_job_that_is_taken_when_a_signal_comes_is_handed_back_at_no_cost(queue, signals, monkeypatch):
+    worker = worker_of(queue)
+    job, later = submit(queue), submit(queue, width=36)
+    asked = worker._redis.execute
+
+    def interrupted(*commands):
+        asked(*commands)
+        monkeypatch.setattr(worker._redis, "execute", asked)
+        raise StopRequested  # as RQ's handler of signals does
+
+    monkeypatch.setattr(worker._redis, "execute", interrupted)
+    worker.run()
+    assert rq_queue(queue.connection).get_job_ids() == [job, later]
+    assert rq_queue(queue.connection).started_job_registry.get_job_ids() == []
+    assert queue.state(job).status is Status.QUEUED
+    assert retries_left(queue, job) == contract.MAX_TRIES - 1
+
+
+def test_a_job_that_another_worker_left_between_queue_and_start_is_taken(queue):
+    job = submit(queue)
+    waiting = rq_queue(queue.connection)
+    queue.connection.lmove(waiting.key, waiting.intermediate_queue_key)
+    assert [started.id for started in worker_of(queue)._starter.wait(1, at_most=4)] == [job]
+    assert queue.connection.llen(waiting.intermediate_queue_key) == 0
+    assert queue.state(job).status is Status.RUNNING
+
+
+def test_a_canceled_long_job_is_closed(queue, signals):
+    model = StepsModel(queue.connection)
+    job = submit(queue, tiled=True)
+
+    def cancel():
+        eventually(lambda: queue.state(job).progress > 0)
+        queue.cancel(job)
+
+    canceler = threading.Thread(target=cancel)
+    canceler.start()
+    worker_of(queue, model).work(burst=True, logging_level="ERROR")
+    canceler.join()
+    assert model.closed == 1
+    assert queue.state(job).status is Status.CANCELED
+
+
+def test_scripts_that_redis_forgot_are_given_to_it_again(queue):
+    direct = DirectConnection(queue.connection, "return 7", patience_s=5)
+    call = ("EVALSHA", queue.connection.script_load("return 7"), 0)
+    assert direct.execute(call) == [7]
+    queue.connection.script_flush()
+    assert direct.execute(("PING",), call) == [b"PONG", 7]
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A Redis of the test's own."""
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    yield server
+    server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+def test_a_direct_connection_rides_out_a_restart_of_redis(server):
+    with connect(server.url, patience_s=0) as client, ThreadPoolExecutor() as pool:
+        direct = DirectConnection(client, "return 1", patience_s=60)
+        direct.execute(("SET", "kept", "1"))
+        server.process.kill()
+        server.process.wait()
+        asked = pool.submit(direct.execute, ("GET", "kept"))
+        server.start()
+        assert asked.result() == [b"1"]
+        direct.close()
+
+
+def test_a_direct_connection_gives_a_silent_redis_up(server):
+    with connect(server.url, patience_s=0) as client:
+        direct = DirectConnection(client, patience_s=0)
+        direct.execute(("PING",))
+        direct._socket().settimeout(0.3)
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            direct.execute(("PING",))
