@@ -40,7 +40,10 @@ export function Into({ models, problem, settings }) {
           )}
         </select>
       </label>
-      ${notFetched > 0 && html`<p class="muted"><a href="#models">${notFetched} more model${notFetched > 1 ? "s" : ""}</a> can be fetched.</p>`}
+      ${notFetched > 0 &&
+      html`<p class="muted">
+        <a href="#models">${notFetched} more model${notFetched > 1 ? "s" : ""}</a> can be fetched.
+      </p>`}
     </section>`;
 }
 
