@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -36,6 +37,7 @@ from worker.embedded_redis import EmbeddedRedis
 ROOT = Path(__file__).parent.parent
 WEB = ("fastapi", "uvicorn[standard]", "python-multipart", "pillow", "numpy")
 PACKAGES = {"fastapi": WEB, "litserve": (*WEB, "litserve"), "rq": (*WEB, "rq")}
+SIGNED, UNSIGNED = "Doppel", "Doppel, unsigned"  # with Content Credentials, and as the others answer
 NAMES = {"fastapi": "FastAPI, a thread", "litserve": "LitServe", "rq": "FastAPI + RQ, polled"}
 ROUNDS = 3  # of each measurement, in turn with the others; the best counts
 
@@ -69,7 +71,7 @@ def table(chart: Path | None = None) -> None:
     Args:
         chart: a file for the figures as bars, if they are to be drawn.
     """
-    names = ("Doppel", *NAMES.values())
+    names = (SIGNED, UNSIGNED, *NAMES.values())
     precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
     print(f"{machine.cpu()}; torch computes in {precision}\n")
     print("| | " + " | ".join(names) + " |\n| --- |" + " ---: |" * len(names), flush=True)
@@ -96,7 +98,9 @@ def _measured(case: Case, pythons: dict[str, str], folder: Path) -> dict[str, tu
     )
     plain_request = translate_request(_photo(*case.upload), {}, case.media_type)
     with ExitStack() as services:
-        targets = {"Doppel": _started(services, _doppel(case), request)}
+        targets = {
+            name: _started(services, _doppel(case, signed=name == SIGNED), request) for name in (SIGNED, UNSIGNED)
+        }
         for kind in case.peers:
             targets[NAMES[kind]] = _started(services, _peer(kind, pythons[kind], case, folder), plain_request)
         best: dict[str, tuple[float, float]] = {}
@@ -191,20 +195,25 @@ def _peer(kind: str, python: str, case: Case, folder: Path) -> Iterator[int]:
             env["REDIS_URL"] = redis.url
             worker = ("-m", "rq.cli", "worker", "-q", "--url", redis.url, "--worker-class", "rq.SimpleWorker")
             processes.enter_context(process(python, *worker, env=env))
-        processes.enter_context(process(*command, env=env))
+        server = processes.enter_context(process(*command, env=env))
         asyncio.run(until_up(port))
-        yield port
+        try:
+            yield port
+        finally:
+            for one in psutil.Process(server.pid).children(recursive=True):  # LitServe's outlive it
+                one.kill()
 
 
 @contextmanager
-def _doppel(case: Case) -> Iterator[int]:
-    if case.network == "cyclegan":
-        with full_service("fake", ngf=64, n_blocks=9) as port:
-            yield port
-    else:
-        options = ("--fixed-ms", str(FIXED_MS), "--each-ms", str(EACH_MS)) if case.network == "fake" else ()
-        with service(*options, "--max-batch", "16") as port:
-            yield port
+def _doppel(case: Case, *, signed: bool) -> Iterator[int]:
+    with patch.dict(os.environ, DOPPEL_CONTENT_CREDENTIALS=str(signed).lower()):
+        if case.network == "cyclegan":
+            with full_service("fake", ngf=64, n_blocks=9) as port:
+                yield port
+        else:
+            options = ("--fixed-ms", str(FIXED_MS), "--each-ms", str(EACH_MS)) if case.network == "fake" else ()
+            with service(*options, "--max-batch", "16") as port:
+                yield port
 
 
 def _photo(width: int, height: int) -> bytes:
