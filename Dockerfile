@@ -30,6 +30,7 @@ RUN python -c "import pathlib, tomllib; \
         pathlib.Path('light.txt').write_text('\n'.join(project['optional-dependencies']['light'])); \
         pathlib.Path('worker.txt').write_text('\n'.join(project['optional-dependencies']['worker']))"
 COPY app app
+COPY doppel doppel
 COPY worker worker
 COPY models models
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
