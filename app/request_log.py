@@ -86,7 +86,7 @@ class RequestLog:
 
 
 class RouteNote:
-    """To be the innermost middleware: notes the route that was found, in whose scope alone it is told."""
+    """Notes which route answered. It must be the innermost middleware, since only its scope names the route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

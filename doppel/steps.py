@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from uuid import uuid4
 
 import httpx
@@ -21,8 +21,22 @@ FIRST_PAUSE_S = (
     0.5  # before a request is sent again, if the server does not say when; each further one is twice as long
 )
 LONGEST_PAUSE_S = 60.0  # if the server asks for more, the error is raised at once
+FAILURES_IN_A_ROW = 8  # of a stream of events that brings nothing
+RESTART_S = 0.5  # that a server is given which ended a stream too early
 
 T = TypeVar("T")
+
+
+class HasEnd(Protocol):
+    """The state of something that ends."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether this state is final."""
+        ...
+
+
+State = TypeVar("State", bound=HasEnd)
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,41 @@ def attempts(send: Send, tries: int) -> Steps[httpx.Response]:
             raise problem from loss
         yield Pause(pause_s(problem, tried))
     raise AssertionError("tries is at least 1")
+
+
+def watched(path: str, read: Callable[[Event], State | None], state: State | None = None) -> Steps[State]:
+    """Follow a stream of events, over lost connections too, until what it tells of has ended.
+
+    Args:
+        read: called with each event; gives the state that it brings, if it brings one.
+        state: the one that is known beforehand.
+
+    Returns:
+        The last state.
+
+    Raises:
+        ApiError: the stream was refused, or lost too often in a row.
+    """
+    last_id: str | None = None
+    failures = 0
+
+    def see(event: Event) -> None:
+        nonlocal state, last_id, failures
+        failures, last_id = 0, event.id or last_id
+        state = read(event) or state
+
+    while state is None or not state.ended:
+        try:
+            yield Watch(path, see, last_id)
+        except ApiError as problem:
+            failures += 1
+            if not worth_waiting(problem) or failures == FAILURES_IN_A_ROW:
+                raise
+            yield Pause(pause_s(problem, failures))
+        else:
+            if state is None or not state.ended:
+                yield Pause(RESTART_S)
+    return state
 
 
 def worth_waiting(problem: ApiError) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from doppel.answers import Job, Picture
 from doppel.errors import ApiError
 from doppel.events import Event
-from doppel.steps import Pause, Send, Steps, Upload, Watch, pause_s, post, worth_waiting
+from doppel.steps import Send, Steps, Upload, post, watched
 
 Source = str | Path | bytes  # a file's path, or its content
 Format = Literal["png", "jpeg", "webp", "mp4", "zip"]
@@ -20,8 +20,6 @@ MEDIA_TYPES: dict[Format, str] = {
     "mp4": "video/mp4",
     "zip": "application/zip",
 }
-FAILURES_IN_A_ROW = 8  # of a stream of events that brings nothing
-RESTART_S = 0.5  # that a server is given which ended a stream before the job ended
 
 
 def order(path: str, files: Mapping[str, Source | Sequence[Source]], **fields: object) -> Steps[Job]:
@@ -76,27 +74,15 @@ def wait(job: Job | str, *, on_progress: OnProgress | None = None) -> Steps[Job]
     Raises:
         ApiError: the job failed (500) or was canceled (409), is not known (404), or the server is gone for good (0).
     """
-    state: Job | None = job if isinstance(job, Job) else None
     job_id = job if isinstance(job, str) else job.id
-    failures = 0
 
-    def see(event: Event) -> None:
-        nonlocal state, failures
-        state, failures = Job.of(event.data), 0
+    def read(event: Event) -> Job:
+        state = Job.of(event.data)
         if on_progress is not None:
             on_progress(state)
+        return state
 
-    while state is None or not state.ended:
-        try:
-            yield Watch(f"/jobs/{job_id}/events", see)
-        except ApiError as problem:
-            failures += 1
-            if not worth_waiting(problem) or failures == FAILURES_IN_A_ROW:
-                raise
-            yield Pause(pause_s(problem, failures))
-        else:
-            if state is None or not state.ended:
-                yield Pause(RESTART_S)
+    state = yield from watched(f"/jobs/{job_id}/events", read, job if isinstance(job, Job) else None)
     if state.status != "succeeded":
         raise ApiError.of_job(state.described)
     return state

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from doppel.answers import Job, Run
-from doppel.calls.jobs import FAILURES_IN_A_ROW, RESTART_S, OnProgress, wait
-from doppel.errors import ApiError
+from doppel.calls.jobs import OnProgress, wait
 from doppel.events import Event
-from doppel.steps import Pause, Send, Steps, Upload, Watch, pause_s, post, worth_waiting
+from doppel.steps import Send, Steps, Upload, post, watched
 
 Family = Literal["cyclegan", "stargan"]
 
@@ -125,31 +124,13 @@ def follow(run: Run | str, on_event: Callable[[Event], object] | None = None) ->
     Raises:
         ApiError: there is no such run (404), or the server is gone for good (0).
     """
-    run_id = _id(run)
-    state: Run | None = None
-    last_id: str | None = None
-    failures = 0
 
-    def see(event: Event) -> None:
-        nonlocal state, last_id, failures
-        failures, last_id = 0, event.id or last_id
-        if event.name == "status":
-            state = Run.of(event.data)
+    def read(event: Event) -> Run | None:
         if on_event is not None:
             on_event(event)
+        return Run.of(event.data) if event.name == "status" else None
 
-    while state is None or not state.ended:
-        try:
-            yield Watch(f"/training/{run_id}/events", see, last_id)
-        except ApiError as problem:
-            failures += 1
-            if not worth_waiting(problem) or failures == FAILURES_IN_A_ROW:
-                raise
-            yield Pause(pause_s(problem, failures))
-        else:
-            if state is None or not state.ended:
-                yield Pause(RESTART_S)
-    return state
+    return watched(f"/training/{_id(run)}/events", read)
 
 
 def stop(run: Run | str, *, force: bool = False) -> Steps[Run]:
