@@ -11,13 +11,13 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Queue, SimpleWorker
-from rq.exceptions import DequeueTimeout, StopRequested
+from rq.exceptions import StopRequested
 from rq.job import Job, JobStatus
 from rq.suspension import is_suspended
 from rq.worker import WorkerStatus
@@ -36,6 +36,7 @@ from worker.job_meters import count_batch
 from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.meters import Meter
 from worker.process_memory import gpu_memory_mb, resident_mb
+from worker.taken_queue import Taken, TakenQueue
 from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
@@ -44,40 +45,6 @@ LOOK_S = 0.001  # in which another job comes, if jobs keep coming
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 
 log = logging.getLogger("doppel.worker")
-
-
-@dataclass
-class _Taken:
-    """Jobs that a worker has taken, as RQ passes them from where it waits to where it has a job run."""
-
-    started: list[StartedJob]
-    redis_server_version: object = None  # which RQ sets
-
-    @property
-    def id(self) -> str:
-        return self.started[0].id
-
-
-class TakenQueue(Queue):
-    """Hands out jobs that are marked as running, with those that fit their batch."""
-
-    starter: JobStarter
-    max_batch: int
-
-    @classmethod
-    def dequeue_any(  # type: ignore[override]
-        cls, queues: Sequence["TakenQueue"], timeout: int | None, *others: Any, **options: Any
-    ) -> tuple[Job, Queue] | None:
-        [queue] = queues
-        if timeout is None:
-            started = queue.starter.start_next(queue.max_batch)
-        else:
-            started = queue.starter.wait(timeout, queue.max_batch)
-        if started:
-            return cast(Job, _Taken(started)), queue
-        if timeout is None:
-            return None
-        raise DequeueTimeout(timeout, [queue.key])
 
 
 @dataclass(frozen=True)
@@ -199,7 +166,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
 
         Where jobs are computed beside this thread, the batch before one is ended, and the next one taken, meanwhile.
         """
-        batch = self._filled(cast(_Taken, job).started)
+        batch = self._filled(cast(Taken, job).started)
         computing: _Computing | None = None
         self._state = WorkerStatus.BUSY  # from now on a signal waits for the end of the batch
         try:

@@ -18,7 +18,7 @@ from worker import contract
 from worker.connection import Command
 from worker.contract import MAX_TRIES, JobMeta, Task
 from worker.picture_bytes import input_key
-from worker.stored_script import Script
+from worker.stored_script import Script, as_arguments, run_commands
 
 JOB_TIMEOUT_S = 300
 INPUT_TTL_S = 24 * 3600  # far longer than a job can wait, so an input outlives its job
@@ -40,19 +40,13 @@ _UNCHANGING: tuple[str | int, ...] = (
     *("result_ttl", RECORD_TTL_S, "failure_ttl", RECORD_TTL_S, "status", "queued"),
 )
 
-# Commands, each preceded by the number of its words.
 _ONCE = Script(f"""
 local status = redis.call('HGET', KEYS[1], 'status')
 if status then
   if status ~= '{JobStatus.QUEUED.value}' and status ~= '{JobStatus.STARTED.value}' then redis.call('DEL', KEYS[2]) end
   return
 end
-local i = 1
-while i <= #ARGV do
-  local words = tonumber(ARGV[i])
-  redis.call(unpack(ARGV, i + 1, i + words))
-  i = i + 1 + words
-end
+{run_commands(first=1)}
 """)
 
 
@@ -89,10 +83,7 @@ def once(job_id: str, commands: Sequence[Command], *, by_hash: bool) -> list[Com
         by_hash: whether Redis has the script already; else it keeps it from then on.
     """
     large = [command for command in commands if command[0] == "SET"]  # scripts copy what they get
-    words: list[str | bytes | int | float] = []
-    for command in commands:
-        if command[0] != "SET":
-            words += [len(command), *command]
+    words = as_arguments(command for command in commands if command[0] != "SET")
     return [*large, _ONCE.call([Job.key_for(job_id), input_key(job_id)], words, by_hash=by_hash)]
 
 

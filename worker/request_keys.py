@@ -21,6 +21,7 @@ from worker.errors import QueueError
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import RECORD_TTL_S
 from worker.shared_connection import SharedConnection
+from worker.stored_script import as_arguments, run_commands
 
 KEY_TTL_S = RECORD_TTL_S  # counted from the first request, so a job can be looked up for longer than its key is known
 
@@ -42,17 +43,12 @@ redis.call('HSET', KEYS[1], 'token', token)
 redis.call('SET', KEYS[2], token, 'EX', lease_s)
 return {'abandoned', known[2]}
 """
-# Runs commands, each preceded by the number of its words, unless that was done or is another request's turn by now.
-_WRITE = """
+# Runs commands, unless that was done or is another request's turn by now.
+_WRITE = f"""
 local known = redis.call('HMGET', KEYS[1], 'token', 'done')
 if known[1] ~= ARGV[1] then return 0 end
 if known[2] then return 1 end
-local i = 2
-while i <= #ARGV do
-  local words = tonumber(ARGV[i])
-  redis.call(unpack(ARGV, i + 1, i + words))
-  i = i + 1 + words
-end
+{run_commands(first=2)}
 redis.call('HSET', KEYS[1], 'done', 1)
 return 1
 """
@@ -124,8 +120,7 @@ class KeyedRequest:
         Raises:
             Unavailable: this request was taken for dead, and a repeat has its turn.
         """
-        words = [word for command in commands for word in (len(command), *command)]
-        if not await self._run(_WRITE, self._token, *words):
+        if not await self._run(_WRITE, self._token, *as_arguments(commands)):
             raise Unavailable("A repeat of this request has taken it over. Send it again.", retry_after_s=1)
 
     async def made(self, answer: bytes = b"") -> None:

@@ -1,13 +1,30 @@
 """Lua scripts that Redis keeps and that are called by their hashes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError
 
 from worker.connection import Command
+
+
+def run_commands(first: int) -> str:
+    """Lua that runs the commands among a script's arguments, from this one (counted from 1) to the last."""
+    return f"""
+local i = {first}
+while i <= #ARGV do
+  local words = tonumber(ARGV[i])
+  redis.call(unpack(ARGV, i + 1, i + words))
+  i = i + 1 + words
+end
+"""
+
+
+def as_arguments(commands: Iterable[Command]) -> list[str | bytes | int | float]:
+    """Commands as :func:`run_commands` expects them: each preceded by the number of its words."""
+    return [word for command in commands for word in (len(command), *command)]
 
 
 class Script:

@@ -95,6 +95,11 @@ def test_engines_run_on_alike(model):
         assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
+def unchanged(first):
+    """How each frame is painted of a clip that begins with ``first``: not at all."""
+    return lambda frame, share: frame
+
+
 def test_a_clip_is_filmed_frame_by_frame(tmp_path):
     begun, done = [], []
 
@@ -118,7 +123,7 @@ def test_a_clip_that_is_filmed_coarsely_is_given_back_its_fine_lightness(tmp_pat
     film_it = film(
         Clip(tiny_clip()),
         tmp_path / "made.mp4",
-        begin=lambda first: lambda frame, share: frame,
+        begin=unchanged,
         size=(16, 12),
         out_size=(64, 48),
     )
@@ -139,7 +144,7 @@ def test_what_fails_leaves_no_film_open(tmp_path):
     films = film(
         Clip(tiny_clip()),
         tmp_path / "left.mp4",
-        begin=lambda first: lambda f, share: f,
+        begin=unchanged,
         size=(64, 48),
         out_size=(64, 48),
     )
