@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import Request
 
 from app import images
+from app.callers import Caller, caller_of
 from app.clips import PreparedClip, prepare_clip
 from app.deps import Services, client_of
 from app.errors import BadPicture
@@ -77,7 +78,7 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     found = keyed(request)
     job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:
-        queued = await _submit(services, job_id, order, client_of(request), found)
+        queued = await _submit(services, job_id, order, caller_of(request), client_of(request), found)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     return replace(queued, end=end)
 
@@ -94,7 +95,12 @@ class _Upload:
 
 
 async def _submit(
-    services: Services, job_id: str, order: Order, client: str | None, found: KeyedRequest | None
+    services: Services,
+    job_id: str,
+    order: Order,
+    caller: Caller,
+    client: str | None,
+    found: KeyedRequest | None,
 ) -> Submission:
     started = time.perf_counter()
     prepared = await _prepare_uploads(services, order)
@@ -117,6 +123,7 @@ async def _submit(
         arrangement=order.arrangement,
         delivery=delivery,
         client=client,
+        owner=caller.name,
         origin=origin,
         history=history,
         write=found.write if found else None,

@@ -63,6 +63,7 @@ class AsyncInferenceQueue:
         arrangement: Arrangement | None = None,
         delivery: Delivery | None = None,
         client: str | None = None,
+        owner: str | None = None,
         origin: Origin | None = None,
         history: bytes | None = None,
         write: Callable[[Sequence[Command]], Awaitable[object]] | None = None,
@@ -71,6 +72,7 @@ class AsyncInferenceQueue:
 
         Args:
             client: who may find the job in a list.
+            owner: the name of the API key that orders it.
             origin: what the result is made of and by what.
             history: the credentials that the first upload brought along.
             write: runs commands in Redis, all or none; None: :func:`once`.
@@ -86,7 +88,7 @@ class AsyncInferenceQueue:
             if (lacking := self.capacity.lacks(nbytes)) and await self._kept.give_up(lacking):
                 await self._look()
             self.capacity.count(nbytes)
-            meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin)
+            meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin, owner)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))

@@ -210,6 +210,7 @@ class JobMeta(BaseModel):
     origin: Origin | None = None  # of a picture or a video, for its credentials
     final: bool = False  # it is about to end and can no longer be canceled
     request_id: str | None = None  # of the request that ordered it
+    owner: str | None = None  # the name of the API key that ordered it; None: the server had no keys
     error: Failure | None = None
 
 
@@ -233,6 +234,7 @@ class JobState(BaseModel):
     notes: list[str] = []
     dataset: str | None = None
     origin: Origin | None = None
+    owner: str | None = None  # the name of the API key that ordered it
     error: Failure | None = None
 
 

@@ -212,6 +212,7 @@ def job_state(job: Job, position: int | None) -> JobState | None:
         notes=meta.notes,
         dataset=meta.dataset,
         origin=meta.origin,
+        owner=meta.owner,
         error=error,
     )
 
@@ -223,6 +224,7 @@ def new_meta(
     arrangement: Arrangement | None,
     delivery: Delivery | None,
     origin: Origin | None,
+    owner: str | None,
 ) -> JobMeta:
     """What is stored with a job that is about to be queued."""
     return JobMeta(
@@ -233,6 +235,7 @@ def new_meta(
         arrangement=arrangement,
         delivery=delivery,
         origin=origin,
+        owner=owner,
         request_id=logs.request_id(),
         seeds=[guide.seed for guide in task.guides if guide.seed is not None],
     )
