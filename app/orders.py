@@ -29,6 +29,11 @@ class Order:
     fps: int = 0  # video only: frames per second
 
     @property
+    def long(self) -> bool:
+        """Whether its job surely is a long one; that of a large picture may be, too."""
+        return self.kind in (*LONG_KINDS, "clip")
+
+    @property
     def reference_field(self) -> str:
         """The form field that the references were sent as."""
         return "reference" if self.painting is None else "style"

@@ -73,8 +73,7 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
         QueueFull: the queue has no room for the job, or could not begin it within ``wait_s``.
     """
     services.uploads.require_disk()
-    if wait_s:
-        await services.dispatcher.require_time(wait_s)
+    await services.jobs.require_time(caller_of(request).name, wait_s, long=order.long)
     found = keyed(request)
     job_id = found.id if found else new_job_id()
     with services.dispatcher.watching(job_id) as events:

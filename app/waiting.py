@@ -16,7 +16,6 @@ from worker.contract import HEARTBEAT_S, JobEvent
 from worker.errors import QueueUnreachable
 from worker.events import follow_events
 from worker.inference_queue import InferenceQueue
-from worker.queue_pace import QueuePace
 
 POLL_S = 2.0  # finds ends without an event: it was lost while Redis was away, or RQ itself ended the job
 PROMPT_S = 0.05  # a job that ends so soon is not canceled by a client that disconnects
@@ -36,7 +35,6 @@ class Dispatcher:
         self._queue = queue
         self._jobs = jobs
         self._redis_url = redis_url
-        self._pace = QueuePace()
         self._watchers: dict[str, set[Events]] = {}
         self._delivered: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,14 +61,6 @@ class Dispatcher:
             raise Unavailable(
                 f"No worker has reported for {NO_WORKER_S} s. The operator starts one with: doppel worker"
             )
-
-    async def require_time(self, wait_s: float) -> None:
-        """Check that a job that is queued now would begin within ``wait_s``.
-
-        Raises:
-            QueueFull: it would not, by how fast the queue has moved of late.
-        """
-        self._pace.require(wait_s, waiting=await self._jobs.waiting())
 
     @contextlib.contextmanager
     def watching(self, job_id: str) -> Iterator[Events]:
@@ -115,11 +105,7 @@ class Dispatcher:
         self._delivered.append(job_id)
 
     async def _listen(self) -> None:
-        await follow_events(self._redis_url, self._pass_on, self._note_end, wanted=self._watchers)
-
-    def _note_end(self) -> None:
-        self._jobs.capacity.ended()
-        self._pace.ended(waiting=self._jobs.capacity.waiting)
+        await follow_events(self._redis_url, self._pass_on, self._jobs.ended, wanted=self._watchers)
 
     async def _poll(self) -> None:
         while True:

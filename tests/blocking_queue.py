@@ -24,10 +24,17 @@ class BlockingQueue(InferenceQueue):
         self._patience_s = patience_s
         self._limit = limit
 
-    def submit(self, task: Task, *pictures: Picture, decode_ms: float = 1, job_id: str | None = None) -> str:
+    def submit(
+        self,
+        task: Task,
+        *pictures: Picture,
+        decode_ms: float = 1,
+        job_id: str | None = None,
+        owner: str | None = None,
+    ) -> str:
         """Queue a task; its job's id. Arguments and errors as of :meth:`AsyncInferenceQueue.submit`."""
         chosen = job_id or new_job_id()
-        self._asked(lambda jobs: jobs.submit(task, *pictures, decode_ms=decode_ms, job_id=chosen))
+        self._asked(lambda jobs: jobs.submit(task, *pictures, decode_ms=decode_ms, job_id=chosen, owner=owner))
         return chosen
 
     def result(self, job_id: str) -> list[Picture] | None:

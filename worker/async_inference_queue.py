@@ -13,6 +13,7 @@ from worker import contract
 from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
+from worker.fair_order import FORESEE
 from worker.inference_queue import (
     job_state,
     job_status,
@@ -45,7 +46,7 @@ class AsyncInferenceQueue:
     ) -> None:
         self._shared = shared
         self._connection = connection
-        self.capacity = Capacity(limit)
+        self._capacity = Capacity(limit)
         self._kept = KeptResults(rq_queue(connection), shared, record_ttl_s=record_ttl_s)
         self._keys = {name: rq_queue(connection, name).key for name in contract.JOB_QUEUES}
 
@@ -83,11 +84,8 @@ class AsyncInferenceQueue:
         data = pack(*pictures)
         nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
         with translating_errors():
-            if self.capacity.needs_look(nbytes):
-                await self._look()
-            if (lacking := self.capacity.lacks(nbytes)) and await self._kept.give_up(lacking):
-                await self._look()
-            self.capacity.count(nbytes)
+            await self._require_room(owner, nbytes, long=task.long)
+            self._capacity.count(owner, long=task.long, work=task.work, nbytes=nbytes)
             meta = new_meta(task, decode_ms, notes, arrangement, delivery, origin, owner)
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
@@ -102,19 +100,48 @@ class AsyncInferenceQueue:
             except NoScriptError:  # Redis never saw it, or was started since
                 await self._shared.transaction(once(job_id, commands, by_hash=False))
 
-    async def waiting(self) -> int:
-        """How many jobs are in the queue, by a look that is not old."""
-        with translating_errors():
-            if self.capacity.needs_look(0):
-                await self._look()
-        return self.capacity.waiting
+    async def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
+        """Check that a job of this owner would be taken now, and begin within ``wait_s``; 0: whenever.
 
-    async def _look(self) -> None:
-        waiting, report, claims = await self._shared.execute(
-            ("LLEN", self._keys[contract.INFERENCE_QUEUE]), ("INFO", "memory"), ("HVALS", contract.CLAIMS)
-        )
+        Args:
+            long: whether it would be a long one.
+
+        Raises:
+            QueueFull: it would not, by how fast the queue has moved of late.
+        """
+        with translating_errors():
+            if self._capacity.needs_look(owner, long=long):
+                await self._look(owner, long=long)
+        self._capacity.require_place(owner, long=long)
+        if wait_s:
+            self._capacity.require_time(owner, wait_s, long=long)
+
+    def ended(self, owner: str | None, work: int) -> None:
+        """Take note of the end of a job, whichever process it is of."""
+        self._capacity.ended(owner, work)
+
+    async def _require_room(self, owner: str | None, nbytes: int, *, long: bool) -> None:
+        if self._capacity.needs_look(owner, long=long, nbytes=nbytes):
+            await self._look(owner, long=long)
+        self._capacity.require_place(owner, long=long)
+        if not (lacking := self._capacity.lacking(owner, nbytes, long=long)):
+            return
+        if await self._kept.give_up(lacking):
+            await self._look(owner, long=long)
+            lacking = self._capacity.lacking(owner, nbytes, long=long)
+        if lacking:
+            raise self._capacity.memory_full(await self._kept.seconds_until(lacking))
+
+    async def _look(self, owner: str | None, *, long: bool) -> None:
+        keys, words = [self._keys[contract.INFERENCE_QUEUE]], [owner or "", int(long)]
+        others = ("INFO", "memory"), ("HVALS", contract.CLAIMS)
+        try:
+            foreseen, report, claims = await self._shared.execute(FORESEE.call(keys, words), *others)
+        except NoScriptError:  # Redis never saw it, or was started since
+            foreseen, report, claims = await self._shared.execute(FORESEE.call(keys, words, by_hash=False), *others)
         memory = dict(line.split(b":", 1) for line in report.splitlines() if b":" in line)
-        self.capacity.seen(waiting, int(memory[b"used_memory"]), int(memory[b"maxmemory"]), claims)
+        used, most = int(memory[b"used_memory"]), int(memory[b"maxmemory"])
+        self._capacity.seen(owner, foreseen, long=long, used=used, memory=most, claims=claims)
 
     async def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
         """Look up jobs; None for each that does not exist, or no longer. Two round trips at most."""

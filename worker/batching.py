@@ -26,8 +26,9 @@ from worker import contract
 from worker.connection import Command
 from worker.contract import LEASE_S, MAX_TRIES, JobEvent, Status
 from worker.direct_connection import DirectConnection
+from worker.fair_order import LONG_FIELD, NOW, TURN_FIELD
 from worker.inference_queue import restored
-from worker.job_records import BATCH_KEY_FIELD, CANCELABLE_FIELD, LONG_FIELD
+from worker.job_records import BATCH_KEY_FIELD, CANCELABLE_FIELD
 from worker.malformed_records import refuse_unreadable
 from worker.picture_bytes import input_key
 from worker.replies import Reply
@@ -80,9 +81,15 @@ local function is_unreadable(id)
   return string.find(id, '[\\128-\\255]') or (type(status) == 'table' and status.err)
 end
 
+local function advance(turn)  -- the clock of the queue's order
+  local now = tonumber(redis.call('HGET', '{contract.TURNS}', '{NOW}')) or 0
+  if turn > now then redis.call('HSET', '{contract.TURNS}', '{NOW}', string.format('%.0f', turn)) end
+end
+
 local function start(id)
   local job, execution = '{Job.redis_job_namespace_prefix}' .. id, batch .. string.format('%02x', #started)
-  if redis.call('HGET', job, 'status') ~= '{JobStatus.QUEUED.value}' then return end  -- it was canceled, or expired
+  local known = redis.call('HMGET', job, 'status', '{TURN_FIELD}')
+  if known[1] ~= '{JobStatus.QUEUED.value}' then return end  -- it was canceled, or expired
   local both = id .. ':' .. execution
   local record, registry = '{RQ_KEY_PREFIX}:execution:' .. both, '{ExecutionRegistry.key_template.format("")}' .. id
   redis.call('HSET', record, 'id', execution, 'job_id', id, 'created_at', exact, 'last_heartbeat', exact,
@@ -95,6 +102,10 @@ local function start(id)
   redis.call('EXPIRE', executions, {LEASE_S + REGISTRY_EXTRA_S})
   redis.call('HSET', job, 'status', '{JobStatus.STARTED.value}', 'started_at', at, 'last_heartbeat', at,
     'worker_name', name, '{CANCELABLE_FIELD}', 1)
+  if known[2] then
+    redis.call('HDEL', job, '{TURN_FIELD}')
+    if #started == 0 and (which == '{HEAD}' or which == '{MOVED}') then advance(tonumber(known[2])) end
+  end
   redis.call('PERSIST', job)
   redis.call('HSET', worker, 'state', '{WorkerStatus.BUSY.value}')
   redis.call('PUBLISH', '{contract.EVENTS}', string.format('{_RUNNING}', id))
@@ -220,7 +231,7 @@ class StartCall:
 
 
 class JobStarter:
-    """Takes jobs from a queue for a worker, oldest first.
+    """Takes jobs from a queue for a worker, in the order of the queue.
 
     Args:
         redis: which knows the scripts ``START`` and ``PICK_SHORT``.

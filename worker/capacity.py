@@ -1,67 +1,176 @@
-"""What the inference queue still has room for: jobs, and the memory that their pictures take in Redis."""
+"""What the inference queue has room and time for: jobs, and the memory that their pictures take in Redis."""
 
+import math
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from models.errors import Unavailable
 from worker.errors import QueueFull
+from worker.queue_pace import QueuePace
 
 CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
+FULL_AGE_S = 0.02  # and how old one that found no room: many may be refused in that time
 MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
+MOST_OWNERS = 1000  # whose backlogs are remembered
+
+
+@dataclass
+class Backlog:
+    """What the next job of an owner finds in the queue."""
+
+    own: int = 0  # jobs of the same owner
+    own_bytes: int = 0  # of their pictures and results
+    own_work: int = 0
+    work_before: int = 0  # of whichever owner, that is done before it as things are
+    seen_at: float = -math.inf  # of time.monotonic()
 
 
 class Capacity:
-    """What the queue still has room for, by a look at Redis that is at most ``CAPACITY_AGE_S`` old.
+    """What the queue still has room for, by looks at Redis that are at most ``CAPACITY_AGE_S`` old.
 
     Other API processes fill the queue too: it may exceed ``limit`` by what they accept between two looks.
+
+    An owner may have as many jobs waiting as there are free places left, and as many bytes as there is free memory. So
+    alone it gets half of everything, two get a third each, and there is always room for another one's first job. Jobs
+    without owner are those of a server without keys, and may take all.
+
+    Args:
+        limit: most jobs that may wait.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._seen_at = 0.0
+        self._pace = QueuePace()
+        self._backlogs: defaultdict[tuple[str | None, bool], Backlog] = defaultdict(Backlog)
         self.waiting = 0  # jobs
         self._used = 0  # bytes
         self._memory = 0  # bytes; 0: Redis sets no limit
 
-    def needs_look(self, nbytes: int) -> bool:
+    def needs_look(self, owner: str | None, *, long: bool, nbytes: int = 0) -> bool:
         """Whether to look at Redis before a job is counted: jobs may have ended since the last time."""
-        return time.monotonic() - self._seen_at > CAPACITY_AGE_S or self._why_full(nbytes) is not None
+        backlog = self._backlogs[owner, long]
+        full = self._surplus(owner, backlog) or self._lacking(owner, backlog, nbytes)
+        return time.monotonic() - backlog.seen_at > (FULL_AGE_S if full else CAPACITY_AGE_S)
 
-    def count(self, nbytes: int) -> None:
-        """Count one more job of ``nbytes``.
+    def require_place(self, owner: str | None, *, long: bool) -> None:
+        """Refuse a job for which there is no place in the queue.
 
         Raises:
-            QueueFull: there is no room for it.
+            QueueFull: ``retry_after_s`` says when there will be one.
         """
-        if why := self._why_full(nbytes):
-            raise QueueFull(why)
+        backlog = self._backlogs[owner, long]
+        surplus = self._surplus(owner, backlog)
+        if not surplus:
+            return
+        if self.waiting >= self._limit:
+            why = f"{self.waiting} pictures are waiting already; no more than {self._limit} are accepted."
+            needed_s = self._pace.seconds_for_jobs(surplus)
+        else:
+            why = (
+                f"{backlog.own} pictures of this key are waiting already, and the {self._limit - self.waiting} places "
+                "that are left are kept for others."
+            )
+            needed_s = self._pace.seconds_for_jobs(surplus) / self._pace.share(owner)
+        raise QueueFull(why, retry_after_s=_told(needed_s))
+
+    def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
+        """Refuse a request that would wait for nothing.
+
+        Args:
+            wait_s: how long it would wait for its job.
+
+        Raises:
+            QueueFull: its job would not begin within that time. ``retry_after_s`` says when one would.
+        """
+        needed_s = self.seconds_before(owner, long=long)
+        if needed_s > wait_s:
+            raise QueueFull(
+                f"What is before this request takes about {needed_s:.0f} s; it waits {wait_s:g} s. Send it with wait=0 "
+                "to have it done as a job.",
+                retry_after_s=_told(needed_s - wait_s),
+            )
+
+    def seconds_before(self, owner: str | None, *, long: bool) -> float:
+        """How long the owner's next job will wait; 0 if that is not known.
+
+        That is the time for what is before it now. While an owner's own jobs are done, further ones of others come
+        before the rest, so they take as long as its share of late makes them.
+        """
+        backlog = self._backlogs[owner, long]
+        work = max(backlog.work_before, backlog.own_work / self._pace.share(owner))
+        return self._pace.seconds_for(work=work)
+
+    def count(self, owner: str | None, *, long: bool, work: int, nbytes: int) -> None:
+        """Count one more job of ``nbytes``, which :meth:`require_place` and :meth:`lacking` have let pass."""
         self.waiting += 1
         self._used += nbytes
+        backlog = self._backlogs[owner, long]
+        backlog.own += 1
+        backlog.own_bytes += nbytes
+        backlog.own_work += work
+        backlog.work_before += work
 
-    def ended(self) -> None:
+    def ended(self, owner: str | None, work: int) -> None:
         """Take note of the end of a job, so that one that waits begins."""
         self.waiting = max(0, self.waiting - 1)
+        self._pace.ended(waiting=self.waiting, owner=owner, work=work)
 
-    def lacks(self, nbytes: int) -> int:
+    def lacking(self, owner: str | None, nbytes: int, *, long: bool) -> int:
         """How many bytes more would have to be free for one more job of ``nbytes``; 0: there is room."""
-        return max(0, self._used + nbytes - int(MEMORY_SHARE * self._memory)) if self._memory else 0
+        return self._lacking(owner, self._backlogs[owner, long], nbytes)
 
-    def seen(self, waiting: int, used: int, memory: int, claims: Sequence[bytes]) -> None:
+    def memory_full(self, seconds_until_given_up: float | None) -> QueueFull:
+        """Why a job finds no memory.
+
+        Args:
+            seconds_until_given_up: until enough of what is kept may be given up; None: there is not so much.
+        """
+        needed_s = seconds_until_given_up
+        if needed_s is None:  # then what waits has to be done first
+            needed_s = self._pace.seconds_for_jobs(self.waiting)
+        why = f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside for them."
+        return QueueFull(why, retry_after_s=_told(needed_s))
+
+    def seen(
+        self,
+        owner: str | None,
+        foreseen: Sequence[int],
+        *,
+        long: bool,
+        used: int,
+        memory: int,
+        claims: Sequence[bytes],
+    ) -> None:
         """Take note of what a look at Redis found.
 
         Args:
-            waiting: jobs in the queue.
+            foreseen: what the script ``FORESEE`` told of this owner.
             used: bytes that Redis uses.
             memory: bytes that it may use; 0: as many as there are.
             claims: bytes of results of long jobs, which are not in memory yet.
         """
-        self.waiting = waiting
+        if len(self._backlogs) > MOST_OWNERS:
+            self._backlogs.clear()
+        self.waiting, own, own_bytes, own_work, work_before = foreseen
+        self._backlogs[owner, long] = Backlog(own, own_bytes, own_work, work_before, time.monotonic())
         self._used = used + sum(int(claim) for claim in claims if claim.isdigit())
         self._memory = memory
-        self._seen_at = time.monotonic()
 
-    def _why_full(self, nbytes: int) -> str | None:
-        if self.waiting >= self._limit:
-            return f"{self.waiting} pictures are waiting already; no more than {self._limit} are accepted."
-        if self.lacks(nbytes):
-            return f"The pictures that are waiting or kept fill the {self._memory >> 20} MB set aside for them."
-        return None
+    def _surplus(self, owner: str | None, backlog: Backlog) -> int:
+        """How many jobs, if others wait of its own, have to end before another one of this owner may come."""
+        free = self._limit - self.waiting
+        own = 0 if owner is None else (backlog.own + 2 - free) // 2  # each that ends also makes a place free
+        return max(0, 1 - free, own)
+
+    def _lacking(self, owner: str | None, backlog: Backlog, nbytes: int) -> int:
+        if not self._memory:
+            return 0
+        own = 0 if owner is None else backlog.own_bytes
+        return max(0, self._used + nbytes + own - int(MEMORY_SHARE * self._memory))
+
+
+def _told(needed_s: float) -> int:
+    """As ``Retry-After`` says it; what is usual if it is not known."""
+    return max(1, math.ceil(needed_s)) if needed_s else Unavailable.retry_after_s

@@ -32,6 +32,7 @@ JOBS_OF = (
     "doppel:jobs-of:"  # and a client's name: sorted set of its jobs' ids by the Unix time at which they were queued
 )
 REQUESTS = "doppel:requests:"  # and the hash of a client's key: what was made of the request, see request_keys.py
+TURNS = "doppel:turns"  # hash of whose turn it is in the inference queue, see fair_order.py
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
 METERS = "doppel:meters"  # hash of what is counted → how much (worker/meters.py)
@@ -40,6 +41,7 @@ Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "mode
 LONG_KINDS = ("grid", "video")  # of many pictures; always run in steps
 
 FILMED_PIXELS_PER_BYTE = 8  # of a clip that is written as H.264; brushwork takes many bytes
+WORK_PIXELS = 128 * 128  # that are one unit of work
 MAX_RESULT_BYTES = 96 << 20  # of all pictures of a grid or a video, uncompressed; Redis keeps a result for a while
 MAX_ONE_RESULT_BYTES = 2 << 30  # of one picture, which settings bound to far less, or of a film
 MAX_SIDE = 1 << 16  # px
@@ -113,6 +115,12 @@ class Task(BaseModel):
         if self.filming is not None:
             return self.filming.frames * self.filming.height * self.filming.width // FILMED_PIXELS_PER_BYTE
         return self.generated * self.height * self.width * 3
+
+    @property
+    def work(self) -> int:
+        """How much there is to do, as far as that can be told without knowing the model: by the pixels to be made."""
+        pictures = self.generated if self.filming is None else self.filming.frames
+        return 1 + pictures * self.height * self.width // WORK_PIXELS
 
     def require_bounded(self) -> None:
         """Refuse a task of absurd size. The API asks for none; this is for what somebody else wrote into Redis.
@@ -243,6 +251,8 @@ class JobEvent(BaseModel):
 
     id: str
     status: Status
+    owner: str | None = None  # as of ``JobMeta``
+    work: int | None = None  # as of ``Task``
     timings: Timings = Timings()
     error: Failure | None = None
 

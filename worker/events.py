@@ -15,28 +15,33 @@ from worker.contract import JobEvent, Status
 from worker.shared_connection import subscribe
 
 STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
-_HEAD = re.compile(rb"\{\"id\":\"(\w+)\",\"status\":\"(\w+)\"", re.ASCII)  # as every event begins
+# As every event begins.
+_HEAD = re.compile(rb'\{"id":"(\w+)","status":"(\w+)"(?:,"owner":"([^"\\]*)")?(?:,"work":(\d+))?', re.ASCII)
 _ENDS = {Status.SUCCEEDED.value.encode(), Status.FAILED.value.encode()}
 
 log = logging.getLogger("doppel.worker")
 
 
 async def follow_events(
-    url: str, on_event: Callable[[JobEvent], None], on_end: Callable[[], None], *, wanted: Container[str]
+    url: str,
+    on_event: Callable[[JobEvent], None],
+    on_end: Callable[[str | None, int], None],
+    *,
+    wanted: Container[str],
 ) -> None:
     """Call ``on_event`` with the events of some jobs from now on, until this is canceled.
 
     Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
 
     Args:
-        on_end: called whenever any job has succeeded or failed.
+        on_end: called whenever any job has succeeded or failed, with its owner and its work.
         wanted: the ids of the jobs that ``on_event`` is for, at each moment. Events of others are not parsed.
     """
 
     def read(message: bytes) -> None:
         if head := _HEAD.match(message):
             if head[2] in _ENDS:
-                on_end()
+                on_end(head[3].decode() if head[3] else None, int(head[4] or 1))
             if head[1].decode() not in wanted:
                 return
         try:

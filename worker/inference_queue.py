@@ -34,6 +34,7 @@ from worker.contract import (
     WorkerReport,
 )
 from worker.errors import QueueFull, QueueUnreachable
+from worker.fair_order import WITHDRAW
 from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
 from worker.picture_bytes import input_key
@@ -164,7 +165,7 @@ class InferenceQueue:
         pipe.hset(found.key, "ended_at", utcformat(now()))
         pipe.expire(found.key, RECORD_TTL_S)
         queue = self._queues[found.origin]
-        pipe.lrem(queue.key, 1, job_id)
+        pipe.eval(WITHDRAW, 1, queue.key, job_id, job_meta(found).owner or "")
         queue.canceled_job_registry.add(found, pipeline=pipe)
         pipe.delete(input_key(job_id))
         pipe.hdel(contract.CLAIMS, job_id)

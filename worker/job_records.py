@@ -17,6 +17,7 @@ from rq.utils import now, utcformat
 from worker import contract
 from worker.connection import Command
 from worker.contract import MAX_TRIES, JobMeta, Task
+from worker.fair_order import BYTES_FIELD, LONG_FIELD, OWNER_FIELD, PLACE, RUN_OR_PLACE, WORK_FIELD
 from worker.picture_bytes import input_key
 from worker.stored_script import Script, as_arguments, run_commands
 
@@ -27,7 +28,6 @@ MOST_OWN_JOBS = 1000  # remembered of each client
 OWN_JOBS_TTL_S = 24 * 3600  # after a client's newest job
 # Fields of a job's hash, beside RQ's own:
 BATCH_KEY_FIELD = "batch_key"
-LONG_FIELD = "long"  # set only for long jobs
 CANCELABLE_FIELD = "cancelable"  # set while a job runs and is not about to end
 
 _EMPTY = (
@@ -36,22 +36,32 @@ _EMPTY = (
 )
 _UNCHANGING: tuple[str | int, ...] = (
     *(word for name in _EMPTY for word in (name, "")),
-    *("retries_left", MAX_TRIES - 1, "retry_intervals", "[0]", "timeout", JOB_TIMEOUT_S),
+    *(
+        "retries_left",
+        MAX_TRIES - 1,
+        "retry_intervals",
+        "[0]",
+        "enqueue_at_front_on_retry",
+        1,
+        "timeout",
+        JOB_TIMEOUT_S,
+    ),
     *("result_ttl", RECORD_TTL_S, "failure_ttl", RECORD_TTL_S, "status", "queued"),
 )
 
 _ONCE = Script(f"""
+{RUN_OR_PLACE}
 local status = redis.call('HGET', KEYS[1], 'status')
 if status then
   if status ~= '{JobStatus.QUEUED.value}' and status ~= '{JobStatus.STARTED.value}' then redis.call('DEL', KEYS[2]) end
   return
 end
-{run_commands(first=1)}
+{run_commands(first=1, run="run_or_place")}
 """)
 
 
 def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta) -> list[Command]:
-    """The commands that queue a task, which belong in one transaction.
+    """The commands that queue a task, for :func:`once` or another script that knows ``PLACE``.
 
     Args:
         data: its pictures, packed.
@@ -61,6 +71,9 @@ def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta)
     record: list[str | bytes | int] = ["HSET", key, *_UNCHANGING, "created_at", at, "enqueued_at", at]
     record += ["data", zlib.compress(call.encode()), "meta", meta.model_dump_json(exclude_none=True)]
     record += ["origin", queue_name, "description", task.batch_key, BATCH_KEY_FIELD, task.batch_key]
+    record += [WORK_FIELD, task.work, BYTES_FIELD, len(data) + task.result_bytes]
+    if meta.owner is not None:
+        record += [OWNER_FIELD, meta.owner]
     commands: list[Command] = []
     if task.long:
         record += [LONG_FIELD, 1]
@@ -70,7 +83,7 @@ def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta)
         tuple(record),
         ("SET", input_key(job_id), data, "EX", INPUT_TTL_S),
         ("SADD", Queue.redis_queues_keys, queue_key),
-        ("RPUSH", queue_key, job_id),
+        (PLACE, queue_key, job_id, meta.owner or "", task.work),
     ]
 
 

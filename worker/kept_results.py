@@ -30,6 +30,17 @@ return {{freed, tostring(reached), #ended == 2 * most and 1 or 0}}
 """
 
 
+# The same walk over the fresh ones, of which none is given up; the end of the last one that is needed, or nothing.
+_FIND_ROOM = f"""
+local ended = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[3]))
+local needed = tonumber(ARGV[2])
+for i = 1, #ended, 2 do
+  needed = needed - redis.call('STRLEN', string.format('{output_key("%s")}', ended[i]))
+  if needed <= 0 then return ended[i + 1] end
+end
+"""
+
+
 class KeptResults:
     """The results of a queue's jobs.
 
@@ -57,3 +68,9 @@ class KeptResults:
                 break
             self._reached = reached
         return freed
+
+    async def seconds_until(self, nbytes: int) -> float | None:
+        """When this much could be given up; None if less than that is kept."""
+        now = time.time() + self._record_ttl_s  # on the registry's scale
+        [end] = await self._shared.execute(("EVAL", _FIND_ROOM, 1, self._key, repr(now - FRESH_S), nbytes, LOOKED_AT))
+        return None if end is None else max(0.0, float(end) + FRESH_S - now)

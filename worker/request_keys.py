@@ -18,6 +18,7 @@ from models.errors import Unavailable
 from worker import contract
 from worker.connection import Command
 from worker.errors import QueueError
+from worker.fair_order import RUN_OR_PLACE
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import RECORD_TTL_S
 from worker.shared_connection import SharedConnection
@@ -45,10 +46,11 @@ return {'abandoned', known[2]}
 """
 # Runs commands, unless that was done or is another request's turn by now.
 _WRITE = f"""
+{RUN_OR_PLACE}
 local known = redis.call('HMGET', KEYS[1], 'token', 'done')
 if known[1] ~= ARGV[1] then return 0 end
 if known[2] then return 1 end
-{run_commands(first=2)}
+{run_commands(first=2, run="run_or_place")}
 redis.call('HSET', KEYS[1], 'done', 1)
 return 1
 """

@@ -10,13 +10,17 @@ from redis.exceptions import NoScriptError
 from worker.connection import Command
 
 
-def run_commands(first: int) -> str:
-    """Lua that runs the commands among a script's arguments, from this one (counted from 1) to the last."""
+def run_commands(first: int, *, run: str = "redis.call") -> str:
+    """Lua that runs the commands among a script's arguments, from this one (counted from 1) to the last.
+
+    Args:
+        run: the function that runs one.
+    """
     return f"""
 local i = {first}
 while i <= #ARGV do
   local words = tonumber(ARGV[i])
-  redis.call(unpack(ARGV, i + 1, i + words))
+  {run}(unpack(ARGV, i + 1, i + words))
   i = i + 1 + words
 end
 """

@@ -121,7 +121,9 @@ class RunningJob:
 
     def event(self, status: Status) -> str:
         """The event to publish when the job gets this status, as JSON."""
-        event = JobEvent(id=self.id, status=status, timings=self.meta.timings, error=self.meta.error)
+        work = self.loaded.task.work if self.loaded else None
+        meta = self.meta
+        event = JobEvent(id=self.id, status=status, owner=meta.owner, work=work, timings=meta.timings, error=meta.error)
         return event.model_dump_json(exclude_none=True)
 
 

@@ -16,7 +16,7 @@ from worker.picture_bytes import input_key, pack
 from worker.tasks import Result
 
 TASK = Task(model="fake", height=32, width=32)
-DOPPELS_OWN = {"batch_key", "cancelable"}  # fields of a job
+DOPPELS_OWN = {"batch_key", "cancelable", "owner", "work", "bytes", "turn"}  # fields of a job
 READERS = {"hash": "hgetall", "zset": "zrange", "set": "smembers", "list": "lrange", "stream": "xrange"}
 looks = []
 
@@ -70,7 +70,7 @@ def of_rq(connection):
         meta=JobMeta(model="fake").model_dump(exclude_none=True),
         result_ttl=RECORD_TTL_S,
         failure_ttl=RECORD_TTL_S,
-        retry=Retry(max=MAX_TRIES - 1),
+        retry=Retry(max=MAX_TRIES - 1, enqueue_at_front=True),
         description=TASK.batch_key,
     )
     queue.enqueue_job(job)
@@ -83,10 +83,16 @@ def of_rq(connection):
     return before, looks.pop(), look(connection, JOB=job.id, EXECUTION=execution, WORKER="rqs")
 
 
+def run(connection, job_id, commands):
+    with connection.pipeline() as pipe:
+        for command in once(job_id, commands, by_hash=False):
+            pipe.execute_command(*command)
+        pipe.execute()
+
+
 def of_doppel(connection):
     queue, job_id = rq_queue(connection), new_job_id()
-    for command in queued(queue.name, job_id, TASK, pack(first_pixel((1, 2, 3))), JobMeta(model="fake")):
-        connection.execute_command(*command)
+    run(connection, job_id, queued(queue.name, job_id, TASK, pack(first_pixel((1, 2, 3))), JobMeta(model="fake")))
     before = look(connection, JOB=job_id)
 
     class Runner:
@@ -122,8 +128,7 @@ def test_a_job_has_the_records_that_rq_would_write(queue, signals):
 
 def test_rq_can_read_the_call_and_what_is_stored_with_it(queue):
     job_id, meta = new_job_id(), JobMeta(model="fake", seeds=[3])
-    for command in queued(contract.INFERENCE_QUEUE, job_id, TASK, b"", meta):
-        queue.connection.execute_command(*command)
+    run(queue.connection, job_id, queued(contract.INFERENCE_QUEUE, job_id, TASK, b"", meta))
     [job] = rq_queue(queue.connection).jobs
     assert (job.id, job.func_name, job.args, job.timeout) == (job_id, contract.RUN_TASK, [], JOB_TIMEOUT_S)
     assert Task.model_validate(job.kwargs) == TASK
@@ -138,10 +143,7 @@ def test_a_job_that_is_submitted_once_more_is_queued_once(queue):
     commands = queued(contract.INFERENCE_QUEUE, job_id, TASK, pack(first_pixel((1, 2, 3))), JobMeta(model="fake"))
 
     def submit():
-        with queue.connection.pipeline() as pipe:
-            for command in once(job_id, commands, by_hash=False):
-                pipe.execute_command(*command)
-            pipe.execute()
+        run(queue.connection, job_id, commands)
 
     submit()
     submit()

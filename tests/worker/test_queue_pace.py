@@ -10,6 +10,7 @@ from tests.fake_worker import first_pixel
 from tests.processes import eventually, fake_worker
 from worker import kept_results, queue_pace
 from worker.async_inference_queue import AsyncInferenceQueue
+from worker.capacity import Capacity
 from worker.contract import Status, Task
 from worker.errors import QueueFull
 from worker.inference_queue import new_job_id
@@ -25,17 +26,66 @@ def clock(monkeypatch):
     return now
 
 
+def foreseen(capacity, owner=None, *, waiting, own=0, own_work=0, before=0, used=0, long=False):
+    capacity.seen(owner, [waiting, own, used, own_work, before], long=long, used=used, memory=0, claims=[])
+
+
 def test_a_request_is_refused_if_its_job_would_begin_too_late(clock):
-    pace = QueuePace()
-    pace.require(0.1, waiting=500)  # nothing is known yet
+    capacity = Capacity(1000)
+    foreseen(capacity, waiting=500, before=500)
+    capacity.require_time(None, 0.1, long=False)  # nothing is known yet
     for _ in range(20):
         clock[0] += 0.5
-        pace.ended(waiting=40)
-    assert pace.seconds_for(40) == pytest.approx(20)
-    pace.require(30, waiting=40)
+        capacity.ended(None, work=1)
+    foreseen(capacity, waiting=40, before=40)
+    assert capacity.seconds_before(None, long=False) == pytest.approx(20)
+    capacity.require_time(None, 30, long=False)
     with pytest.raises(QueueFull) as refused:
-        pace.require(12, waiting=40)
+        capacity.require_time(None, 12, long=False)
     assert refused.value.retry_after_s == 8  # then 24 are left, which take 12 s
+
+
+def test_an_owner_waits_for_its_own_turns_and_not_for_the_whole_queue(clock):
+    """Of 100 jobs that wait 90 are a's. Whoever comes next has little before it; a has to share."""
+    capacity = Capacity(1000)
+    foreseen(capacity, waiting=100)
+    for owner in "abcd" * 17:
+        clock[0] += 0.5
+        capacity.ended(owner, work=1)
+    foreseen(capacity, "e", waiting=100, before=4)
+    foreseen(capacity, "a", waiting=100, own=90, own_work=90, before=100)
+    assert capacity.seconds_before("e", long=False) == pytest.approx(2)
+    assert capacity.seconds_before("a", long=False) == pytest.approx(90 * 4 * 0.5)
+
+
+def test_large_jobs_count_for_more(clock):
+    capacity = Capacity(1000)
+    foreseen(capacity, waiting=100)
+    for _ in range(20):
+        clock[0] += 1
+        capacity.ended(None, work=4)
+    foreseen(capacity, waiting=2, before=200)
+    assert capacity.seconds_before(None, long=False) == pytest.approx(50)
+
+
+def test_retry_after_is_when_there_is_a_place(clock):
+    capacity = Capacity(10)
+    foreseen(capacity, waiting=9)
+    capacity.require_place(None, long=False)
+    for owner in "ab" * 34:
+        clock[0] += 3
+        capacity.ended(owner, work=1)
+        foreseen(capacity, waiting=10)
+    with pytest.raises(QueueFull) as nobody:
+        capacity.require_place(None, long=False)
+    assert nobody.value.retry_after_s == 3  # the next end
+    foreseen(capacity, "a", waiting=7, own=6)
+    with pytest.raises(QueueFull) as greedy:
+        capacity.require_place("a", long=False)
+    # 3 places are free; with 2 fewer of its own 5 are, for 4 and one more. Each takes 6 s, since b's are done between.
+    assert greedy.value.retry_after_s == 12
+    foreseen(capacity, "b", waiting=7, own=1)
+    capacity.require_place("b", long=False)
 
 
 def test_pauses_without_work_say_nothing_about_the_pace(clock):
@@ -43,13 +93,13 @@ def test_pauses_without_work_say_nothing_about_the_pace(clock):
     for waiting in [1, 0] * 20:
         clock[0] += 0.5 if waiting == 0 else 30  # the first comes after a pause
         pace.ended(waiting=waiting)
-    assert pace.seconds_for(10) == pytest.approx(5)
+    assert pace.seconds_for_jobs(10) == pytest.approx(5)
 
 
 def test_the_service_answers_503_at_once_while_the_queue_is_slower_than_the_wait(client, monkeypatch):
     from tests.app.test_translate import upload
 
-    monkeypatch.setattr(QueuePace, "seconds_for", lambda self, jobs: 2.0 * jobs)
+    monkeypatch.setattr(QueuePace, "seconds_for", lambda self, work: 2.0 * work)
     order = {"model": "tiny"}
     for _ in range(3):
         assert client.post("/translate", files=upload(), data=order | {"wait": "0"}).status_code == 202

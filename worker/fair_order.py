@@ -1,0 +1,102 @@
+"""The order of the inference queue: the owners of jobs take turns, by how much work their jobs are.
+
+This is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A job's turn is a number: what the queue's clock
+shows when the job comes or, if that is later, the turn of its owner's last job plus the work of that. The list is kept
+in the order of the turns, so RQ's way of taking the job at the head is also the fair one, and a job's place in the list
+tells how many are before it. The clock shows the turn of the last job that was taken from the head. Who has queued 200
+jobs thus has turns far ahead, and the next job of anybody else goes before all of them but one or two.
+
+Jobs without owner share one turn. Everything is forgotten when the queue is empty.
+"""
+
+from rq.job import Job
+
+from worker import contract
+from worker.stored_script import Script
+
+OWNER_FIELD = "owner"  # of a job's record; not there: none
+WORK_FIELD = "work"
+BYTES_FIELD = "bytes"  # of its pictures and its result
+TURN_FIELD = "turn"  # only while it is queued; not there: 0
+LONG_FIELD = "long"  # set only for long jobs
+PLACE = "PLACE"  # in place of a Redis command: PLACE queue job owner work
+
+_JOB = Job.redis_job_namespace_prefix
+# Fields of the hash ``contract.TURNS``:
+NOW = "now"  # the clock
+_LAST = "last"  # the largest turn that was given
+_END = "end:"  # and an owner: the turn that its next job gets, if the clock does not show more
+
+# The queue may hold ids of other software, whose records have no turn or are no records.
+_PLACING = f"""
+local function turn_of(id)
+  local turn = redis.pcall('HGET', '{_JOB}' .. id, '{TURN_FIELD}')
+  return type(turn) == 'string' and tonumber(turn) or 0
+end
+
+local function place(queue, id, owner, work)
+  if redis.call('LLEN', queue) == 0 then redis.call('DEL', '{contract.TURNS}') end
+  local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner, '{_LAST}')
+  local turn, last = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0), tonumber(known[3]) or 0
+  redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, string.format('%.0f', turn + work),
+    '{_LAST}', string.format('%.0f', math.max(turn, last)))
+  if turn > 0 then redis.call('HSET', '{_JOB}' .. id, '{TURN_FIELD}', string.format('%.0f', turn)) end
+  if turn >= last then return redis.call('RPUSH', queue, id) end
+  local low, high = 0, redis.call('LLEN', queue)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if turn_of(redis.call('LINDEX', queue, middle)) > turn then high = middle else low = middle + 1 end
+  end
+  local later = redis.call('LINDEX', queue, low)
+  if later then return redis.call('LINSERT', queue, 'BEFORE', later, id) end
+  redis.call('RPUSH', queue, id)
+end
+"""
+
+# For scripts that run commands, of which one may be PLACE: Lua that defines the function ``run_or_place``.
+RUN_OR_PLACE = f"""
+{_PLACING}
+local function run_or_place(name, ...)
+  if name == '{PLACE}' then return place(...) end
+  return redis.call(name, ...)
+end
+"""
+
+# Takes a job that was canceled out of the queue, and gives its owner's next job the turn that it would have without it.
+WITHDRAW = f"""
+local queue = KEYS[1]
+local id, owner = unpack(ARGV)
+redis.call('LREM', queue, 1, id)
+if redis.call('HEXISTS', '{contract.TURNS}', '{_END}' .. owner) == 0 then return end
+local waiting = redis.call('LRANGE', queue, 0, -1)
+for n = #waiting, 1, -1 do
+  local job = redis.pcall('HMGET', '{_JOB}' .. waiting[n], '{OWNER_FIELD}', '{TURN_FIELD}', '{WORK_FIELD}')
+  if not job.err and (job[1] or '') == owner then
+    local following = (tonumber(job[2]) or 0) + (tonumber(job[3]) or 1)
+    return redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, string.format('%.0f', following))
+  end
+end
+redis.call('HDEL', '{contract.TURNS}', '{_END}' .. owner)
+"""
+
+# What the next job of an owner would find: how many jobs wait; of those the owner's, with their bytes and their work;
+# and the work before it. Short jobs overtake long ones, which therefore don't count if it is a short one.
+FORESEE = Script(f"""
+local owner, long = unpack(ARGV)
+local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner)
+local mine = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0)
+local waiting = redis.call('LRANGE', KEYS[1], 0, -1)
+local own, bytes, own_work, before = 0, 0, 0, 0
+for _, id in ipairs(waiting) do
+  local job = redis.pcall('HMGET', '{_JOB}' .. id, '{OWNER_FIELD}', '{TURN_FIELD}', '{WORK_FIELD}', '{BYTES_FIELD}',
+    '{LONG_FIELD}')
+  if not job.err then
+    local work = (long == '1' or not job[5]) and (tonumber(job[3]) or 1) or 0
+    if (job[1] or '') == owner then
+      own, bytes, own_work = own + 1, bytes + (tonumber(job[4]) or 0), own_work + work
+    end
+    if (tonumber(job[2]) or 0) <= mine then before = before + work end
+  end
+end
+return {{#waiting, own, bytes, own_work, before}}
+""")
