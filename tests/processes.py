@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
-from app.cli import PREPARER_JOBS
 from app.connections import Bounds
 from app.main import create_app
 from app.server import server_of
-from app.settings import Settings
+from app.settings import PREPARER_JOBS, Settings
 from models.process import bound
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
