@@ -109,9 +109,13 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def process(*command: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that is killed in the end, if it has not ended by itself."""
-    child = subprocess.Popen(bound(list(command)), cwd=ROOT, env=env)
+def process(*command: str, env: dict[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process that is killed in the end, if it has not ended by itself.
+
+    Args:
+        options: of ``subprocess.Popen``.
+    """
+    child = subprocess.Popen(bound(list(command)), cwd=ROOT, env=env, **options)
     try:
         yield child
     finally:
