@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pydantic
 import redis
 
-from app.settings import LISTENER, Settings
+from app.settings import LISTENER, PREPARER_JOBS, Settings
 from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
 from models import logs
@@ -28,7 +28,6 @@ from models.process import quick_imports
 from models.store.additions import Addition
 
 DEFAULT_MODEL = "style_monet"
-PREPARER_JOBS = ("imports", "fetches", "estimates")
 OVERRIDES = ("host", "port")  # settings that are options, too
 REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
 INTERRUPTED = 130  # the exit status that shells use
@@ -185,16 +184,17 @@ def _resolution(value: str) -> int | Literal["native"]:
 
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
-    from app.serve_command import serve
+    with quick_imports():
+        from app.serve_command import serve
 
-    return serve(settings)
+    return serve(settings, main)
 
 
 def _api(settings: Settings, parsed: argparse.Namespace) -> int:
     from app.server import run, run_several
 
     if parsed.listener is None and settings.api_process_count > 1:
-        return run_several(settings)
+        return run_several(settings, main)
     return run(settings, parsed.listener)
 
 
@@ -258,11 +258,11 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
         case "estimates":
             run_estimate_worker(redis_url=redis_url)
         case _:
-            from worker.supervisor import Supervisor, role_command
+            from worker.supervisor import Supervisor
 
-            commands = {f"preparer-{jobs}": [*role_command("preparer"), jobs] for jobs in PREPARER_JOBS}
+            roles = {f"preparer-{jobs}": ["preparer", jobs] for jobs in PREPARER_JOBS}
             env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
-            Supervisor(commands, env=env, redis_url=redis_url, embedded=None).run()
+            Supervisor(roles, env=env, redis_url=redis_url, embedded=None, run_role=main).run()
     return 0
 
 

@@ -149,12 +149,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(DisconnectFilter)
     app.add_middleware(ByteRanges)
     app.add_middleware(HeadAsGet)
-    calls = _calls(
-        settings.max_upload_mb << 20,
-        settings.max_dataset_mb << 20,
-        settings.max_clip_mb << 20,
-        settings.max_model_mb << 20,
-    )
+    calls = _calls_of(settings)
     of_paths = {f"{root}{path}": limit for root in ("", settings.root_path) for path, limit in calls.max_bytes.items()}
     app.add_middleware(DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=of_paths)
     install_guards(app, settings)
@@ -215,6 +210,16 @@ class _Calls:
 
 
 _calls = functools.cache(_Calls)
+
+
+def _calls_of(settings: Settings) -> _Calls:
+    sizes_mb = (settings.max_upload_mb, settings.max_dataset_mb, settings.max_clip_mb, settings.max_model_mb)
+    return _calls(*(size_mb << 20 for size_mb in sizes_mb))
+
+
+def prepare(settings: Settings) -> None:
+    """Build what takes long of an application with these settings, so that forks of this process have it."""
+    _ = _calls_of(settings).document_files
 
 
 def _require_distinct(root_path: str, app: FastAPI) -> None:

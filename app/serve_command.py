@@ -1,47 +1,56 @@
 """``doppel serve``: all roles on one machine."""
 
 import contextlib
+import importlib
 import logging
 import os
 import shlex
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from app.server import api_commands, bound_socket, origin
-from app.settings import Settings
+from app.main import prepare
+from app.server import api_roles, bound_socket, origin
+from app.settings import PREPARER_JOBS, Settings
 from models.cores import usable_cores
 from models.installed import has_torch
+from models.process import quick_imports
+from models.serving.engines import load_cpu_engine
 from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueUnreachable
-from worker.supervisor import Supervisor, role_command
+from worker.supervisor import Supervisor
 
 LIGHT_NOTE = (
     "This installation has no torch: it translates on the CPU. To train, to add weights files or to fetch the\n"
     "paper's, run make serve without LIGHT=1, or pip install 'doppel[worker]'.\n\n"
 )
 READY_TIMEOUT_S = 120.0
+ROLE_MODULES = ("worker.inference_process", "worker.preparation_process", "worker.training_process")
 SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "images" / "sample-photo.jpg"  # in a checkout only
 
 log = logging.getLogger("doppel.serve")
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, run_role: Callable[[list[str]], int]) -> int:
     """Run all roles, and Redis unless one is configured, until Ctrl-C. Returns the exit status.
+
+    Args:
+        run_role: runs the role that these arguments of ``doppel`` name.
 
     Raises:
         PlaceError: the address or the data folder can't be used.
         RedisMissing, RedisNotStarted, RedisUnusable: there is no Redis to work with.
     """
     with bound_socket(settings) as listener:
-        return _serve_at(settings, listener)
+        return _serve_at(settings, listener, run_role)
 
 
-def _serve_at(settings: Settings, listener: socket.socket) -> int:
+def _serve_at(settings: Settings, listener: socket.socket, run_role: Callable[[list[str]], int]) -> int:
     port: int = listener.getsockname()[1]
     require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
     if settings.redis_url:
@@ -59,14 +68,26 @@ def _serve_at(settings: Settings, listener: socket.socket) -> int:
     }
     if (threads := threads_of_each_worker(settings)) is not None:
         env["DOPPEL_WORKER_THREADS"] = str(threads)
-    commands = api_commands(listener, settings.api_process_count)
-    commands |= {f"worker-{number}": role_command("worker") for number in range(1, settings.workers + 1)}
-    commands["preparer"] = role_command("preparer")
+    roles = api_roles(listener, settings.api_process_count)
+    roles |= {f"worker-{number}": ["worker"] for number in range(1, settings.workers + 1)}
+    roles |= {f"preparer-{jobs}": ["preparer", jobs] for jobs in PREPARER_JOBS}
     if has_torch():
-        commands |= {f"trainer-{number}": role_command("trainer") for number in range(1, settings.trainers + 1)}
-    supervisor = Supervisor(commands, env=env, redis_url=redis_url, embedded=embedded, listener=listener)
+        roles |= {f"trainer-{number}": ["trainer"] for number in range(1, settings.trainers + 1)}
+    _load_for_forks(settings)
+    supervisor = Supervisor(
+        roles, env=env, redis_url=redis_url, embedded=embedded, run_role=run_role, listener=listener
+    )
     supervisor.run(on_started=lambda: _announce(settings, port))
     return 0
+
+
+def _load_for_forks(settings: Settings) -> None:
+    """Load what the roles need, so that they find it in memory."""
+    with quick_imports():
+        for module in ROLE_MODULES:
+            importlib.import_module(module)
+        load_cpu_engine(settings.device)
+        prepare(settings)
 
 
 def threads_of_each_worker(settings: Settings) -> int | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.connections import Bounds, bounded, close_overdue, within_descriptors
-from app.main import create_app
+from app.main import create_app, prepare
 from app.settings import LISTENER, Settings
 from models.errors import PlaceError
 from models.heap import give_back_large_blocks
@@ -22,7 +23,7 @@ from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import socket_url
 from worker.errors import QueueUnreachable
-from worker.supervisor import Supervisor, role_command
+from worker.supervisor import Supervisor
 
 SPOOL = "tmp"  # in DATA_DIR
 GRACE_S = 20  # for requests under way when the API is told to stop
@@ -103,16 +104,19 @@ def server_of(app: FastAPI, bounds: Bounds, **options: Any) -> Server:
     return Server(app, config)
 
 
-def api_commands(listener: socket.socket, count: int) -> dict[str, list[str]]:
-    """Role names and command lines of ``count`` processes that answer what comes in at a socket that they inherit."""
-    command = [*role_command("api"), LISTENER, str(listener.fileno())]
-    return {f"api-{number}": command for number in range(1, count + 1)}
+def api_roles(listener: socket.socket, count: int) -> dict[str, list[str]]:
+    """Names and arguments of ``count`` processes that answer what comes in at a socket that they inherit."""
+    arguments = ["api", LISTENER, str(listener.fileno())]
+    return {f"api-{number}": arguments for number in range(1, count + 1)}
 
 
-def run_several(settings: Settings) -> int:
+def run_several(settings: Settings, run_role: Callable[[list[str]], int]) -> int:
     """Serve the API by several processes until SIGTERM or SIGINT, and start again those that die; the exit status.
 
     They listen on one socket, which this process keeps open: while one of them is away, the others answer.
+
+    Args:
+        run_role: runs the role that these arguments of ``doppel`` name.
 
     Raises:
         PlaceError, RedisUnusable: as :func:`run`.
@@ -121,9 +125,10 @@ def run_several(settings: Settings) -> int:
     with bound_socket(settings) as listener:
         _require_places(settings)
         log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
-        commands = api_commands(listener, settings.api_process_count)
+        roles = api_roles(listener, settings.api_process_count)
         env = os.environ | {"DOPPEL_HOST": settings.host}
-        Supervisor(commands, env=env, redis_url=redis_url, embedded=None, listener=listener).run()
+        prepare(settings)
+        Supervisor(roles, env=env, redis_url=redis_url, embedded=None, run_role=run_role, listener=listener).run()
     return 0
 
 

@@ -17,6 +17,7 @@ from models.logs import Format
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
+PREPARER_JOBS = ("imports", "fetches", "estimates")  # the argument of `doppel preparer`
 LISTENER = "--listener"  # the option of `doppel api` that names a socket which it inherits
 MOST_API_PROCESSES = 8  # by default; the workers of a larger machine can't keep more of them busy
 

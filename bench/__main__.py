@@ -1,4 +1,4 @@
-"""``make bench [ONLY=name]``: every measurement, or one of them. ``python -m bench gpu --help`` has options."""
+"""``make bench [ONLY=name]``: every measurement, or one of them. Some take options: ``python -m bench soak 5``."""
 
 import importlib
 import sys
@@ -23,6 +23,9 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "long-run": "bench.long_run:calls",
     "studio": "bench.studio:studio",
     "worker-deaths": "bench.recovery:worker_deaths",
+    "chaos": "bench.chaos:chaos",
+    "soak": "bench.soak:soak",
+    "publishing": "bench.publishing:publishing",
     "redis-deaths": "bench.recovery:redis_deaths",
     "gpu": "bench.gpu:everything",
 }
@@ -35,8 +38,8 @@ def measure(name: str, *options: str) -> None:
 
 if __name__ == "__main__":
     names = [argument for argument in sys.argv[1:] if argument in MEASUREMENTS]
-    if names[:1] == ["gpu"]:
-        measure("gpu", *sys.argv[2:])
+    if len(names) == 1:
+        measure(names[0], *sys.argv[2:])
     else:
         for name in sys.argv[1:] or MEASUREMENTS:
             measure(name)

@@ -34,6 +34,12 @@ def _bound(parent: int, command: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(parent), *command] if sys.platform == "linux" else command
 
 
+def become_bound(parent: int) -> None:
+    """Make this process one as :func:`bound` starts: it dies with ``parent``, and other programs' children with it."""
+    die_with_parent(parent)
+    os.environ[_PROGRAM] = str(os.getpid())
+
+
 def die_with_parent(parent: int) -> None:
     """Have the system kill this process when ``parent``, which started it, ends. Exits if it has ended already.
 
@@ -62,17 +68,24 @@ def quick_imports() -> Iterator[None]:
 
 def on_stop_signal(stop: Callable[[], object]) -> None:
     """Call ``stop`` on each SIGTERM, SIGINT and SIGHUP that this process gets, but for a SIGHUP that nohup ignores."""
-    signals = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signals.append(signal.SIGHUP)
-    for number in signals:
+    for number in _stop_signals():
         signal.signal(number, lambda signum, frame: stop())
+
+
+def without_stop_signals() -> None:
+    """Let the signals that ask a process to end do what they do in a program that has just been started."""
+    for number in _stop_signals():
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hang_up]
 
 
 def _main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    die_with_parent(int(os.environ[_PROGRAM]) if parent == _STARTER else parent)
-    os.environ[_PROGRAM] = str(os.getpid())  # exec keeps the process id
+    become_bound(int(os.environ[_PROGRAM]) if parent == _STARTER else parent)  # exec keeps the process id
     os.execvp(command[0], command)
 
 

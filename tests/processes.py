@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
-from app.cli import PREPARER_JOBS
 from app.connections import Bounds
 from app.main import create_app
 from app.server import server_of
-from app.settings import Settings
+from app.settings import PREPARER_JOBS, Settings
 from models.process import bound
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
@@ -110,9 +109,13 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def process(*command: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that is killed in the end, if it has not ended by itself."""
-    child = subprocess.Popen(bound(list(command)), cwd=ROOT, env=env)
+def process(*command: str, env: dict[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process that is killed in the end, if it has not ended by itself.
+
+    Args:
+        options: of ``subprocess.Popen``.
+    """
+    child = subprocess.Popen(bound(list(command)), cwd=ROOT, env=env, **options)
     try:
         yield child
     finally:

@@ -66,7 +66,7 @@ def test_what_dies_is_started_again(served, name):
 
 def test_ctrl_c_stops_every_role(served):
     supervisor, _, _ = served
-    pids = eventually(lambda: found if len(found := list(children(supervisor.pid))) == 5 else None)
+    pids = eventually(lambda: found if len(found := list(children(supervisor.pid))) == 7 else None)
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.wait(timeout=120) == 0
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))

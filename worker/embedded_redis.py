@@ -211,6 +211,11 @@ class EmbeddedRedis:
                 log.warning("%s can't be locked (%s); see that only one Doppel uses it", self._folder, error.strerror)
             self._lock = lock
 
+    def let_go(self) -> None:
+        """In a fork of this process: leave the folder's lock to its parent."""
+        if self._lock is not None:
+            self._lock.close()
+
     def stop(self) -> None:
         """Let the server finish writing its file, and wait until it has ended."""
         if self.process is not None and self.process.poll() is None:

@@ -45,6 +45,9 @@ class ReportingWorker(BaseWorker):
         for execution in list(self.executions.values()):
             self.maintain_heartbeats(execution.job, execution)
 
+    def procline(self, message: str) -> None:
+        """Do nothing: lists of processes go on showing the role's command line."""
+
     @property
     def dequeue_timeout(self) -> int:
         return BLOCKED_S

@@ -1,11 +1,12 @@
 """Which engine computes a model, by the device and by what is installed. The only place that decides it."""
 
 import contextlib
+import importlib
 import importlib.util
 import logging
 from collections.abc import Iterator
 
-from models.device import ServingDevice
+from models.device import ServingDevice, may_have_accelerator
 from models.errors import CheckpointError
 from models.serving.engine import PictureNetwork, StylePainter, StylistNetworks
 from models.store.catalog import Model
@@ -65,6 +66,13 @@ def style_painter(model: Model, device: ServingDevice) -> StylePainter:
     from models.serving.torch_painter import TorchPainter
 
     return TorchPainter(model, device)
+
+
+def load_cpu_engine(device: str) -> None:
+    """Load what computes on a CPU, if the device of this name is one, so that forks of this process have it."""
+    if (device == "cpu" or (device == "auto" and not may_have_accelerator())) and _installed("openvino"):
+        for module in ("openvino_engine", "openvino_painter"):
+            importlib.import_module(f"models.serving.{module}")
 
 
 def _openvino_computes(device: ServingDevice) -> bool:

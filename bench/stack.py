@@ -1,0 +1,79 @@
+"""``doppel serve`` with the weights that ship, as its users run it."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import redis
+
+from tests.processes import child, children, eventually, free_port, process, ready
+from worker.embedded_redis import socket_url
+
+REDIS = "redis.sock"  # what a list of processes shows of it
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running service.
+
+    Attributes:
+        supervisor: process id of ``doppel serve``.
+        data_dir: its data.
+        log: the lines that its processes log, as JSON.
+    """
+
+    supervisor: int
+    port: int
+    data_dir: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def pid(self, role: str) -> int | None:
+        """The process of a role, if it is there."""
+        return child(self.supervisor, REDIS if role == "redis" else f"doppel {role}")
+
+    def pids(self) -> dict[str, int]:
+        """Role → process id, the supervisor among them."""
+        found = {self.supervisor: "supervisor"}
+        for pid, line in children(self.supervisor).items():
+            words = line.partition("doppel ")[2].partition(" --")[0].split()
+            found[pid] = "redis" if REDIS in line else " ".join(words)
+        return {role: pid for pid, role in found.items() if role}
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(socket_url(self.data_dir))
+
+
+@contextmanager
+def serving(data_dir: Path | None = None, **settings: object) -> Iterator[Stack]:
+    """Start the service, and stop it in good order.
+
+    Args:
+        data_dir: None: a temporary folder.
+        settings: by their names without DOPPEL_.
+    """
+    with ExitStack() as stack:
+        folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log.jsonl"
+        port = free_port()
+        chosen = {"PORT": port, "DATA_DIR": folder, "OFFLINE": 1, "LOG_FORMAT": "json"}
+        chosen |= {name.upper(): value for name, value in settings.items()}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("DOPPEL_")}
+        env |= {f"DOPPEL_{name}": str(value) for name, value in chosen.items()}
+        command = (sys.executable, "-m", "app.cli", "serve")
+        with log.open("wb") as file:
+            supervisor = stack.enter_context(process(*command, env=env, stdout=file, stderr=file))
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            eventually(lambda: ready(client), within_s=120)
+        yield Stack(supervisor.pid, port, folder, log)
+        supervisor.send_signal(signal.SIGINT)
+        supervisor.wait(timeout=120)
