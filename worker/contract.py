@@ -210,6 +210,7 @@ class JobMeta(BaseModel):
     origin: Origin | None = None  # of a picture or a video, for its credentials
     final: bool = False  # it is about to end and can no longer be canceled
     request_id: str | None = None  # of the request that ordered it
+    traceparent: str | None = None  # of that request where it is traced, as W3C Trace Context has it
     error: Failure | None = None
 
 

@@ -225,6 +225,7 @@ def new_meta(
     origin: Origin | None,
 ) -> JobMeta:
     """What is stored with a job that is about to be queued."""
+    ordered = logs.request()
     return JobMeta(
         kind=task.kind,
         model=task.model,
@@ -233,7 +234,8 @@ def new_meta(
         arrangement=arrangement,
         delivery=delivery,
         origin=origin,
-        request_id=logs.request_id(),
+        request_id=ordered.request_id,
+        traceparent=ordered.traceparent,
         seeds=[guide.seed for guide in task.guides if guide.seed is not None],
     )
 
