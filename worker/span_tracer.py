@@ -84,7 +84,7 @@ class SpanTracer(Tracer):
         closing.start()
         closing.join(CLOSING_S)
         if closing.is_alive():  # it would try for half a minute
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _context(traceparent: str | None) -> Context:
