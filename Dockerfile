@@ -26,9 +26,10 @@ COPY pyproject.toml README.md LICENSE ./
 # The requirements as files of their own: large layers depend on them alone, not on every change of pyproject.toml.
 RUN python -c "import pathlib, tomllib; \
         project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
-        pathlib.Path('api.txt').write_text('\n'.join(project['dependencies'])); \
-        pathlib.Path('light.txt').write_text('\n'.join(project['optional-dependencies']['light'])); \
-        pathlib.Path('worker.txt').write_text('\n'.join(project['optional-dependencies']['worker']))"
+        extras = project['optional-dependencies']; \
+        pathlib.Path('api.txt').write_text('\n'.join([*project['dependencies'], *extras['tracing']])); \
+        pathlib.Path('light.txt').write_text('\n'.join(extras['light'])); \
+        pathlib.Path('worker.txt').write_text('\n'.join(extras['worker']))"
 COPY app app
 COPY doppel doppel
 COPY worker worker

@@ -28,6 +28,7 @@ from worker.contract import JobState
 from worker.inference_queue import InferenceQueue
 from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
+from worker.tracer import Tracer
 
 CLIENT_HEADER = "X-Client"
 CLIENT_NAME = r"^[A-Za-z0-9_-]{16,64}$"
@@ -54,6 +55,7 @@ class Services:
     status: Recent[ServerStatus]
     credentials: Credentials
     meter: Meter
+    tracer: Tracer
     codecs: Turns  # to decode uploads
     encoders: Turns  # to encode results, which were waited for and are not refused
     starts: Turns  # of training runs, which wait for the preparer and read whole data sets

@@ -24,7 +24,7 @@ from app.model_selection import ModelSelection
 from app.openapi import TITLE, VERSION, DocumentFiles, document, operation_id
 from app.recent import Recent
 from app.rendering import RecentVideos
-from app.request_log import RequestLog, RouteNote
+from app.request_log import RequestLog, RouteNote, telemetry
 from app.routes import (
     comparisons,
     docs,
@@ -62,6 +62,7 @@ from worker.job_records import RECORD_TTL_S
 from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
 from worker.shared_connection import SharedConnection
+from worker.tracing import tracer_of
 from worker.training_queue import TrainingQueue
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
@@ -110,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         status=Recent(STATUS_TTL_S),
         credentials=Credentials(settings),
         meter=Meter(),
+        tracer=tracer_of("doppel-api"),
         codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
         encoders=Turns(cores),
         starts=Turns(STARTS_AT_ONCE, most_waiting=UPLOADS_WAITING),
@@ -133,6 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             stop.set()
             sweeper.join(timeout=5)
+            services.tracer.close()
 
     app = FastAPIOffline(  # serves the files of Swagger UI
         docs_url=None,
@@ -140,6 +143,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=TITLE,
         version=VERSION,
         lifespan=lifespan,
+        telemetry=telemetry(services.tracer),
     )
     app.state.services = services
     install_handlers(app)
@@ -150,11 +154,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ByteRanges)
     app.add_middleware(HeadAsGet)
     calls = _calls_of(settings)
-    of_paths = {f"{root}{path}": limit for root in ("", settings.root_path) for path, limit in calls.max_bytes.items()}
-    app.add_middleware(DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=of_paths)
+    app.add_middleware(
+        DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=calls.max_bytes_under(settings.root_path)
+    )
     install_guards(app, settings)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(RequestLog, meter=services.meter, lines=settings.log_format == "json")
+    app.add_middleware(RequestLog, meter=services.meter, tracer=services.tracer, lines=settings.log_format == "json")
     app.router.routes[:0] = calls.router.routes  # before FastAPI's own route to its document
     app.state.document_files = calls.document_files
     app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
@@ -197,6 +202,10 @@ class _Calls:
                 # A file without a file name counts as text: read it whole, so that the answer can say so.
                 form_limits={"max_part_size": picture_bytes},
             )
+
+    def max_bytes_under(self, root_path: str) -> dict[str, int]:
+        """``max_bytes`` of the paths as they are, and behind a prefix."""
+        return {f"{root}{path}": limit for root in ("", root_path) for path, limit in self.max_bytes.items()}
 
     @functools.cached_property
     def document(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""ASGI middlewares that give each request an id, count it, and log it where logs are JSON."""
+"""ASGI middlewares that give each request an id, count it, trace it, and log it where logs are JSON."""
 
 import logging
 import re
 import time
 from uuid import uuid4
 
+from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +13,7 @@ from app.errors import UNEXPECTED
 from app.request_record import RequestRecord, begin, record_of
 from models import logs
 from worker.meters import REJECTIONS, REQUEST_SECONDS, REQUESTS, Meter
+from worker.tracer import Tracer
 
 HEADER = "X-Request-Id"
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked all the time, so they have no line in the log
@@ -24,16 +26,31 @@ _SANE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 log = logging.getLogger("doppel.access")
 
 
+def telemetry(tracer: Tracer) -> TelemetryConfig:
+    """What FastAPI records of requests: their spans, where there is tracing. What it would count, ``/metrics`` says."""
+    return {
+        "tracing": tracer.enabled,
+        "tracer_provider": tracer.provider,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in PROBES,
+    }
+
+
 class RequestLog:
     """To be the outermost middleware: what others answer in the application's place is counted as well.
 
     Args:
+        tracer: which traces requests outside of this.
         lines: whether each request gets a line in the log.
     """
 
-    def __init__(self, app: ASGIApp, meter: Meter, *, lines: bool) -> None:
+    def __init__(self, app: ASGIApp, meter: Meter, tracer: Tracer, *, lines: bool) -> None:
         self.app = app
         self._meter = meter
+        self._tracer = tracer
         self._lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +58,8 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         record = begin(scope, _id_of(scope))
-        logs.set_request_id(record.id)  # for the rest of this request's task, and for the server's line if it fails
+        # For the rest of this request's task, and for the server's line if it fails.
+        logs.set_request(record.id, self._tracer.request(record.id))
         begun = time.perf_counter()
         status, answered_s = 0, 0.0
 

@@ -102,7 +102,8 @@ async def _submit(
     found: KeyedRequest | None,
 ) -> Submission:
     started = time.perf_counter()
-    prepared = await _prepare_uploads(services, order)
+    with services.tracer.span("decode"):
+        prepared = await _prepare_uploads(services, order)
     decode_ms = round((time.perf_counter() - started) * 1000, 1)
     sources = prepared[: len(order.images)]
     if len({(source.picture.shape, source.delivery) for source in sources}) > 1:
@@ -113,20 +114,20 @@ async def _submit(
         side = order.model.card.image_size
         notes.append(f"the answer is the aligned face, {side} x {side} px: it has no other size in the upload")
     origin, history = await _origin(services, order)
-    await services.jobs.submit(
-        _task(order, sources[0]),
-        *(upload.picture for upload in prepared),
-        decode_ms=decode_ms,
-        job_id=job_id,
-        notes=notes,
-        arrangement=order.arrangement,
-        delivery=delivery,
-        client=client,
-        owner=caller.name,
-        origin=origin,
-        history=history,
-        write=found.write if found else None,
-    )
+    with services.tracer.span("submit", {"doppel.job.id": job_id}):
+        await services.jobs.submit(
+            _task(order, sources[0]),
+            *(upload.picture for upload in prepared),
+            decode_ms=decode_ms,
+            job_id=job_id,
+            notes=notes,
+            arrangement=order.arrangement,
+            delivery=delivery,
+            client=client,
+            origin=origin,
+            history=history,
+            write=found.write if found else None,
+        )
     model, seeds, arrangement = order.model.name, order.seeds, order.arrangement
     return Submission(job_id, order.kind, model, seeds, arrangement, delivery, notes, origin, history)
 

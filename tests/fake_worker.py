@@ -19,6 +19,7 @@ from models.pictures import Picture
 from worker.connection import connect
 from worker.inference_worker import InferenceWorker
 from worker.tasks import LoadedTask, Result, Step
+from worker.tracing import tracer_of
 
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
@@ -97,6 +98,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     connection = connect(arguments.redis_url, patience_s=30)
     model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms, asynchronous=arguments.asynchronous)
+    tracer = tracer_of("doppel-worker")
     InferenceWorker(
         connection,
         model,
@@ -104,7 +106,9 @@ def main() -> None:
         max_batch=arguments.max_batch,
         batch_wait_ms=arguments.batch_wait_ms,
         result_ttl_s=600,
+        tracer=tracer,
     ).run()
+    tracer.close()
 
 
 if __name__ == "__main__":

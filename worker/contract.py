@@ -219,6 +219,7 @@ class JobMeta(BaseModel):
     final: bool = False  # it is about to end and can no longer be canceled
     request_id: str | None = None  # of the request that ordered it
     owner: str | None = None  # the name of the API key that ordered it; None: the server had no keys
+    traceparent: str | None = None  # of that request where it is traced, as W3C Trace Context has it
     error: Failure | None = None
 
 

@@ -186,7 +186,7 @@ class JobEnder:
         job, worker = running.started.job, self._worker
         job.ended_at = now()
         # RQ would try it again, but only the death of a worker is worth another try.
-        with logs.about([running.meta.request_id]):
+        with logs.about([running.meta]):
             running.meta.error = failure_of(error)
         job.set_status(JobStatus.FAILED, pipeline=pipe)
         job.save(pipeline=pipe, include_meta=False, include_result=False)

@@ -12,6 +12,7 @@ from worker.errors import DeviceFailed
 from worker.inference_worker import PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.resident_models import ResidentModels
+from worker.tracing import tracer_of
 
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
 
@@ -49,6 +50,7 @@ def run_worker(
     connection = connect(redis_url, patience_s=PATIENCE_S)
     # In a container that is started again host and process number are those of the worker that died.
     Janitor(connection).recover(worker_name(os.getpid()))
+    tracer = tracer_of("doppel-worker")
     worker = InferenceWorker(
         connection,
         residents,
@@ -56,9 +58,12 @@ def run_worker(
         max_batch=batch,
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,
+        tracer=tracer,
     )
     try:
         worker.run()
     except DeviceFailed:
         Janitor(connection).recover(worker.name)
         raise
+    finally:
+        tracer.close()

@@ -228,6 +228,7 @@ def new_meta(
     owner: str | None,
 ) -> JobMeta:
     """What is stored with a job that is about to be queued."""
+    ordered = logs.request()
     return JobMeta(
         kind=task.kind,
         model=task.model,
@@ -237,7 +238,8 @@ def new_meta(
         delivery=delivery,
         origin=origin,
         owner=owner,
-        request_id=logs.request_id(),
+        request_id=ordered.request_id,
+        traceparent=ordered.traceparent,
         seeds=[guide.seed for guide in task.guides if guide.seed is not None],
     )
 

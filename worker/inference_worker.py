@@ -34,10 +34,12 @@ from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, rq_queue
 from worker.job_meters import count_batch
 from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S
+from worker.job_traces import trace_batch
 from worker.meters import Meter
 from worker.process_memory import gpu_memory_mb, resident_mb
 from worker.taken_queue import Taken, TakenQueue
 from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner
+from worker.tracer import Tracer
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
 POLL_S = 0.001  # between two looks for a job while a batch is computed
@@ -66,6 +68,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         max_batch: most jobs in one batch.
         batch_wait_ms: how long to wait at most for more jobs, while they keep coming, once a batch has two.
         result_ttl_s: how long a generated picture is kept.
+        tracer: records what the jobs of traced requests went through.
     """
 
     reports = contract.WORKERS
@@ -80,6 +83,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         max_batch: int,
         batch_wait_ms: float,
         result_ttl_s: int,
+        tracer: Tracer | None = None,
     ) -> None:
         queue = cast(TakenQueue, rq_queue(connection, kind=TakenQueue))
         name = worker_name(os.getpid())
@@ -97,6 +101,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
         self._meter = Meter()
+        self._tracer = tracer or Tracer()
         self._device_error: Exception | None = None
         self._suspension_asked_at = 0.0
         self._is_suspended = False
@@ -290,7 +295,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             running.result = result
             running.meta.timings.inference_ms = inference_ms
         count_batch(self._meter, runnable, results)
-        with logs.about(running.meta.request_id for running, _ in runnable):
+        trace_batch(self._tracer, runnable, results, inference_ms)
+        with logs.about(running.meta for running, _ in runnable):
             log.info("%s: %d in %.0f ms", runnable[0][1].task.batch_key, len(runnable), inference_ms)
 
     def _run_short(self, tasks: Sequence[LoadedTask]) -> list[Result | Exception]:

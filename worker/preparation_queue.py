@@ -18,7 +18,7 @@ from models.installed import without_torch
 from models.store.additions import Addition
 from worker import contract
 from worker.connection import BLOCKED_S
-from worker.contract import JobMeta
+from worker.contract import JobMeta, Kind
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
@@ -70,6 +70,14 @@ def rq_preparation_queue(connection: redis.Redis, name: str) -> Queue:
     return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1, job_class=LenientJob)
 
 
+def _meta(kind: Kind, model: str, dataset: str | None = None) -> JobMeta:
+    """What is stored with a job that the request in hand orders."""
+    ordered = logs.request()
+    return JobMeta(
+        kind=kind, model=model, dataset=dataset, request_id=ordered.request_id, traceparent=ordered.traceparent
+    )
+
+
 class PreparationQueue:
     """A blocking client; every method raises :class:`worker.errors.QueueUnreachable` when Redis stays away."""
 
@@ -81,12 +89,12 @@ class PreparationQueue:
 
     def submit_import(self, job_id: str, task: ImportTask) -> None:
         """Queue the import of the archive that lies in the incoming folder ``job_id``."""
-        meta = JobMeta(kind="dataset", model="", dataset=task.dataset, request_id=logs.request_id())
+        meta = _meta("dataset", "", task.dataset)
         self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta))
 
     def submit_addition(self, job_id: str, task: AddTask) -> None:
         """Queue the addition of the model that lies in the incoming folder ``job_id``."""
-        meta = JobMeta(kind="model", model=task.addition.name or "", request_id=logs.request_id())
+        meta = _meta("model", task.addition.name or "")
         self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta))
 
     def _submit(self, job: Job) -> None:
@@ -106,7 +114,7 @@ class PreparationQueue:
         known = cast(bytes | None, pipe.hget(contract.FETCHES, model))
         if known is not None and pipe.hget(Job.key_for(known.decode()), "status") in _UNDER_WAY:
             return known.decode()
-        meta = JobMeta(kind="fetch", model=model, request_id=logs.request_id())
+        meta = _meta("fetch", model)
         job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
         _enqueue(self._fetches, job, pipe)
         pipe.hset(contract.FETCHES, model, job.id)

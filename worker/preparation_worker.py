@@ -28,6 +28,7 @@ from worker.errors import JobCanceled, QueueError
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, job_meta
 from worker.preparation_queue import PREPARER_SEEN_S, PreparationQueue, PreparerReport, rq_preparation_queue
+from worker.tracing import tracer_of
 
 HAND_BACK_PAUSE_S = 2  # how long a preparer without torch takes no job after it left one to others
 
@@ -55,6 +56,7 @@ class PreparationWorker(ReportingWorker, Worker):
             job_monitoring_interval=HEARTBEAT_S,
             worker_ttl=60,
         )
+        self._tracer = tracer_of("doppel-preparer")
 
     def _beat(self) -> None:
         report = PreparerReport(
@@ -71,7 +73,15 @@ class PreparationWorker(ReportingWorker, Worker):
         if not has_torch() and _needs_torch(job) and self._others_have_torch():
             self._leave_to_others(job, queue)
         else:
+            begun = time.time()
             super().execute_job(job, queue)
+            self._trace(job, begun)
+
+    def _trace(self, job: Job, begun: float) -> None:
+        meta = job_meta(job)
+        if meta.traceparent is not None and self._tracer.enabled:
+            attributes = {"doppel.job.id": job.id, "doppel.kind": meta.kind}
+            self._tracer.past("prepare", begun, time.time(), parent=meta.traceparent, attributes=attributes)
 
     def _others_have_torch(self) -> bool:
         reports = PreparationQueue(self.connection).preparers(seen_within_s=PREPARER_SEEN_S)
@@ -128,7 +138,7 @@ class PreparationWorker(ReportingWorker, Worker):
             error = PermissionError(f"The function {job.func_name!r} is not one that this worker runs.")
             self._finalize_failure(job, queue, execution, (type(error), error, None))
             return False
-        with logs.about([job_meta(job).request_id]):
+        with logs.about([job_meta(job)]):
             return super().perform_job(job, queue, execution)
 
     def _drop(self, job: Job, queue: Queue, execution: Execution | None) -> None:

@@ -16,6 +16,7 @@ from models.logs import JsonLines
 from tests.fake_worker import RAISES, first_pixel
 from tests.pictures import encoded, landscape
 from tests.processes import api, eventually, fake_worker
+from worker.contract import JobMeta
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_an_unexpected_error_is_found_by_its_id(settings, lines, monkeypatch):
 
 
 def test_a_line_of_a_batch_names_all_its_requests(lines):
-    with logs.about(["a", None, "b"]):
+    with logs.about(JobMeta(model="", request_id=one) for one in ("a", None, "b")):
         logging.getLogger("doppel.test").info("%d jobs", 3)
     logging.getLogger("doppel.test").info("none")
     first, second = lines()
