@@ -10,6 +10,7 @@ from rq.job import Job
 from models.pictures import Picture
 from models.provenance.origin import Origin
 from worker import contract
+from worker.allowances import Allowance
 from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
@@ -23,7 +24,7 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
-from worker.job_records import RECORD_TTL_S, once, owned, queued
+from worker.job_records import RECORD_TTL_S, dropped, once, owned, queued
 from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
@@ -67,7 +68,8 @@ class AsyncInferenceQueue:
         owner: str | None = None,
         origin: Origin | None = None,
         history: bytes | None = None,
-        write: Callable[[Sequence[Command]], Awaitable[object]] | None = None,
+        allowance: Allowance | None = None,
+        write: Callable[[Sequence[Command], Allowance | None], Awaitable[object]] | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
 
@@ -76,10 +78,12 @@ class AsyncInferenceQueue:
             owner: the name of the API key that orders it.
             origin: what the result is made of and by what.
             history: the credentials that the first upload brought along.
-            write: runs commands in Redis, all or none; None: :func:`once`.
+            allowance: that the job counts towards; None: none.
+            write: runs commands in Redis, all or none, if the allowance permits; None: :func:`once`.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
+            LimitReached: it would be more than the allowance.
         """
         data = pack(*pictures)
         nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
@@ -90,15 +94,18 @@ class AsyncInferenceQueue:
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
-            if client is not None:
-                commands += owned(client, job_id)
+            for listed in (client, owner and f"{owner}:"):
+                commands += owned(listed, job_id) if listed else []
             if write is not None:
-                await write(commands)
+                await write(commands, allowance)
                 return
             try:
-                await self._shared.transaction(once(job_id, commands, by_hash=True))
+                replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=True))
             except NoScriptError:  # Redis never saw it, or was started since
-                await self._shared.transaction(once(job_id, commands, by_hash=False))
+                replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=False))
+            if allowance is not None and replies[-1] == b"full":
+                await self._shared.execute(dropped(commands))
+                raise allowance.exceeded()
 
     async def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
         """Check that a job of this owner would be taken now, and begin within ``wait_s``; 0: whenever.
