@@ -14,6 +14,7 @@ from worker.allowances import Allowance
 from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
+from worker.errors import LimitReached
 from worker.fair_order import FORESEE
 from worker.inference_queue import (
     job_state,
@@ -96,16 +97,20 @@ class AsyncInferenceQueue:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
             for listed in (client, owner and f"{owner}:"):
                 commands += owned(listed, job_id) if listed else []
-            if write is not None:
-                await write(commands, allowance)
-                return
             try:
-                replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=True))
-            except NoScriptError:  # Redis never saw it, or was started since
-                replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=False))
-            if allowance is not None and replies[-1] == b"full":
-                await self._shared.execute(dropped(commands))
-                raise allowance.exceeded()
+                await (self._write(job_id, commands, allowance) if write is None else write(commands, allowance))
+            except LimitReached as error:
+                error.retry_after_s = self._capacity.retry_after_s(owner, long=task.long)
+                raise
+
+    async def _write(self, job_id: str, commands: Sequence[Command], allowance: Allowance | None) -> None:
+        try:
+            replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=True))
+        except NoScriptError:  # Redis never saw it, or was started since
+            replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=False))
+        if allowance is not None and replies[-1] == b"full":
+            await self._shared.execute(dropped(commands))
+            raise allowance.exceeded()
 
     async def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
         """Check that a job of this owner would be taken now, and begin within ``wait_s``; 0: whenever.
