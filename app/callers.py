@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import Request
 
+from worker.allowances import Allowance
+
 _KEY = "doppel.caller"  # in the ASGI scope
 
 
@@ -26,11 +28,23 @@ class Caller:
     Attributes:
         name: of the API key; None on a server that has none.
         most_jobs: that may be in hand at a time; None: any number.
+        most_runs: training runs that may wait or run; None: any number.
     """
 
     name: str | None
     scopes: frozenset[Scope]
     most_jobs: int | None = None
+    most_runs: int | None = None
+
+    @property
+    def job_allowance(self) -> Allowance | None:
+        """Of jobs in hand; None: as many as there is room for."""
+        return None if self.most_jobs is None else Allowance.of_jobs(str(self.name), self.most_jobs)
+
+    @property
+    def run_allowance(self) -> Allowance | None:
+        """Of training runs in hand; None: as many as there is room for."""
+        return None if self.most_runs is None else Allowance.of_runs(str(self.name), self.most_runs)
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has this scope, or the one that has them all."""
@@ -46,6 +60,7 @@ class Caller:
 
 
 ANONYMOUS = Caller(None, frozenset(Scope))
+NOBODY = Caller("", frozenset())  # who sends no key, to a call that asks for none, on a server that has keys
 
 
 def identify(scope: Any, caller: Caller) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pydantic
 import redis
 
+from app.key_options import LIMITS, add_key_options
 from app.settings import LISTENER, PREPARER_JOBS, Settings
 from app.style_options import STYLE_DEFAULT, add_style_options, style_options
 from app.train_options import FAMILIES, options_of
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     status = command("status", _status, "say what a server is doing")
     status.add_argument("--url", help="of the server; default: DOPPEL_URL, or this machine's")
     status.add_argument("--json", action="store_true", help="print the answer of GET /status as it is")
+    add_key_options(command("key", _key, "make API keys"))
     command("models", _models, "list the models and where their weights stand")
     translate = command(
         "translate", _translate, "translate a picture, a clip, or each picture of a folder, without a server"
@@ -297,6 +299,12 @@ def _status(settings: Settings, parsed: argparse.Namespace) -> int:
     from app.status_command import show_status
 
     return show_status(settings, parsed.url, as_json=parsed.json)
+
+
+def _key(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.key_command import new_key
+
+    return new_key(parsed.name, parsed.scope or ["translate"], {limit: getattr(parsed, limit) for limit in LIMITS})
 
 
 def _models(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.addresses import address
+from app.callers import Caller
 from app.comparison_sheet import ComparisonSheet, encode_films
 from app.errors import NotReady, sentence
 from app.parameters import refuse_unknown_names
@@ -45,8 +46,8 @@ class Comparisons:
         self._store = ComparisonStore(data_dir)
         self._runs = runs
 
-    def forecast(self, request: Comparison) -> ComparisonForecast:
-        """Forecast all runs of a comparison.
+    def forecast(self, request: Comparison, caller: Caller) -> ComparisonForecast:
+        """Forecast all runs of a caller's comparison.
 
         Raises:
             Invalid: there are too few or too many variants, or a run can't be accepted.
@@ -54,11 +55,11 @@ class Comparisons:
         variants = _variants(request)
         runs = [
             ComparedForecast(label=label_of(variant), forecast=accepted.forecast)
-            for variant, accepted in zip(variants, self._accepted(request, variants), strict=True)
+            for variant, accepted in zip(variants, self._accepted(request, variants, caller), strict=True)
         ]
         return ComparisonForecast(seconds=sum(run.forecast.seconds for run in runs), runs=runs)
 
-    def _accepted(self, request: Comparison, variants: Sequence[dict[str, Any]]) -> list[AcceptedRun]:
+    def _accepted(self, request: Comparison, variants: Sequence[dict[str, Any]], caller: Caller) -> list[AcceptedRun]:
         kind = CycleGANRequest if request.family == "cyclegan" else StarGANRequest
         requests: list[RunRequest] = []
         for variant in variants:
@@ -69,9 +70,9 @@ class Comparisons:
                 raise Invalid(f"{label_of(variant)}: {error}") from error
             except ValidationError as error:
                 raise Invalid(f"{label_of(variant)}: {sentence(error.errors())}") from error
-        return self._runs.check(requests)
+        return self._runs.check(requests, caller)
 
-    def start(self, request: Comparison, comparison_id: str | None = None) -> str:
+    def start(self, request: Comparison, caller: Caller, comparison_id: str | None = None) -> str:
         """Queue a run for every variant, if all can be accepted, and return the comparison's id.
 
         Args:
@@ -79,14 +80,15 @@ class Comparisons:
 
         Raises:
             Invalid: there are too few or too many variants, or a run can't be accepted.
+            LimitReached: so many runs the caller may not have in hand.
             Unavailable: no trainer is alive, or too many runs are waiting.
         """
         variants = _variants(request)
-        accepted = self._accepted(request, variants)
+        accepted = self._accepted(request, variants, caller)
         self._runs.require_trainer()
         self._runs.require_room(len(accepted))
         comparison_id = comparison_id or self._store.new_id()
-        record = ComparisonRecord(family=request.family, created_at=now(), runs=[])
+        record = ComparisonRecord(family=request.family, created_at=now(), owner=caller.name, runs=[])
         pictures = {dataset: self._runs.pictures(dataset) for dataset in {run.dataset for run in accepted}}
         queued = 0
         try:
@@ -94,6 +96,7 @@ class Comparisons:
                 run_id = self._runs.create(run, pictures=pictures[run.dataset], comparison=comparison_id)
                 record.runs.append(ComparedRunRecord(id=run_id, label=label_of(variant), options=variant))
             self._store.write(comparison_id, record)
+            self._runs.take_allowance(caller, [compared.id for compared in record.runs])
             for compared in record.runs:
                 self._runs.submit(compared.id)
                 queued += 1
@@ -107,12 +110,21 @@ class Comparisons:
             raise
         return comparison_id
 
-    def all(self) -> list[ComparisonState]:
-        """All comparisons that have a run left, newest first."""
+    def owner(self, comparison_id: str) -> str | None:
+        """The name of the API key that started a comparison; None: none did.
+
+        Raises:
+            NotFound: there is no such comparison.
+        """
+        return self._store.read(comparison_id).owner
+
+    def all(self, caller: Caller) -> list[ComparisonState]:
+        """All comparisons of the caller's that have a run left, newest first."""
         found = []
         for comparison_id in self._store.ids():
             try:
-                if self._folders(self._store.read(comparison_id)):
+                record = self._store.read(comparison_id)
+                if caller.sees(record.owner) and self._folders(record):
                     found.append(self.view(comparison_id))
             except (NotFound, *UNREADABLE) as error:
                 log.warning("comparison %s is left out of the list: %s", comparison_id, error)
@@ -171,6 +183,7 @@ class Comparisons:
             id=comparison_id,
             family=record.family,
             created_at=record.created_at,
+            owner=record.owner,
             status=_joint_state({run.status for _, run in found}),
             runs=rows,
             links=links,

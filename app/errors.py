@@ -10,6 +10,8 @@ DoppelError
 ├── Conflict               409
 │   └── NotReady           409  the result does not exist yet
 ├── Expired                410  the result existed and has been deleted
+├── Unauthorized           401  the request has no API key that is known here
+├── Forbidden              403  the API key is not good for this
 ├── ForeignOrigin          403  a web page of another site sent the request
 ├── UnknownHost            400  the Host header is not a name of this server
 ├── TooLarge               413  the body is larger than allowed
@@ -36,9 +38,11 @@ from app.request_record import record_of
 from app.schemas import ProblemDetails
 from models.errors import Conflict, DoppelError, Invalid, NotFound, Unavailable, UnknownModel
 from models.store.files import is_full
+from worker.errors import LimitReached
 
 MEDIA_TYPE = "application/problem+json"
 DISK_RETRY_AFTER_S = 600
+CHALLENGE = 'Bearer realm="Doppel"'  # RFC 6750
 UNEXPECTED = "Something went wrong"
 MAX_LISTED_ERRORS = 10
 
@@ -65,6 +69,34 @@ class NotReady(Conflict):
 
 class Expired(DoppelError):
     """The result existed and has been deleted."""
+
+
+class Unauthorized(DoppelError):
+    """The request has no API key, or none that is known here.
+
+    Args:
+        sent: whether it has one.
+    """
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__(
+            "This API key is not known here; it may have been withdrawn."
+            if sent
+            else "This server asks for an API key. Send it as a header: Authorization: Bearer KEY"
+        )
+        self.challenge = CHALLENGE + (', error="invalid_token"' if sent else "")
+
+
+class Forbidden(DoppelError):
+    """The API key is not good for this.
+
+    Args:
+        scope: that would be needed; empty: it is not about that.
+    """
+
+    def __init__(self, message: str, *, scope: str = "") -> None:
+        super().__init__(message)
+        self.challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"' if scope else ""
 
 
 class ForeignOrigin(DoppelError):
@@ -105,11 +137,14 @@ _ANSWERS: dict[type, tuple[int, str]] = {
     NotReady: (409, "Not ready"),
     Conflict: (409, "Conflict"),
     Expired: (410, "Deleted"),
+    Unauthorized: (401, "No valid API key"),
+    Forbidden: (403, "Not allowed"),
     ForeignOrigin: (403, "Not accepted from another site"),
     UnknownHost: (400, "Unknown host name"),
     TooLarge: (413, "Upload too large"),
     NotAcceptable: (406, "Not acceptable"),
     RangeNotSatisfiable: (416, "Range not satisfiable"),
+    LimitReached: (429, "Too many requests"),
     Unavailable: (503, "Unavailable"),
     DoppelError: (500, UNEXPECTED),
 }
@@ -185,6 +220,8 @@ def answer(error: Exception, headers: dict[str, str] | None = None) -> Response:
     status, title = next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
     if isinstance(error, Unavailable):
         headers = {"Retry-After": str(error.retry_after_s)} | (headers or {})
+    if isinstance(error, Unauthorized | Forbidden) and error.challenge:
+        headers = {"WWW-Authenticate": error.challenge} | (headers or {})
     code = error.code if isinstance(error, NoFace) else None
     return problem_response(status, title, str(error), headers, code=code)
 

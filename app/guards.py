@@ -21,6 +21,7 @@ EXPOSED_HEADERS = (
     "Location",
     "Retry-After",
     "Server-Timing",
+    "WWW-Authenticate",
     "X-Job-Id",
     "X-Model",
     "X-Note",

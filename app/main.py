@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
+from app.access import install_key_check
 from app.addresses import RootPath
 from app.byte_ranges import ByteRanges
 from app.comparisons import Comparisons
@@ -18,6 +19,7 @@ from app.deps import Services
 from app.errors import install_handlers
 from app.guards import install_guards
 from app.idempotency import admit, install_idempotency
+from app.keys import KeyRing
 from app.meter_flush import flushing
 from app.middleware import DeclaredLengthLimit, DisconnectFilter, HeadAsGet, SafeHeaders
 from app.model_selection import ModelSelection
@@ -61,6 +63,7 @@ from worker.janitor import Janitor
 from worker.job_records import RECORD_TTL_S
 from worker.meters import Meter
 from worker.preparation_queue import PreparationQueue
+from worker.rates import Rates
 from worker.shared_connection import SharedConnection
 from worker.tracing import tracer_of
 from worker.training_queue import TrainingQueue
@@ -77,6 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Args:
         settings: None reads them from the environment, for servers that call this function as an application factory.
+
+    Raises:
+        PlaceError: the API keys can't be used, or the prefix.
     """
     settings = settings or Settings()
     redis_url = settings.redis_url or socket_url(settings.data_dir)
@@ -106,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         runs=runs,
         comparisons=Comparisons(settings.data_dir, runs),
         versions=Versions(catalog, settings.data_dir),
+        ring=KeyRing.of(settings),
         ending=threading.Event(),
         recent_videos=RecentVideos(),
         status=Recent(STATUS_TTL_S),
@@ -146,26 +153,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry=telemetry(services.tracer),
     )
     app.state.services = services
-    install_handlers(app)
-    app.add_middleware(RouteNote)
-    install_idempotency(app, shared)
-    app.add_middleware(RootPath, root_path=settings.root_path)
-    app.add_middleware(DisconnectFilter)
-    app.add_middleware(ByteRanges)
-    app.add_middleware(HeadAsGet)
     calls = _calls_of(settings)
-    app.add_middleware(
-        DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=calls.max_bytes_under(settings.root_path)
-    )
-    install_guards(app, settings)
-    app.add_middleware(SafeHeaders)
-    app.add_middleware(RequestLog, meter=services.meter, tracer=services.tracer, lines=settings.log_format == "json")
+    _install_middlewares(app, services, shared, calls.max_bytes_under(settings.root_path))
     app.router.routes[:0] = calls.router.routes  # before FastAPI's own route to its document
     app.state.document_files = calls.document_files
     app.openapi = lambda: calls.document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     if settings.root_path:
         _require_distinct(settings.root_path, app)
     return app
+
+
+def _install_middlewares(
+    app: FastAPI, services: Services, shared: SharedConnection, body_limits: Mapping[str, int]
+) -> None:
+    """Wrap the routes, from the inside out."""
+    settings = services.settings
+    install_handlers(app)
+    app.add_middleware(RouteNote)
+    install_idempotency(app, shared)
+    install_key_check(app, services.ring, Rates(shared))
+    app.add_middleware(RootPath, root_path=settings.root_path)
+    app.add_middleware(DisconnectFilter)
+    app.add_middleware(ByteRanges)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(DeclaredLengthLimit, max_bytes=MAX_JSON_BYTES, of_paths=body_limits)
+    install_guards(app, settings)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestLog, meter=services.meter, tracer=services.tracer, lines=settings.log_format == "json")
 
 
 class _Calls:
@@ -176,9 +190,13 @@ class _Calls:
 
     Args:
         picture_bytes: the most that a form with pictures may have.
+        keyed: whether they need API keys.
     """
 
-    def __init__(self, picture_bytes: int, archive_bytes: int, clip_bytes: int, model_bytes: int) -> None:
+    def __init__(
+        self, picture_bytes: int, archive_bytes: int, clip_bytes: int, model_bytes: int, *, keyed: bool
+    ) -> None:
+        self._keyed = keyed
         self.router = APIRouter(generate_unique_id_function=operation_id)
         limits = [(module.router, picture_bytes) for module in (translate, stargan, style)]
         limits += [
@@ -210,7 +228,7 @@ class _Calls:
     @functools.cached_property
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        return document(self.router.routes)
+        return document(self.router.routes, keyed=self._keyed)
 
     @functools.cached_property
     def document_files(self) -> DocumentFiles:
@@ -223,7 +241,7 @@ _calls = functools.cache(_Calls)
 
 def _calls_of(settings: Settings) -> _Calls:
     sizes_mb = (settings.max_upload_mb, settings.max_dataset_mb, settings.max_clip_mb, settings.max_model_mb)
-    return _calls(*(size_mb << 20 for size_mb in sizes_mb))
+    return _calls(*(size_mb << 20 for size_mb in sizes_mb), keyed=settings.has_keys)
 
 
 def prepare(settings: Settings) -> None:

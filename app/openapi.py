@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from app import keyed_requests
+from app.access import is_open, needed_scope
 from app.errors import MEDIA_TYPE
 from app.schemas import ProblemDetails
 from models.store.catalog import Catalog, Model
@@ -57,13 +58,29 @@ _IDEMPOTENCY_KEY: Json = {
 }
 
 
+_SCHEME = "key"
+_KEY_SCHEME: Json = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key of this server, from its operator",
+}
+_REFUSALS = {
+    "401": "There is no API key with the request, or none that is known here.",
+    "403": "The API key is not good for this call.",
+    "429": "The API key has as much in hand as it may, or sends too often. `Retry-After` says when to try again.",
+}
+
+
 def operation_id(route: APIRoute) -> str:
     """The name of the route's function. Generated clients call the operation by it, so it must not change."""
     return route.name
 
 
-def document(routes: Sequence[BaseRoute]) -> Json:
+def document(routes: Sequence[BaseRoute], *, keyed: bool = False) -> Json:
     """Describe the API that has these routes.
+
+    Args:
+        keyed: whether its calls need API keys.
 
     FastAPI 0.165 writes three things that common readers of OpenAPI 3.1 refuse or misread:
 
@@ -82,7 +99,12 @@ def document(routes: Sequence[BaseRoute]) -> Json:
             methods["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     for _, form in _forms(described):
         form["properties"] = {name: _form_field(field) for name, field in form["properties"].items()}
+    if keyed:
+        _ask_for_keys(described)
     return described
+
+
+_ABOVE = [{"url": "..", "description": "this server"}]  # relative to the document
 
 
 class DocumentFiles:
@@ -108,8 +130,12 @@ class DocumentFiles:
             self._plain = {root_path: _rendered({**self._document, **servers})}
         return self._plain[root_path]
 
+    def for_page(self) -> bytes:
+        """For a page whose address is one level below the API's."""
+        return _rendered({**self._document, "servers": _ABOVE})
+
     def with_models_listed(self, catalog: Catalog) -> bytes:
-        """For a page with drop-downs: ``model`` is a choice among the catalog's present models.
+        """The same for a page with drop-downs: ``model`` is a choice among the catalog's present models.
 
         A generated client must not contain such a list, since models come and go.
         """
@@ -117,7 +143,7 @@ class DocumentFiles:
         key = [(model.name, model.card.family) for model in models], names
         if self._for_people is None or self._for_people[0] != key:
             document = _with_models_listed(self._document, models, names)
-            document["servers"] = [{"url": "..", "description": "this server"}]  # relative to this document
+            document["servers"] = _ABOVE
             self._for_people = key, _rendered(document)
         return self._for_people[1]
 
@@ -164,6 +190,20 @@ def _form_field(schema: Json) -> Json:
         case {"contentMediaType": "application/octet-stream", **rest}:
             return {**rest, "format": "binary"}
     return schema
+
+
+def _ask_for_keys(document: Json) -> None:
+    document["components"]["securitySchemes"] = {_SCHEME: _KEY_SCHEME}
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    for path, methods in document["paths"].items():
+        if is_open(path):
+            continue
+        for method, operation in methods.items():
+            scope = needed_scope(method.upper(), path)
+            operation["security"] = [{_SCHEME: [scope.value] if scope else []}]
+            refusals = _REFUSALS if scope else {status: text for status, text in _REFUSALS.items() if status != "403"}
+            for status, description in refusals.items():
+                operation["responses"][status] = {"description": description, "content": problem}
 
 
 def _adjust_responses(document: Json) -> None:

@@ -98,6 +98,7 @@ class RequestLog:
             "status": status,
             "duration_ms": round(answered_s * 1000, 1),
             "problem": record.problem,
+            "key": record.key,
         }
         said = {name: value for name, value in fields.items() if value is not None}
         log.info("%s %s %d", scope["method"], scope["path"], status, extra=said)

@@ -9,11 +9,12 @@ _KEY = "doppel.request"
 
 @dataclass
 class RequestRecord:
-    """Filled in by those who know: the route once it is found, the title of a problem when that is the answer."""
+    """Filled in by those who know: route and key once found, the title of a problem when that is the answer."""
 
     id: str
     route: str | None = None
     problem: str | None = None
+    key: str | None = None  # the name of its API key
 
 
 def begin(scope: Any, request_id: str) -> RequestRecord:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.callers import Caller
 from app.errors import sentence
 from app.forecast import Forecaster
+from app.own_datasets import own_dataset
 from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
 from models.errors import Invalid
 from models.store.catalog import Catalog, Model
@@ -33,6 +35,7 @@ class AcceptedRun:
     dataset: str
     init_from: str | None
     forecast: Forecast
+    caller: Caller  # whose run it is
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class RunChecker:
         self._datasets = datasets
         self._forecaster = Forecaster(store, preparation)
 
-    def check(self, requests: Sequence[RunRequest], trainers: Sequence[TrainerReport]) -> list[AcceptedRun]:
+    def check(
+        self, requests: Sequence[RunRequest], trainers: Sequence[TrainerReport], caller: Caller
+    ) -> list[AcceptedRun]:
         """Check requests and forecast their runs, all or none.
 
         Raises:
@@ -63,7 +68,7 @@ class RunChecker:
             UnknownDataset, DatasetError, UnknownModel: a data set or model doesn't exist or can't be used.
             Unavailable: no preparer is alive to size the runs.
         """
-        checked = [self._check(request) for request in requests]
+        checked = [self._check(request, caller) for request in requests]
         forecasts = self._forecaster.forecast(
             [(run.options, run.total_steps, len(run.dataset.domains)) for run in checked], trainers
         )
@@ -71,11 +76,11 @@ class RunChecker:
         for run, forecast in zip(checked, forecasts, strict=True):
             forecast.options["init_from"] = run.init_from
             forecast.warnings += _warnings(run.options, run.dataset)
-            accepted.append(AcceptedRun(run.options, run.dataset.name, run.init_from, forecast))
+            accepted.append(AcceptedRun(run.options, run.dataset.name, run.init_from, forecast, caller))
         return accepted
 
-    def _check(self, request: RunRequest) -> _CheckedRun:
-        info = self._datasets.get(request.dataset)
+    def _check(self, request: RunRequest, caller: Caller) -> _CheckedRun:
+        info = own_dataset(self._datasets, request.dataset, caller)
         inputs: dict[str, Any] = {"dataset": self._datasets.path(request.dataset).resolve()}
         model: Model | None = None
         if request.init_from is not None:

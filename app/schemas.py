@@ -80,6 +80,9 @@ class Job(BaseModel):
     dataset: Annotated[
         str | None, Field(description="only in a job of kind `dataset`: name of the data set", exclude_if=_absent)
     ] = None
+    owner: Annotated[
+        str | None, Field(description="name of the API key that ordered it, only if one did", exclude_if=_absent)
+    ] = None
 
     @classmethod
     def of(cls, state: JobState) -> "Job":
@@ -120,12 +123,14 @@ class ModelInfo(BaseModel):
     training: Annotated[dict[str, Any] | None, Field(description="how it was trained, if that is known")]
     loaded_on: Annotated[list[str], Field(description="workers that have it loaded")]
     weights_bytes: Annotated[int | None, Field(description="size of its weights; null: they are not on this server")]
-    can_be_removed: Annotated[bool, Field(description="whether it was published or added on this server")]
+    can_be_removed: Annotated[
+        bool, Field(description="whether it was published or added on this server, and is the caller's")
+    ]
     sample: Annotated[str | None, Field(description="address of a picture of what it makes; null: none")]
 
     @classmethod
     def of(
-        cls, model: Model, *, runs_as: str | None, loaded_on: list[str], fetch_job: str | None = None
+        cls, model: Model, *, runs_as: str | None, loaded_on: list[str], fetch_job: str | None, is_own: bool
     ) -> "ModelInfo":
         shared = model.card.model_dump(
             include={
@@ -141,7 +146,7 @@ class ModelInfo(BaseModel):
             runs_as=runs_as,
             loaded_on=loaded_on,
             weights_bytes=None if model.weights is None else model.weights.stat().st_size,
-            can_be_removed=model.card.version is not None,
+            can_be_removed=model.card.version is not None and is_own,
             sample=None if model.sample is None else address(f"/models/{model.name}/sample"),
         )
 

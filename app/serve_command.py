@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from app.main import prepare
-from app.server import api_roles, bound_socket, origin
+from app.server import api_roles, bound_socket, origin, who_may
 from app.settings import PREPARER_JOBS, Settings
 from models.cores import usable_cores
 from models.installed import has_torch
@@ -106,10 +106,11 @@ def _announce(settings: Settings, port: int) -> None:
     if why is not None:
         print(f"Doppel is not ready after {READY_TIMEOUT_S:.0f} s: {why} See the lines above.", flush=True)
         return
+    key = '-H "Authorization: Bearer $DOPPEL_API_KEY" ' if settings.has_keys else ""
     published = f"http://{address}{settings.root_path}"
     print(
-        f"\nDoppel is at {published}/ (open it in a browser); its data is in {settings.data_dir}.\nTry it:\n\n"
-        f"  curl -f -F image=@{_sample()} -F model=style_monet {address}/translate -o out.png\n\n"
+        f"\nDoppel is at {published}/ (open it in a browser); its data is in {settings.data_dir}.\n{who_may(settings)} "
+        f"Try it:\n\n  curl -f {key}-F image=@{_sample()} -F model=style_monet {address}/translate -o out.png\n\n"
         f"{'' if has_torch() else LIGHT_NOTE}Ctrl-C stops it.\n",
         flush=True,
     )

@@ -15,6 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.connections import Bounds, bounded, close_overdue, within_descriptors
+from app.guards import is_loopback
+from app.keys import KeyRing
 from app.main import create_app, prepare
 from app.settings import LISTENER, Settings
 from models.errors import PlaceError
@@ -37,8 +39,9 @@ def bound_socket(settings: Settings) -> socket.socket:
     """A socket at the address of the settings, at which nobody listens yet.
 
     Raises:
-        PlaceError: the address can't be had; the message says why.
+        PlaceError: the address can't be had, or should not be; the message says why.
     """
+    _require_guard(settings)
     host, port = settings.host, settings.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
@@ -56,6 +59,29 @@ def bound_socket(settings: Settings) -> socket.socket:
         setting = "DOPPEL_PORT to another port" if in_use else "DOPPEL_HOST to an address of this machine"
         raise PlaceError(f"cannot listen on {origin(host, port)} ({error.strerror}); set {setting}") from error
     return listener
+
+
+def _require_guard(settings: Settings) -> None:
+    """Refuse to let a network in without API keys, unless that is what the operator wants.
+
+    Raises:
+        PlaceError: the settings let it in, or the keys can't be used.
+    """
+    if KeyRing.of(settings) is None and not (settings.allow_anonymous or is_loopback(settings.host)):
+        raise PlaceError(
+            f"DOPPEL_HOST is {settings.host}, and there are no API keys: whoever reaches this machine could do "
+            "everything. Make a key with doppel key new, and name its file in DOPPEL_API_KEYS_FILE; or, if something "
+            "else keeps strangers out, set DOPPEL_ALLOW_ANONYMOUS=1"
+        )
+
+
+def who_may(settings: Settings) -> str:
+    """Who may use the service, as a sentence."""
+    if settings.has_keys:
+        return "It asks for an API key."
+    if is_loopback(settings.host):
+        return "It has no API keys, so it listens on this machine only."
+    return "It has no API keys: whoever can reach it may do everything."
 
 
 def origin(host: str, port: int) -> str:
@@ -124,12 +150,17 @@ def run_several(settings: Settings, run_role: Callable[[list[str]], int]) -> int
     redis_url = settings.redis_url or socket_url(settings.data_dir)
     with bound_socket(settings) as listener:
         _require_places(settings)
-        log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
+        _log_address(settings, listener)
         roles = api_roles(listener, settings.api_process_count)
         env = os.environ | {"DOPPEL_HOST": settings.host}
         prepare(settings)
         Supervisor(roles, env=env, redis_url=redis_url, embedded=None, run_role=run_role, listener=listener).run()
     return 0
+
+
+def _log_address(settings: Settings, listener: socket.socket) -> None:
+    address = origin(*listener.getsockname()[:2])
+    log.info("listening on http://%s, data in %s. %s", address, settings.data_dir, who_may(settings))
 
 
 def _require_places(settings: Settings) -> None:
@@ -163,7 +194,7 @@ def run(settings: Settings, inherited: int | None = None) -> int:
         tempfile.tempdir = str(settings.data_dir / SPOOL)
         server = server_of(app, Bounds(connections=within_descriptors(settings.max_connections)))
         if inherited is None:
-            log.info("listening on http://%s, data in %s", origin(*listener.getsockname()[:2]), settings.data_dir)
+            _log_address(settings, listener)
         with contextlib.suppress(KeyboardInterrupt):  # raised once more when all has ended
             server.run(sockets=[listener])
         return 0 if server.started else 1

@@ -50,6 +50,16 @@ class Settings(BaseSettings):
         int | None,
         Field(ge=1, description="processes that answer HTTP requests; unset: half as many as cores, at most 8"),
     ] = None
+    api_keys: Annotated[
+        str | None, Field(description="API keys, a line each or `;` between them; see `doppel key new`")
+    ] = None
+    api_keys_file: Annotated[
+        Path | None, Field(description="file with API keys, a line each, read again whenever it changes")
+    ] = None
+    allow_anonymous: Annotated[
+        bool,
+        Field(description="listen on other addresses than loopback without API keys: whoever gets there may do all"),
+    ] = False
     max_connections: Annotated[
         int, Field(ge=1, description="most connections of one API process, if it may open three files for each")
     ] = 1000
@@ -144,6 +154,11 @@ class Settings(BaseSettings):
     preload: Annotated[
         list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
     ] = ["style_monet"]
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the API asks for keys."""
+        return self.api_keys is not None or self.api_keys_file is not None
 
     @property
     def api_process_count(self) -> int:

@@ -70,6 +70,7 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
         BadPicture: an upload is not a picture that can be used.
         Invalid: the result would be too large, or the client's name is malformed.
         OSError: the disk is full.
+        LimitReached: the API key has as many jobs in hand as it may.
         QueueFull: the queue has no room for the job, or could not begin it within ``wait_s``.
     """
     services.uploads.require_disk()
@@ -124,6 +125,8 @@ async def _submit(
             arrangement=order.arrangement,
             delivery=delivery,
             client=client,
+            owner=caller.name,
+            allowance=caller.job_allowance,
             origin=origin,
             history=history,
             write=found.write if found else None,

@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app.addresses import address
+from app.callers import Caller
 from app.forecast import HIDDEN_OPTIONS
+from app.own_datasets import own_dataset
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
 from app.training_schemas import ChangedOptions, ResumeRequest, TrainingRun
@@ -57,9 +59,9 @@ class Runs:
 
     # changes
 
-    def check(self, requests: Sequence[RunRequest]) -> list[AcceptedRun]:
-        """Check requests for runs; raises as :meth:`RunChecker.check` does."""
-        return self._checker.check(requests, self.trainers())
+    def check(self, requests: Sequence[RunRequest], caller: Caller) -> list[AcceptedRun]:
+        """Check a caller's requests for runs; raises as :meth:`RunChecker.check` does."""
+        return self._checker.check(requests, self.trainers(), caller)
 
     def start(self, accepted: AcceptedRun, run_id: str | None = None) -> str:
         """Queue a new run and return its id.
@@ -68,17 +70,28 @@ class Runs:
             run_id: a fresh one; None draws it.
 
         Raises:
+            LimitReached: the caller has as many runs in hand as they may.
             Unavailable: no trainer is alive.
         """
         self.require_trainer()
         self.require_room()
         run_id = self.create(accepted, pictures=self.pictures(accepted.dataset), run_id=run_id)
         try:
+            self.take_allowance(accepted.caller, [run_id])
             self.submit(run_id)
         except QueueError:
             self.store.remove(run_id)
             raise
         return run_id
+
+    def take_allowance(self, caller: Caller, run_ids: Sequence[str], attempt: int = 1) -> None:
+        """Count runs that are about to be queued as the caller's.
+
+        Raises:
+            LimitReached: so many they may not have in hand.
+        """
+        if (allowance := caller.run_allowance) is not None:
+            self._queue.take_allowance(allowance, run_ids, attempt)
 
     def submit(self, run_id: str) -> None:
         """Queue the first attempt at a new run."""
@@ -110,6 +123,7 @@ class Runs:
             family=accepted.options.family,
             init_from=accepted.init_from,
             comparison=comparison,
+            owner=accepted.caller.name,
             created_at=moment,
             updated_at=moment,
             total_steps=accepted.forecast.total_steps,
@@ -174,7 +188,7 @@ class Runs:
             elif force:
                 self._queue.kill(run_id, status.attempts)
 
-    def resume(self, run_id: str, request: ResumeRequest) -> None:
+    def resume(self, run_id: str, request: ResumeRequest, caller: Caller) -> None:
         """Queue a run that has ended again. It resumes exactly from its last checkpoint.
 
         Its data set is found by its name and known by its pictures, so that both may have come from another machine.
@@ -186,19 +200,20 @@ class Runs:
             UnknownRun: there is no run with this id.
             Invalid: what is to change can't.
             Conflict: it is running or queued, is complete, or its data set is gone or has other pictures.
+            LimitReached: the caller has as many runs in hand as they may.
             Unavailable: no trainer is alive.
         """
         with self.store.changing(run_id):
-            self._resume(run_id, request)
+            self._resume(run_id, request, caller)
 
-    def _resume(self, run_id: str, request: ResumeRequest) -> None:
+    def _resume(self, run_id: str, request: ResumeRequest, caller: Caller) -> None:
         folder = self.store.folder(run_id)
         if not self._has_ended(run_id):
             raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")
         status = self.status(run_id)
         name = request.dataset or status.dataset
         try:
-            info = self._datasets.get(name)
+            info = own_dataset(self._datasets, name, caller)
             check_pictures(folder.path, status.dataset_fingerprint, self._datasets.path(name))
         except UnknownDataset:
             raise Conflict(
@@ -219,6 +234,7 @@ class Runs:
             raise Conflict(f"The model {status.init_from!r} that the run was to start from is gone.")
         self.require_trainer()
         self.require_room()
+        self.take_allowance(caller, [run_id], status.attempts + 1)
         status.status = RunState.QUEUED
         status.error = None
         status.finished_at = None
@@ -255,6 +271,16 @@ class Runs:
             return self._has_ended(run_id)
         except RunFolderError:
             return wait_until_unlocked(self.store.folder(run_id).path)
+
+    def is_seen(self, run_id: str, caller: Caller) -> bool:
+        """Whether there is a run of this id that the caller may see. One that is damaged is the operator's."""
+        try:
+            status = read_status(self.store.folder(run_id).path)
+        except UnknownRun:
+            return False
+        except RunFolderError:
+            status = None
+        return caller.sees(status.owner if status is not None else None)
 
     def _has_ended(self, run_id: str) -> bool:
         """Whether a run has ended and nobody trains in its folder. Waits for a process that is about to end."""
@@ -314,8 +340,10 @@ class Runs:
         """Runs on this data set that have not ended."""
         return self.unfinished().get(dataset, [])
 
-    def newest(self, *, limit: int | None = None, before: str | None = None) -> tuple[list[TrainingRun], str | None]:
-        """A page of the runs, newest first, without those that can't be read.
+    def newest(
+        self, caller: Caller, *, limit: int | None = None, before: str | None = None
+    ) -> tuple[list[TrainingRun], str | None]:
+        """A page of the runs that the caller sees, newest first, without those that can't be read.
 
         Args:
             limit: most runs on the page; None: all.
@@ -327,7 +355,7 @@ class Runs:
         Raises:
             UnknownRun: there is no run ``before``.
         """
-        ids = self.store.ids()
+        ids = [run_id for run_id in self.store.ids() if caller.is_admin or self.is_seen(run_id, caller)]
         if before is not None:
             if before not in ids:
                 raise UnknownRun(before)

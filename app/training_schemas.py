@@ -21,6 +21,12 @@ InitFrom = Annotated[
 ]
 
 
+Owner = Annotated[
+    str | None,
+    Field(description="name of the API key that made it, only if one did", exclude_if=lambda name: name is None),
+]
+
+
 class DatasetDetails(BaseModel):
     """A data set."""
 
@@ -45,6 +51,7 @@ class DatasetDetails(BaseModel):
         list[PictureNote], Field(description="how pictures were read whose files leave that open: the first 1,000")
     ]
     used_by: Annotated[list[str], Field(description="training runs on it that have not ended")]
+    owner: Owner = None
     links: dict[str, str]
 
     @classmethod
@@ -147,6 +154,7 @@ class TrainingRun(BaseModel):
     model: Annotated[str | None, Field(description="always null; a run makes models but does not use one")] = None
     family: Literal["cyclegan", "stargan_v2"]
     dataset: str
+    owner: Owner = None
     status: RunState
     position: Annotated[int | None, Field(description="number of runs ahead of it while it is queued")]
     stopping: Annotated[bool, Field(description="it was asked to stop and will do so after the present step")]
@@ -290,6 +298,7 @@ class ComparisonState(BaseModel):
     id: str
     family: Literal["cyclegan", "stargan_v2"]
     created_at: datetime
+    owner: Owner = None
     status: Annotated[RunState, Field(description="combined status of all runs")]
     runs: list[ComparedRun]
     links: dict[str, str]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import Services, client_of
+from app.callers import caller_of
+from app.deps import Services, client_of, list_name
 from app.errors import NotReady
 from app.keyed_requests import keyed
 from app.schemas import Job
@@ -45,8 +46,9 @@ async def take_in(
         await run_in_threadpool(accept, job_id)
         if found is not None:
             await found.made()
-        if client is not None:
-            await run_in_threadpool(Overview(services.queue.connection).remember, client, job_id)
+        for listed in (client, list_name(caller_of(request), None)):
+            if listed is not None:
+                await run_in_threadpool(Overview(services.queue.connection).remember, listed, job_id)
         event = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     state = await outcome(services, job_id, waited=event is not None)
     return state if event is not None and state.status is Status.SUCCEEDED else job_answer(state)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
+from app.callers import Caller
 from app.settings import Settings
 from models.store.additions import Addition
 from models.store.disk import require_free
@@ -43,7 +44,7 @@ class Uploads:
         """
         self._queue.require_preparer(torch_for=torch_for)
 
-    def accept(self, job_id: str, name: str, upload: BinaryIO) -> None:
+    def accept(self, job_id: str, name: str, upload: BinaryIO, caller: Caller) -> None:
         """Store an archive and queue its import as the data set ``name``. From then on it survives this process.
 
         Args:
@@ -51,6 +52,7 @@ class Uploads:
 
         Raises:
             OSError: the disk is full.
+            LimitReached: the caller has as many jobs in hand as they may.
             QueueError: it can't be queued; nothing of it is left.
         """
         settings = self._settings
@@ -60,18 +62,27 @@ class Uploads:
             max_files=MAX_FILES,
             max_file_bytes=settings.max_upload_mb << 20,
             max_pixels=settings.max_pixels,
+            owner=caller.name,
         )
-        self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task))
+        self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task, caller.job_allowance))
 
-    def accept_model(self, job_id: str, label: str, addition: Addition, upload: BinaryIO, *, torch: bool) -> None:
+    def accept_model(
+        self, job_id: str, label: str, addition: Addition, upload: BinaryIO, caller: Caller, *, torch: bool
+    ) -> None:
         """Store a weights file or an exported model, and queue its addition, as :meth:`accept` does for data sets.
 
         Args:
             label: the file's name at its sender's.
             torch: whether it takes torch to read the file.
         """
-        task = AddTask(label=label, addition=addition, max_bytes=self._settings.max_model_mb << 20, torch=torch)
-        self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task))
+        task = AddTask(
+            label=label,
+            addition=addition,
+            max_bytes=self._settings.max_model_mb << 20,
+            torch=torch,
+            owner=caller.name,
+        )
+        self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task, caller.job_allowance))
 
     def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:
         self.require_disk(upload.seek(0, os.SEEK_END))

@@ -41,6 +41,7 @@ def add(
     label: str | None = None,
     max_bytes: int | None = None,
     in_place_of_missing: bool = False,
+    owner: str | None = None,
     before_service: Callable[[str], None] = lambda digest: None,
 ) -> ModelCard:
     """Put a file's network into service as version 1 of a new model.
@@ -54,6 +55,7 @@ def add(
         max_bytes: largest weights of an archive.
         in_place_of_missing: an exported model may stand in for the one of its name that ships without weights, if it is
             the same network.
+        owner: the name of the API key that it belongs to.
         before_service: called with the sha256 of the model's weights when all is ready; if it raises, nothing appears.
 
     Raises:
@@ -66,7 +68,7 @@ def add(
     """
     label = label or path.name
     if path.is_file() and is_model_archive(path):
-        return _add_archive(path, versions, addition, label, max_bytes, in_place_of_missing, before_service)
+        return _add_archive(path, versions, addition, label, max_bytes, in_place_of_missing, owner, before_service)
     if addition.name is None:
         raise Invalid("name: a new model needs a name.")
     versions.require_free(addition.name, new=True)
@@ -82,7 +84,7 @@ def add(
         doctor.save(checkpoint.state, folder / WEIGHTS_FILE)
         return _tried(folder, fields | {"name": addition.name, "version": version}, before_service)
 
-    return versions.add(addition.name, write, new=True)
+    return versions.add(addition.name, write, new=True, owner=owner)
 
 
 def _add_archive(
@@ -92,6 +94,7 @@ def _add_archive(
     label: str,
     max_bytes: int | None,
     in_place_of_missing: bool,
+    owner: str | None,
     before_service: Callable[[str], None],
 ) -> ModelCard:
     for field in ("network", "padding", "domains", "w_hpf", "image_size"):
@@ -111,7 +114,7 @@ def _add_archive(
             archive.unpack(folder)
             return _tried(folder, fields | {"version": version}, before_service)
 
-        return versions.add(name, write, new=True, in_place_of_missing=in_place_of_missing)
+        return versions.add(name, write, new=True, in_place_of_missing=in_place_of_missing, owner=owner)
 
 
 def _tried(folder: Path, fields: dict[str, Any], before_service: Callable[[str], None]) -> ModelCard:

@@ -10,9 +10,11 @@ from rq.job import Job
 from models.pictures import Picture
 from models.provenance.origin import Origin
 from worker import contract
+from worker.allowances import Allowance
 from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
+from worker.errors import LimitReached
 from worker.fair_order import FORESEE
 from worker.inference_queue import (
     job_state,
@@ -23,7 +25,7 @@ from worker.inference_queue import (
     rq_queue,
     translating_errors,
 )
-from worker.job_records import RECORD_TTL_S, once, owned, queued
+from worker.job_records import RECORD_TTL_S, dropped, once, owned, queued
 from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.shared_connection import SharedConnection
@@ -67,7 +69,8 @@ class AsyncInferenceQueue:
         owner: str | None = None,
         origin: Origin | None = None,
         history: bytes | None = None,
-        write: Callable[[Sequence[Command]], Awaitable[object]] | None = None,
+        allowance: Allowance | None = None,
+        write: Callable[[Sequence[Command], Allowance | None], Awaitable[object]] | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
 
@@ -76,10 +79,12 @@ class AsyncInferenceQueue:
             owner: the name of the API key that orders it.
             origin: what the result is made of and by what.
             history: the credentials that the first upload brought along.
-            write: runs commands in Redis, all or none; None: :func:`once`.
+            allowance: that the job counts towards; None: none.
+            write: runs commands in Redis, all or none, if the allowance permits; None: :func:`once`.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
+            LimitReached: it would be more than the allowance.
         """
         data = pack(*pictures)
         nbytes = len(data) + task.result_bytes + len(history or b"")  # there must be room for the output too
@@ -90,15 +95,22 @@ class AsyncInferenceQueue:
             commands = queued(contract.INFERENCE_QUEUE, job_id, task, data, meta)
             if history is not None:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
-            if client is not None:
-                commands += owned(client, job_id)
-            if write is not None:
-                await write(commands)
-                return
+            for listed in (client, owner and f"{owner}:"):
+                commands += owned(listed, job_id) if listed else []
             try:
-                await self._shared.transaction(once(job_id, commands, by_hash=True))
-            except NoScriptError:  # Redis never saw it, or was started since
-                await self._shared.transaction(once(job_id, commands, by_hash=False))
+                await (self._write(job_id, commands, allowance) if write is None else write(commands, allowance))
+            except LimitReached as error:
+                error.retry_after_s = self._capacity.retry_after_s(owner, long=task.long)
+                raise
+
+    async def _write(self, job_id: str, commands: Sequence[Command], allowance: Allowance | None) -> None:
+        try:
+            replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=True))
+        except NoScriptError:  # Redis never saw it, or was started since
+            replies = await self._shared.transaction(once(job_id, commands, allowance, by_hash=False))
+        if allowance is not None and replies[-1] == b"full":
+            await self._shared.execute(dropped(commands))
+            raise allowance.exceeded()
 
     async def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
         """Check that a job of this owner would be taken now, and begin within ``wait_s``; 0: whenever.

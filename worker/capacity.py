@@ -102,6 +102,11 @@ class Capacity:
         work = max(backlog.work_before, backlog.own_work / self._pace.share(owner))
         return self._pace.seconds_for(work=work)
 
+    def retry_after_s(self, owner: str | None, *, long: bool) -> int:
+        """About when one of the jobs that the owner has in hand will have ended."""
+        own = max(1, self._backlogs[owner, long].own)
+        return _told(self.seconds_before(owner, long=long) / own)
+
     def count(self, owner: str | None, *, long: bool, work: int, nbytes: int) -> None:
         """Count one more job of ``nbytes``, which :meth:`require_place` and :meth:`lacking` have let pass."""
         self.waiting += 1

@@ -28,13 +28,15 @@ TRAINERS = "doppel:trainers"  # hash of trainer name → TrainerReport
 PREPARERS = "doppel:preparers"  # hash of preparer name → PreparerReport
 EVENTS = "doppel:events"  # channel of JobEvent
 FETCHES = "doppel:fetches"  # hash of model → id of the newest job that fetches its weights
-JOBS_OF = (
-    "doppel:jobs-of:"  # and a client's name: sorted set of its jobs' ids by the Unix time at which they were queued
-)
+# And a client's name, or an API key's name, a colon, and its client's or nothing: sorted set of the ids of its jobs by
+# the Unix time at which they were queued.
+JOBS_OF = "doppel:jobs-of:"
 REQUESTS = "doppel:requests:"  # and the hash of a client's key: what was made of the request, see request_keys.py
 TURNS = "doppel:turns"  # hash of whose turn it is in the inference queue, see fair_order.py
 CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its result
 JANITOR_LOCK = "doppel:janitor"
+RATES = "doppel:rate:"  # and the name of an API key: when its requests are paid for, see rates.py
+IN_HAND = "doppel:in-hand:"  # and of what, and the name of an API key: sorted set of ids, see allowances.py
 METERS = "doppel:meters"  # hash of what is counted → how much (worker/meters.py)
 
 Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "model", "fetch"]

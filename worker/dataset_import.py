@@ -63,6 +63,7 @@ def import_dataset(**fields: object) -> None:
             workspace,
             limits=Limits(task.max_total_bytes, task.max_files, task.max_file_bytes),
             max_pixels=task.max_pixels,
+            owner=task.owner,
             on_progress=progress.report,
             before_publishing=claim,
         )

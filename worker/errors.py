@@ -7,6 +7,7 @@ DoppelError
 │   ├── RedisUnusable       the Redis that was configured is not one that Doppel can use
 │   └── QueueError
 │       ├── QueueFull
+│       ├── LimitReached    the caller asks for more than its API key may, or more often
 │       └── QueueUnreachable
 ├── TaskError               a job can't be done, whoever tries
 │   ├── BadClip             its clip is damaged somewhere
@@ -37,6 +38,10 @@ class QueueError(Unavailable):
 
 class QueueFull(QueueError):
     """The queue has no room for another job now; the message says what is full."""
+
+
+class LimitReached(QueueError):
+    """The caller asks for more than its API key may at a time, or more often; the message says what the limit is."""
 
 
 class QueueUnreachable(QueueError):

@@ -15,6 +15,7 @@ from rq.job import Job, JobStatus
 from rq.utils import now, utcformat
 
 from worker import contract
+from worker.allowances import ALLOW, Allowance
 from worker.connection import Command
 from worker.contract import MAX_TRIES, JobMeta, Task
 from worker.fair_order import BYTES_FIELD, LONG_FIELD, OWNER_FIELD, PLACE, RUN_OR_PLACE, WORK_FIELD
@@ -51,12 +52,14 @@ _UNCHANGING: tuple[str | int, ...] = (
 
 _ONCE = Script(f"""
 {RUN_OR_PLACE}
+{ALLOW}
 local status = redis.call('HGET', KEYS[1], 'status')
 if status then
   if status ~= '{JobStatus.QUEUED.value}' and status ~= '{JobStatus.STARTED.value}' then redis.call('DEL', KEYS[2]) end
   return
 end
-{run_commands(first=1, run="run_or_place")}
+if KEYS[3] and not allow(KEYS[3], tonumber(ARGV[2]), ARGV[1]) then return 'full' end
+{run_commands(first=3, run="run_or_place")}
 """)
 
 
@@ -87,17 +90,27 @@ def queued(queue_name: str, job_id: str, task: Task, data: bytes, meta: JobMeta)
     ]
 
 
-def once(job_id: str, commands: Sequence[Command], *, by_hash: bool) -> list[Command]:
+def once(
+    job_id: str, commands: Sequence[Command], allowance: Allowance | None = None, *, by_hash: bool
+) -> list[Command]:
     """Commands, of which one queues the job, as those of a transaction that changes nothing when it is run once more.
 
     A client sends it again if the reply was lost. The job may have ended since.
 
     Args:
+        allowance: that the job counts towards. If it would be too much, the last reply is ``b"full"``, and of all that
+            the commands write there are only the pictures (:func:`dropped`).
         by_hash: whether Redis has the script already; else it keeps it from then on.
     """
     large = [command for command in commands if command[0] == "SET"]  # scripts copy what they get
     words = as_arguments(command for command in commands if command[0] != "SET")
-    return [*large, _ONCE.call([Job.key_for(job_id), input_key(job_id)], words, by_hash=by_hash)]
+    keys = [Job.key_for(job_id), input_key(job_id), *([allowance.key] if allowance else [])]
+    return [*large, _ONCE.call(keys, [job_id, allowance.most if allowance else 0, *words], by_hash=by_hash)]
+
+
+def dropped(commands: Sequence[Command]) -> Command:
+    """The command that removes what these commands have written of a job that was too much."""
+    return ("DEL", *(command[1] for command in commands if command[0] == "SET"))
 
 
 def owned(client: str, job_id: str) -> list[Command]:

@@ -58,7 +58,15 @@ def import_model(**fields: object) -> None:
             progress.forbid_cancel()
 
         versions = Versions(catalog, data_dir)
-        add(upload, versions, task.addition, label=task.label, max_bytes=task.max_bytes, before_service=claim)
+        add(
+            upload,
+            versions,
+            task.addition,
+            label=task.label,
+            max_bytes=task.max_bytes,
+            owner=task.owner,
+            before_service=claim,
+        )
 
 
 def _digest(catalog: Catalog, name: str | None) -> str | None:

@@ -1,9 +1,9 @@
 """What the queues hold, for people who look at a server: how much waits and since when, and a client's newest jobs."""
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import cast
 
 import redis
 from pydantic import BaseModel
@@ -77,24 +77,28 @@ class Overview:
                 pipe.execute_command(*command)  # type: ignore[no-untyped-call]
             pipe.execute()
 
-    def newest(self, client: str, *, limit: int, before: str | None = None) -> list[str]:
-        """Ids of the newest of the ``MOST_OWN_JOBS`` jobs that are remembered of a client, newest first.
+    def newest(self, *clients: str, limit: int, before: str | None = None) -> list[str]:
+        """Ids of the newest of the ``MOST_OWN_JOBS`` jobs that are remembered of each client, newest first.
 
         The record of a job may be gone before its id is. Two round trips at most.
 
         Args:
             before: the id of a job; only those that are older than it, so none if it is no longer remembered.
         """
-        key = contract.JOBS_OF + client
-        with translating_errors():
-            first = 0
+        keys = [contract.JOBS_OF + client for client in clients]
+        newest: float | str = math.inf
+        with translating_errors(), self._connection.pipeline(transaction=False) as pipe:
             if before is not None:
-                rank = cast(int | None, self._connection.zrevrank(key, before))
-                if rank is None:
+                for key in keys:
+                    pipe.zscore(key, before)
+                at = [score for score in pipe.execute() if score is not None]
+                if not at:
                     return []
-                first = rank + 1
-            ids = cast(list[bytes], self._connection.zrange(key, first, first + limit - 1, desc=True))
-        return [job_id.decode() for job_id in ids]
+                newest = f"({at[0]!r}"
+            for key in keys:
+                pipe.zrange(key, newest, -math.inf, desc=True, byscore=True, offset=0, num=limit, withscores=True)
+            found = sorted((at, job_id) for page in pipe.execute() for job_id, at in page)
+        return [job_id.decode() for _, job_id in found[: -limit - 1 : -1]]
 
     def _created(self, job_ids: Sequence[str]) -> list[tuple[str, str]]:
         """Each job that has a record, and when it was made, in the form of ISO 8601."""

@@ -17,6 +17,7 @@ from models.errors import Invalid, Unavailable
 from models.installed import without_torch
 from models.store.additions import Addition
 from worker import contract
+from worker.allowances import Allowance
 from worker.connection import BLOCKED_S
 from worker.contract import JobMeta, Kind
 from worker.inference_queue import new_job_id, translating_errors
@@ -37,6 +38,7 @@ class ImportTask(BaseModel):
     max_files: int
     max_file_bytes: int
     max_pixels: int  # of one picture
+    owner: str | None = None  # the name of the API key that it was uploaded with
 
 
 class AddTask(BaseModel):
@@ -46,6 +48,7 @@ class AddTask(BaseModel):
     addition: Addition
     max_bytes: int  # of the weights
     torch: bool  # whether it takes torch to read the file; not an exported model
+    owner: str | None = None  # the name of the API key that it was uploaded with
 
 
 class FetchTask(BaseModel):
@@ -70,11 +73,16 @@ def rq_preparation_queue(connection: redis.Redis, name: str) -> Queue:
     return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1, job_class=LenientJob)
 
 
-def _meta(kind: Kind, model: str, dataset: str | None = None) -> JobMeta:
+def _meta(kind: Kind, model: str, dataset: str | None = None, owner: str | None = None) -> JobMeta:
     """What is stored with a job that the request in hand orders."""
     ordered = logs.request()
     return JobMeta(
-        kind=kind, model=model, dataset=dataset, request_id=ordered.request_id, traceparent=ordered.traceparent
+        kind=kind,
+        model=model,
+        dataset=dataset,
+        owner=owner,
+        request_id=ordered.request_id,
+        traceparent=ordered.traceparent,
     )
 
 
@@ -87,18 +95,27 @@ class PreparationQueue:
         self._fetches = rq_preparation_queue(connection, contract.FETCH_QUEUE)
         self._estimates = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
 
-    def submit_import(self, job_id: str, task: ImportTask) -> None:
-        """Queue the import of the archive that lies in the incoming folder ``job_id``."""
-        meta = _meta("dataset", "", task.dataset)
-        self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta))
+    def submit_import(self, job_id: str, task: ImportTask, allowance: Allowance | None = None) -> None:
+        """Queue the import of the archive that lies in the incoming folder ``job_id``.
 
-    def submit_addition(self, job_id: str, task: AddTask) -> None:
-        """Queue the addition of the model that lies in the incoming folder ``job_id``."""
-        meta = _meta("model", task.addition.name or "")
-        self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta))
+        Args:
+            allowance: that it counts towards; None: none.
 
-    def _submit(self, job: Job) -> None:
+        Raises:
+            LimitReached: it would be more than the allowance.
+        """
+        meta = _meta("dataset", "", task.dataset, task.owner)
+        self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta), allowance)
+
+    def submit_addition(self, job_id: str, task: AddTask, allowance: Allowance | None = None) -> None:
+        """Queue the addition of the model that lies in the incoming folder ``job_id``, as :meth:`submit_import`."""
+        meta = _meta("model", task.addition.name or "", owner=task.owner)
+        self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta), allowance)
+
+    def _submit(self, job: Job, allowance: Allowance | None) -> None:
         with translating_errors(), self.connection.pipeline() as pipe:
+            if allowance is not None:
+                allowance.take(self.connection, [job.id])
             _enqueue(self._imports, job, pipe)
             pipe.execute()
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from models.errors import Unavailable
 from worker import contract
+from worker.allowances import ALLOW, Allowance
 from worker.connection import Command
 from worker.errors import QueueError
 from worker.fair_order import RUN_OR_PLACE
@@ -47,10 +48,12 @@ return {'abandoned', known[2]}
 # Runs commands, unless that was done or is another request's turn by now.
 _WRITE = f"""
 {RUN_OR_PLACE}
+{ALLOW}
 local known = redis.call('HMGET', KEYS[1], 'token', 'done')
 if known[1] ~= ARGV[1] then return 0 end
 if known[2] then return 1 end
-{run_commands(first=2, run="run_or_place")}
+if KEYS[3] and not allow(KEYS[3], tonumber(ARGV[3]), ARGV[2]) then return -1 end
+{run_commands(first=4, run="run_or_place")}
 redis.call('HSET', KEYS[1], 'done', 1)
 return 1
 """
@@ -116,13 +119,21 @@ class KeyedRequest:
             self._renewal = asyncio.create_task(self._renew())
         return turn
 
-    async def write(self, commands: Sequence[Command]) -> None:
+    async def write(self, commands: Sequence[Command], allowance: Allowance | None = None) -> None:
         """Run the commands that make what is asked for, all or none, and once however often this request is repeated.
 
+        Args:
+            allowance: that it counts towards; None: none.
+
         Raises:
+            LimitReached: it would be more than the allowance.
             Unavailable: this request was taken for dead, and a repeat has its turn.
         """
-        if not await self._run(_WRITE, self._token, *as_arguments(commands)):
+        arguments = (self._token, self.id, allowance.most if allowance else 0, *as_arguments(commands))
+        done = cast(int, await self._run(_WRITE, *arguments, keys=[allowance.key] if allowance else []))
+        if done == -1 and allowance is not None:
+            raise allowance.exceeded()
+        if not done:
             raise Unavailable("A repeat of this request has taken it over. Send it again.", retry_after_s=1)
 
     async def made(self, answer: bytes = b"") -> None:
@@ -144,9 +155,10 @@ class KeyedRequest:
             self._renewal.cancel()
             self._renewal = None
 
-    async def _run(self, script: str, *arguments: str | bytes | int | float) -> list[bytes]:
+    async def _run(self, script: str, *arguments: str | bytes | int | float, keys: Sequence[str] = ()) -> list[bytes]:
+        keys = (*self._keys, *keys)
         with translating_errors():
-            [reply] = await self._shared.execute(("EVAL", script, 2, *self._keys, *arguments))
+            [reply] = await self._shared.execute(("EVAL", script, len(keys), *keys, *arguments))
         return cast(list[bytes], reply)
 
     async def _renew(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 import redis
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,7 @@ from rq.serializers import JSONSerializer
 
 from models.store.run_life import Turn
 from worker import contract
+from worker.allowances import Allowance
 from worker.inference_queue import fetch_jobs, translating_errors
 from worker.job_records import RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
@@ -55,6 +57,15 @@ class TrainingQueue:
     def __init__(self, connection: redis.Redis) -> None:
         self.connection = connection
         self._queue = rq_training_queue(connection)
+
+    def take_allowance(self, allowance: Allowance, run_ids: Sequence[str], attempt: int = 1) -> None:
+        """Count an attempt at each of these runs, which are about to be queued.
+
+        Raises:
+            LimitReached: they would be too many.
+        """
+        with translating_errors():
+            allowance.take(self.connection, [attempt_id(run_id, attempt) for run_id in run_ids])
 
     def submit(self, run_id: str, attempt: int) -> None:
         """Queue an attempt at a run."""

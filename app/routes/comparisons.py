@@ -2,18 +2,29 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import JSONResponse
 
 from app import images
-from app.deps import Services, ServicesDep
+from app.callers import Caller
+from app.deps import CallerDep, Services, ServicesDep
 from app.keyed_requests import RunIdDep
 from app.negotiation import JSON, accepted_type
 from app.routes import answers
 from app.routes.fields import StartQuery
 from app.training_schemas import Comparison, ComparisonForecast, ComparisonState
+from models.errors import NotFound
 
 router = APIRouter(prefix="/training/compare", tags=["training"])
+
+
+def _comparison_id(services: ServicesDep, caller: CallerDep, id: str) -> str:
+    if not caller.sees(services.comparisons.owner(id)):
+        raise NotFound(f"There is no comparison {id[:100]!r}.")
+    return id
+
+
+OwnComparisonId = Annotated[str, Depends(_comparison_id)]
 
 
 @router.post(
@@ -27,7 +38,9 @@ router = APIRouter(prefix="/training/compare", tags=["training"])
         **answers.problems(404, 422, 503),
     },
 )
-async def compare_runs(services: ServicesDep, comparison: Comparison, query: StartQuery, run_id: RunIdDep) -> Response:
+async def compare_runs(
+    services: ServicesDep, caller: CallerDep, comparison: Comparison, query: StartQuery, run_id: RunIdDep
+) -> Response:
     """Start a run for each variant of a base, one after the other. Give a list of variants or a grid of option values.
 
     For instance, StarGAN v2 with two settings of Adam:
@@ -36,38 +49,40 @@ async def compare_runs(services: ServicesDep, comparison: Comparison, query: Sta
          "variants": [{"beta1": 0, "beta2": 0.99, "weight_decay": 1e-4},
                       {"beta1": 0.5, "beta2": 0.5, "weight_decay": 1e-4}]}
     """
-    return await services.starts.run(_start, services, comparison, run_id, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, caller, comparison, run_id, dry_run=query.dry_run)
 
 
-def _start(services: Services, comparison: Comparison, comparison_id: str | None, *, dry_run: bool) -> Response:
+def _start(
+    services: Services, caller: Caller, comparison: Comparison, comparison_id: str | None, *, dry_run: bool
+) -> Response:
     if dry_run:
-        return JSONResponse(services.comparisons.forecast(comparison).model_dump(mode="json"))
-    state = services.comparisons.view(services.comparisons.start(comparison, comparison_id))
+        return JSONResponse(services.comparisons.forecast(comparison, caller).model_dump(mode="json"))
+    state = services.comparisons.view(services.comparisons.start(comparison, caller, comparison_id))
     headers = {"Location": state.links["self"]}
     return JSONResponse(state.model_dump(mode="json"), status_code=202, headers=headers)
 
 
 @router.get("", summary="List the comparisons", responses=answers.problems(503))
-def list_comparisons(services: ServicesDep) -> list[ComparisonState]:
+def list_comparisons(services: ServicesDep, caller: CallerDep) -> list[ComparisonState]:
     """All comparisons, newest first."""
-    return services.comparisons.all()
+    return services.comparisons.all(caller)
 
 
 @router.get("/{id}", summary="Read a comparison", responses=answers.problems(404, 503))
-def read_comparison(services: ServicesDep, id: str) -> ComparisonState:
+def read_comparison(services: ServicesDep, id: OwnComparisonId) -> ComparisonState:
     """A table: for each run its own options, its losses, and its quality on held-out pictures."""
     return services.comparisons.view(id)
 
 
 @router.post("/{id}/stop", status_code=202, summary="Stop a comparison", responses=answers.problems(404, 503))
-def stop_comparison(services: ServicesDep, id: str) -> ComparisonState:
+def stop_comparison(services: ServicesDep, id: OwnComparisonId) -> ComparisonState:
     """The present run saves a checkpoint and stops; queued runs do not start. Each run can be resumed on its own."""
     services.comparisons.stop(id)
     return services.comparisons.view(id)
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a comparison", responses=answers.problems(404, 409, 503))
-def remove_comparison(services: ServicesDep, id: str) -> None:
+def remove_comparison(services: ServicesDep, id: OwnComparisonId) -> None:
     """Delete the comparison and its runs with all checkpoints and pictures, once every run has ended.
 
     Published models are kept.
@@ -82,7 +97,7 @@ def remove_comparison(services: ServicesDep, id: str) -> None:
     responses={200: answers.file("The picture.", *images.MEDIA_TYPES), **answers.problems(404, 406, 409)},
 )
 async def read_comparison_picture(
-    services: ServicesDep, id: str, accept: Annotated[str | None, Header()] = None
+    services: ServicesDep, id: OwnComparisonId, accept: Annotated[str | None, Header()] = None
 ) -> Response:
     """The same inputs, translated by the generators of each run."""
     media_type = accepted_type(accept, images.MEDIA_TYPES)
@@ -97,7 +112,7 @@ async def read_comparison_picture(
     response_class=Response,
     responses={200: answers.file("The video, as MP4.", "video/mp4"), **answers.problems(404, 409)},
 )
-async def read_comparison_video(services: ServicesDep, id: str) -> Response:
+async def read_comparison_video(services: ServicesDep, id: OwnComparisonId) -> Response:
     """The same sources moving from style to style, a row for each run. Only for StarGAN v2 runs that have ended."""
     film = await services.encoders.run(services.comparisons.video, id)
     return Response(film, media_type="video/mp4")

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
-from app.deps import Services, ServicesDep
+from app.callers import caller_of
+from app.deps import CallerDep, Services, ServicesDep
+from app.own_datasets import own_dataset, own_datasets
 from app.routes import answers, fields
 from app.training_schemas import DatasetDetails
 from app.upload_jobs import take_in
@@ -16,8 +18,8 @@ from models.store.datasets import DatasetInfo, valid_name
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
-def _dataset(services: ServicesDep, name: str) -> DatasetInfo:
-    return services.datasets.get(name)
+def _dataset(services: ServicesDep, caller: CallerDep, name: str) -> DatasetInfo:
+    return own_dataset(services.datasets, name, caller)
 
 
 DatasetDep = Annotated[DatasetInfo, Depends(_dataset)]
@@ -52,7 +54,9 @@ async def upload_dataset(
     if not valid_name(name):
         raise Invalid("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
-    ended = await take_in(request, services, lambda job_id: services.uploads.accept(job_id, name, archive.file), wait)
+    ended = await take_in(
+        request, services, lambda job_id: services.uploads.accept(job_id, name, archive.file, caller_of(request)), wait
+    )
     if isinstance(ended, Response):
         return ended
     response.headers["Location"] = address(f"/datasets/{name}")
@@ -68,10 +72,13 @@ def _check_free(services: Services, name: str) -> None:
 
 
 @router.get("", summary="List the data sets")
-def list_datasets(services: ServicesDep) -> list[DatasetDetails]:
-    """Uploaded data sets, and folders in a known layout that an operator put beside them."""
+def list_datasets(services: ServicesDep, caller: CallerDep) -> list[DatasetDetails]:
+    """Uploaded data sets, and folders in a known layout that an operator put beside them.
+
+    Where there are API keys, those that were uploaded with yours; with the scope `admin` all.
+    """
     runs = services.runs.unfinished()
-    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in services.datasets.all()]
+    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in own_datasets(services.datasets, caller)]
 
 
 @router.get("/{name}", summary="Read a data set", responses=answers.problems(404, 422))

@@ -33,6 +33,10 @@ async def openapi(request: Request) -> Response:
 
 @router.get("/docs/openapi.json")
 def docs_openapi(request: Request, services: ServicesDep) -> Response:
-    """The OpenAPI document with the models of this moment, for the drop-downs of /docs alone."""
+    """The OpenAPI document with the models of this moment, for the drop-downs of /docs alone.
+
+    Where there are API keys the models are not told, since the page loads this without one.
+    """
     files: DocumentFiles = request.app.state.document_files
-    return Response(files.with_models_listed(services.catalog), media_type=JSON)
+    document = files.with_models_listed(services.catalog) if services.ring is None else files.for_page()
+    return Response(document, media_type=JSON)

@@ -9,15 +9,16 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.addresses import address
+from app.callers import Caller
 from app.credentials import Signing
-from app.deps import CLIENT_NAME, JobDep, Services, ServicesDep
-from app.errors import Expired, NotReady
+from app.deps import CLIENT_HEADER, CLIENT_NAME, CallerDep, JobDep, Services, ServicesDep, list_name
+from app.errors import Expired, Forbidden, NotReady
 from app.negotiation import JSON, accepted_type
 from app.rendering import MP4, OFFERED, ZIP, render
 from app.replies import job_headers
 from app.routes import answers
 from app.schemas import Job
-from models.errors import NotFound
+from models.errors import Invalid, NotFound
 from models.pictures import Picture
 from worker.contract import JobState, Status
 from worker.errors import QueueUnreachable
@@ -43,26 +44,39 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 def list_jobs(
     services: ServicesDep,
     response: Response,
+    caller: CallerDep,
     x_client: Annotated[
-        str,
+        str | None,
         Header(
             pattern=CLIENT_NAME,
             description="a name that you drew at random and send with every order: 16 to 64 letters, digits, `-` and "
-            "`_`. Whoever knows it can list, read and cancel these jobs.",
+            "`_`. On a server without API keys, whoever knows it can list, read and cancel these jobs.",
         ),
-    ],
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="jobs on a page")] = 50,
     before: Annotated[str, Query(max_length=64, description="only jobs that are older than this one, by its id")] = "",
 ) -> list[Job]:
     """The jobs that were ordered with the same `X-Client`, newest first, of the newest 1000 those that are kept.
 
-    Every call that makes a job takes that header. Jobs that were ordered without it are in no list. Pictures are not
-    in the answer. Training runs are listed by `GET /training`. A page that is full has a `Link` to the next.
+    Every call that makes a job takes that header. Without it, all jobs of the API key are listed, of one with the scope
+    `admin` those of all keys; a server without keys needs the header. Pictures are not in the answer. Training runs are
+    listed by `GET /training`. A page that is full has a `Link` to the next.
     """
-    ids = Overview(services.queue.connection).newest(x_client, limit=limit, before=before or None)
+    ids = Overview(services.queue.connection).newest(
+        *_lists(services, caller, x_client), limit=limit, before=before or None
+    )
     if len(ids) == limit:
         response.headers["Link"] = f'<{address("/jobs")}?limit={limit}&before={ids[-1]}>; rel="next"'
     return [Job.of(state) for state in services.queue.states(ids) if state is not None]
+
+
+def _lists(services: Services, caller: Caller, client: str | None) -> list[str]:
+    if client is None and caller.is_admin and services.ring is not None:
+        return [f"{name}:" for name in services.ring.names]
+    listed = list_name(caller, client)
+    if listed is None:
+        raise Invalid(f"{CLIENT_HEADER}: the name that was sent with the orders is needed.")
+    return [listed]
 
 
 @router.get("/{id}", summary="Read a job's status", responses=answers.problems(404, 503))
@@ -159,8 +173,10 @@ async def read_job_events(services: ServicesDep, job: JobDep) -> AsyncIterator[S
 
 
 @router.delete("/{id}", summary="Cancel a job", responses=answers.problems(404, 409, 503))
-def cancel_job(services: ServicesDep, job: JobDep) -> Job:
+def cancel_job(services: ServicesDep, caller: CallerDep, job: JobDep) -> Job:
     """Remove a queued job from the queue, or drop the result of a running one. An ended job cannot be canceled."""
+    if not caller.sees(job.owner):
+        raise Forbidden("A fetch of weights is everybody's: a key with the scope admin can cancel it.")
     if job.status.ended and job.status is not Status.CANCELED:
         raise NotReady(f"The job has already ended ({job.status}); only a queued or running job can be canceled.")
     state = services.queue.cancel(job.id)

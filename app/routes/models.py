@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
-from app.deps import Services, ServicesDep, client_of
-from app.errors import sentence
+from app.callers import Caller, caller_of
+from app.deps import CallerDep, Services, ServicesDep, client_of, list_name
+from app.errors import Forbidden, sentence
 from app.kept_files import kept_file
 from app.routes import answers, fields
 from app.schemas import Job, ModelInfo
@@ -30,15 +31,15 @@ SHOWN_LABEL = 100  # characters of an uploaded file's name
 
 
 @router.get("", summary="List the models", responses=answers.problems(503))
-def list_models(services: ServicesDep) -> list[ModelInfo]:
+def list_models(services: ServicesDep, caller: CallerDep) -> list[ModelInfo]:
     """All models: what each does, its licence, and whether its weights are on this server."""
-    return _described(services, services.catalog.all())
+    return _described(services, caller, services.catalog.all())
 
 
 @router.get("/{name}", summary="Read a model", responses=answers.problems(404, 503))
-def read_model(services: ServicesDep, name: str) -> ModelInfo:
+def read_model(services: ServicesDep, caller: CallerDep, name: str) -> ModelInfo:
     """What the model does, its licence, and whether its weights are on this server."""
-    return _described(services, [services.catalog.get(name)])[0]
+    return _described(services, caller, [services.catalog.get(name)])[0]
 
 
 @uploads.post(
@@ -107,14 +108,16 @@ async def add_model(
     ended = await take_in(
         request,
         services,
-        lambda job_id: services.uploads.accept_model(job_id, label, addition, file.file, torch=torch),
+        lambda job_id: services.uploads.accept_model(
+            job_id, label, addition, file.file, caller_of(request), torch=torch
+        ),
         wait,
         torch_for="Adding a weights file" if torch else None,
     )
     if isinstance(ended, Response):
         return ended
     response.headers["Location"] = address(f"/models/{name}")
-    return await run_in_threadpool(read_model, services, name)
+    return await run_in_threadpool(read_model, services, caller_of(request), name)
 
 
 @router.get(
@@ -162,10 +165,10 @@ def fetch_model(request: Request, services: ServicesDep, name: str, response: Re
     model = services.catalog.get(name)
     if model.weights is not None:
         raise Conflict(f"The weights of {name!r} are on this server already.")
-    client = client_of(request)
+    lists = client_of(request), list_name(caller_of(request), None)
     job_id = services.selection.fetch(name)
-    if client is not None:
-        Overview(services.queue.connection).remember(client, job_id)
+    for listed in filter(None, lists):
+        Overview(services.queue.connection).remember(listed, job_id)
     state = services.queue.state(job_id)
     if state is None:
         raise Unavailable("The queue lost this job. Try again.")
@@ -175,20 +178,33 @@ def fetch_model(request: Request, services: ServicesDep, name: str, response: Re
 
 
 @router.post("/{name}/rollback", summary="Roll a model back", responses=answers.problems(404, 409))
-def roll_back_model(services: ServicesDep, name: str) -> Published:
+def roll_back_model(services: ServicesDep, caller: CallerDep, name: str) -> Published:
     """Put the previous version of a published model back into service, at once on every worker, and name it."""
+    _require_own(services, caller, name)
     return Published(name=name, version=services.versions.roll_back(name))
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a published model", responses=answers.problems(404, 409))
-def remove_model(services: ServicesDep, name: str) -> None:
+def remove_model(services: ServicesDep, caller: CallerDep, name: str) -> None:
     """Take the model out of service, at once on every worker, and delete all its versions. Its training run is kept."""
+    _require_own(services, caller, name)
     if runs := services.runs.begun_from(name):
         raise Conflict(f"The runs {', '.join(runs)} start from the model {name!r}; stop them first.")
     services.versions.remove(name)
 
 
-def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
+def _require_own(services: Services, caller: Caller, name: str) -> None:
+    """Everybody sees a model, so another's is refused and not hidden.
+
+    Raises:
+        Forbidden: the model is another's.
+    """
+    published = services.versions.current(services.catalog.get(name).name) is not None
+    if published and not caller.sees(services.versions.owner(name)):
+        raise Forbidden(f"The model {name!r} was put into service with another API key.")
+
+
+def _described(services: Services, caller: Caller, models: list[Model]) -> list[ModelInfo]:
     workers = services.queue.workers(seen_within_s=ALIVE_S)
     fetches = services.preparation.fetches() if any(model.weights is None for model in models) else {}
     return [
@@ -197,6 +213,7 @@ def _described(services: Services, models: list[Model]) -> list[ModelInfo]:
             runs_as=_runs_as(services, model),
             loaded_on=[worker.name for worker in workers if model.weights_name in worker.loaded],
             fetch_job=fetches.get(model.name),
+            is_own=caller.is_admin or caller.sees(services.versions.owner(model.name)),
         )
         for model in models
     ]

@@ -11,7 +11,8 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import Services, ServicesDep
+from app.callers import Caller
+from app.deps import CallerDep, Services, ServicesDep
 from app.routes import answers
 from app.status_schemas import Disk, Machine, PreparerStatus, ServerStatus, TrainerStatus, WorkerStatus
 from app.waiting import ALIVE_S
@@ -23,12 +24,22 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/status", summary="Read what the server is doing", responses=answers.problems(503))
-async def read_status(services: ServicesDep) -> ServerStatus:
+async def read_status(services: ServicesDep, caller: CallerDep) -> ServerStatus:
     """Processes and devices, the queues and how long their oldest job has waited, memory, disk, runs, the version.
 
-    The answer may be a second old.
+    The answer may be a second old. Where there are API keys, the runs are your own.
     """
-    return await run_in_threadpool(server_status, services)
+    status = await run_in_threadpool(server_status, services)
+    return status if caller.is_admin else await run_in_threadpool(_of, status, services, caller)
+
+
+def _of(status: ServerStatus, services: Services, caller: Caller) -> ServerStatus:
+    """The same with the runs that the caller sees."""
+    runs = {
+        name: [run_id for run_id in getattr(status, name) if services.runs.is_seen(run_id, caller)]
+        for name in ("runs_running", "runs_queued")
+    }
+    return status.model_copy(update=runs)
 
 
 def server_status(services: Services) -> ServerStatus:

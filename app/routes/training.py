@@ -8,14 +8,15 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app import curves
 from app.addresses import address
-from app.deps import RunDep, Services, ServicesDep
+from app.callers import Caller
+from app.deps import CallerDep, OwnRunId, RunDep, Services, ServicesDep
 from app.errors import NotReady
 from app.kept_files import kept_file
 from app.keyed_requests import RunIdDep
@@ -87,10 +88,10 @@ METRICS = {
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
 async def train_cyclegan(
-    services: ServicesDep, request: CycleGANRequest, query: StartQuery, run_id: RunIdDep
+    services: ServicesDep, caller: CallerDep, request: CycleGANRequest, query: StartQuery, run_id: RunIdDep
 ) -> Response:
     """Train on two domains of unpaired pictures, with a generator for each direction. All defaults are the paper's."""
-    return await services.starts.run(_start, services, request, run_id, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, caller, request, run_id, dry_run=query.dry_run)
 
 
 @router.post(
@@ -101,18 +102,18 @@ async def train_cyclegan(
     responses={**STARTED, **answers.problems(404, 422, 503)},
 )
 async def train_stargan(
-    services: ServicesDep, request: StarGANRequest, query: StartQuery, run_id: RunIdDep
+    services: ServicesDep, caller: CallerDep, request: StarGANRequest, query: StartQuery, run_id: RunIdDep
 ) -> Response:
     """Train on two or more domains, with one generator for all. All defaults are the paper's for faces.
 
     `w_hpf` above 0 preserves edges of the source: those of facial features (`masks=landmarks`), or all of them
     (`masks=ones`).
     """
-    return await services.starts.run(_start, services, request, run_id, dry_run=query.dry_run)
+    return await services.starts.run(_start, services, caller, request, run_id, dry_run=query.dry_run)
 
 
-def _start(services: Services, request: RunRequest, run_id: str | None, *, dry_run: bool) -> Response:
-    [accepted] = services.runs.check([request])
+def _start(services: Services, caller: Caller, request: RunRequest, run_id: str | None, *, dry_run: bool) -> Response:
+    [accepted] = services.runs.check([request], caller)
     if dry_run:
         return JSONResponse(accepted.forecast.model_dump(mode="json"), status_code=200)
     return _queued(services, services.runs.start(accepted, run_id))
@@ -126,6 +127,7 @@ def _queued(services: Services, run_id: str) -> Response:
 @router.get("", summary="List the training runs", responses={200: PAGE, **answers.problems(404, 422, 503)})
 def list_runs(
     services: ServicesDep,
+    caller: CallerDep,
     response: Response,
     limit: Annotated[
         int | None, Query(ge=1, le=MAX_RUNS, description="runs on a page; without it all runs are listed")
@@ -134,11 +136,12 @@ def list_runs(
         str | None, Query(max_length=64, description="only runs that are older than this one, by its id")
     ] = None,
 ) -> list[TrainingRun]:
-    """The runs, newest first. They survive restarts and the loss of the queue, until they are removed.
+    """The runs, newest first; where there are API keys, your own.
 
+    They survive restarts and the loss of the queue, until they are removed.
     With a `limit`, `Link` leads to the next page. A run that can't be read is left out.
     """
-    runs, last = services.runs.newest(limit=limit, before=before)
+    runs, last = services.runs.newest(caller, limit=limit, before=before)
     if last is not None:
         response.headers["Link"] = f'<{address("/training")}?limit={limit}&before={last}>; rel="next"'
     return runs
@@ -347,21 +350,23 @@ def stop_run(
     summary="Resume a run, or train it further",
     responses=answers.problems(404, 409, 422, 503),
 )
-def resume_run(services: ServicesDep, run: RunDep, request: ResumeRequest | None = None) -> TrainingRun:
+def resume_run(
+    services: ServicesDep, caller: CallerDep, run: RunDep, request: ResumeRequest | None = None
+) -> TrainingRun:
     """Continue exactly from the last checkpoint. On a CPU the result is bit for bit that of an uninterrupted run.
 
     Send a new length to train a run further, even one that is complete. Its weights, optimizers and image pools go on
     as they are; the learning rate of each step is the one that the new options give it. `changes` in the run keeps
     what was changed. The data set must have the same pictures, wherever it is.
     """
-    services.runs.resume(run.id, request or ResumeRequest())
+    services.runs.resume(run.id, request or ResumeRequest(), caller)
     return services.runs.view(run.id)
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a run", responses=answers.problems(404, 409, 503))
-def remove_run(services: ServicesDep, id: Annotated[str, Path(max_length=64)]) -> None:
+def remove_run(services: ServicesDep, run_id: OwnRunId) -> None:
     """Delete the run with all its checkpoints and pictures. It must have ended. Models published from it are kept."""
-    services.runs.remove(id)
+    services.runs.remove(run_id)
 
 
 @router.post(
@@ -370,7 +375,9 @@ def remove_run(services: ServicesDep, id: Annotated[str, Path(max_length=64)]) -
     summary="Publish a run's generator as a model",
     responses=answers.problems(404, 409, 422, 503),
 )
-def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response: Response) -> Published:
+def publish_run(
+    services: ServicesDep, caller: CallerDep, run: RunDep, asked: Publication, response: Response
+) -> Published:
     """Put the generator into service, at once on every worker. Publishing under the same name again adds a version."""
     folder = services.runs.store.folder(run.id)
     step = _step(run, asked.step)
@@ -394,6 +401,8 @@ def publish_run(services: ServicesDep, run: RunDep, asked: Publication, response
                 version=version,
                 **card_fields,
             ),
+            owner=caller.name,
+            is_ours=caller.sees,
         )
     except FileNotFoundError as error:
         raise Conflict("The checkpoint was dropped for a newer one just now; ask again.") from error

@@ -28,6 +28,7 @@ class ComparisonRecord(BaseModel):
 
     family: Literal["cyclegan", "stargan_v2"]
     created_at: datetime
+    owner: str | None = None  # the name of the API key that started it
     runs: list[ComparedRunRecord]
 
 

@@ -79,6 +79,7 @@ class DatasetInfo(BaseModel):
     rejected: list[Rejected] = []  # the first ones, pictures before other files
     rejected_count: int = 0
     notes: list[PictureNote] = []  # the first ones
+    owner: str | None = None  # the name of the API key that uploaded it
 
     @property
     def pictures(self) -> int:

@@ -71,6 +71,7 @@ def import_archive(
     *,
     limits: Limits,
     max_pixels: int,
+    owner: str | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
     before_publishing: Callable[[], None] = lambda: None,
 ) -> DatasetInfo:
@@ -101,7 +102,7 @@ def import_archive(
     finally:
         archive.close()
     _require_pictures({picture.domain for picture in archive.pictures}, findings)
-    info = _summary(target.name, archive.layout, findings)
+    info = _summary(target.name, archive.layout, findings, owner)
     (workspace / INFO_FILE).write_text(info.model_dump_json(indent=1))
     preview = contact_sheet(workspace, on_picture=lambda: on_progress(NEARLY_DONE))
     (workspace / PREVIEW_FILE).write_bytes(preview)
@@ -200,7 +201,7 @@ def _require_pictures(domains: set[str], findings: _Findings) -> None:
             )
 
 
-def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
+def _summary(name: str, layout: Layout, findings: _Findings, owner: str | None) -> DatasetInfo:
     by_area = sorted(findings.sizes, key=lambda size: size[0] * size[1])
     duplicates = [names for names in findings.by_pixels.values() if len(names) > 1]
     rejected = findings.rejected + findings.others
@@ -216,4 +217,5 @@ def _summary(name: str, layout: Layout, findings: _Findings) -> DatasetInfo:
         rejected=rejected[:MAX_LISTED],
         rejected_count=len(rejected),
         notes=findings.notes[:MAX_LISTED],
+        owner=owner,
     )

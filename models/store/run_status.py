@@ -72,6 +72,7 @@ class RunStatus(BaseModel):
     family: str = ""
     init_from: str | None = None  # name of the model it starts from
     comparison: str | None = None  # id of the comparison it belongs to
+    owner: str | None = None  # the name of the API key that started it
     created_at: datetime
     started_at: datetime | None = None  # of the current or last attempt
     finished_at: datetime | None = None

@@ -13,7 +13,9 @@ from uuid import uuid4
 from models.errors import NameTaken, NoVersion, UnknownModel
 from models.store import files
 from models.store.catalog import Catalog, ModelCard
+from models.store.files import replace_text
 
+OWNER_FILE = "owner"  # beside the versions: the name of the API key that put the first one into service
 BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced
 
 
@@ -46,6 +48,8 @@ class Versions:
         *,
         new: bool = False,
         in_place_of_missing: bool = False,
+        owner: str | None = None,
+        is_ours: Callable[[str | None], bool] = lambda owner: True,
     ) -> ModelCard:
         """Put a new version into service.
 
@@ -53,6 +57,8 @@ class Versions:
             write: called with a path that does not exist yet and the version number; writes a model folder there.
             new: it must be the first version of a new model.
             in_place_of_missing: it may be a model that ships without its weights, as long as they are not here.
+            owner: the name of the API key with which this is done, which a new model belongs to from now on.
+            is_ours: whether that may replace a model that belongs to another.
 
         Raises:
             NameTaken: a model that ships or was fetched has this name, or the published model is of another family; if
@@ -61,6 +67,8 @@ class Versions:
         with self._changing(name):
             self.require_free(name, new=new, in_place_of_missing=in_place_of_missing)
             current = self.current(name)
+            if current is not None and not is_ours(self.owner(name)):
+                raise NameTaken(f"{name!r} was published with another API key; choose another name.")
             number = max(self.of(name), default=0) + 1
             part = self._root / name / f".{uuid4().hex}"
             try:
@@ -75,8 +83,16 @@ class Versions:
                 shutil.rmtree(part, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     (self._root / name).rmdir()  # succeeds only if no version was ever published
+            if current is None and owner is not None:
+                replace_text(self._root / name / OWNER_FILE, owner)
             self._serve(name, number)
             return card
+
+    def owner(self, name: str) -> str | None:
+        """The name of the API key that a published model belongs to; None: it belongs to the server's operator."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._root / name / OWNER_FILE).read_text()
+        return None
 
     def require_free(self, name: str, *, new: bool = False, in_place_of_missing: bool = False) -> None:
         """Refuse a name under which nothing can be put into service. Arguments and errors as for :meth:`add`."""

@@ -1,0 +1,107 @@
+"""Which calls need an API key, with which scope; and the middleware that asks for one before anything else is read."""
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from app.callers import NOBODY, Caller, Scope, identify
+from app.errors import Forbidden, Unauthorized, answer
+from app.keys import KeyRing
+from app.request_record import record_of
+from models.errors import DoppelError
+from worker.rates import Rates
+
+# What tells nothing of anybody's: probes, the page's own files and the document's, and the root certificate, which is
+# for whoever meets a signed picture.
+OPEN = frozenset(("/", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/openapi.json", "/verify/root"))
+OPEN_FOLDERS = ("/studio/", "/static-offline-docs/")
+# By the first part of the path.
+SCOPES = {
+    "translate": Scope.TRANSLATE,
+    "style": Scope.TRANSLATE,
+    "stargan": Scope.TRANSLATE,
+    "verify": Scope.TRANSLATE,
+    "datasets": Scope.TRAIN,
+    "training": Scope.TRAIN,
+    "metrics": Scope.MONITOR,
+}
+UNCOUNTED = ("GET", "HEAD", "OPTIONS")  # by rates: to open the page takes forty requests for small files
+SMALL_BODY = 64 << 10  # bytes; a larger one is not read for a request that is refused, and its connection is closed
+
+
+def is_open(path: str) -> bool:
+    """Whether the call needs no API key on any server.
+
+    Args:
+        path: without the prefix of a proxy.
+    """
+    return path in OPEN or path.startswith(OPEN_FOLDERS)
+
+
+def needed_scope(method: str, path: str) -> Scope | None:
+    """The scope that the call needs; None: any API key will do.
+
+    Args:
+        path: as above, or as the OpenAPI document has it.
+    """
+    first, _, rest = path.removeprefix("/").partition("/")
+    if first == "models":
+        if rest.endswith("/fetch"):  # as ordering a picture from a model without weights does
+            return Scope.TRANSLATE
+        return Scope.TRAIN if method != "GET" or rest.endswith("/archive") else None
+    return SCOPES.get(first)
+
+
+def install_key_check(app: FastAPI, ring: KeyRing | None, rates: Rates) -> None:
+    """Let nobody in who has no key of the ring. Without a ring nothing is looked at."""
+    if ring is not None:
+        app.add_middleware(KeyCheck, ring=ring, rates=rates)
+
+
+class KeyCheck:
+    """ASGI middleware of a server that has keys: 401, 403 or 429 before any of the body is read."""
+
+    def __init__(self, app: ASGIApp, ring: KeyRing, rates: Rates) -> None:
+        self.app = app
+        self._ring = ring
+        self._rates = rates
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        headers = Headers(scope=scope)
+        if is_open(path):
+            identify(scope, NOBODY)
+        else:
+            try:
+                identify(scope, await self._admitted(scope, headers, needed_scope(scope["method"], path)))
+            except DoppelError as error:
+                await answer(error, _closing(headers))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    async def _admitted(self, scope: AsgiScope, headers: Headers, needed: Scope | None) -> Caller:
+        kind, _, secret = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise Unauthorized(sent=False)
+        key = self._ring.find(secret.strip().encode("latin-1"))
+        if key is None:
+            raise Unauthorized(sent=True)
+        record = record_of(scope)
+        if record is not None:
+            record.key = key.caller.name
+        if needed is not None and not key.caller.may(needed):
+            raise Forbidden(f"This API key lacks the scope {needed!s}.", scope=needed)
+        if key.rate is not None and scope["method"] not in UNCOUNTED:
+            await self._rates.take(str(key.caller.name), key.rate)
+        return key.caller
+
+
+def _closing(headers: Headers) -> dict[str, str] | None:
+    """Headers that have the server close the connection, if a body is under way that is not worth reading."""
+    length = headers.get("content-length", "0")
+    large = "transfer-encoding" in headers or not length.isdigit() or int(length) > SMALL_BODY
+    return {"Connection": "close"} if large else None
