@@ -24,7 +24,11 @@ FORMS = {
     },
     "on GPUs": {
         **OPEN,
-        "worker": {"gpu": 1, "runtimeClassName": "nvidia", "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+        "worker": {
+            "gpu": 1,
+            "runtimeClassName": "nvidia",
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        },
         "trainer": {"gpu": 2, "nodeSelector": {"gpu": "big"}},
     },
     "with a Redis and a claim of its own": {
@@ -34,7 +38,10 @@ FORMS = {
         "persistence": {"existingClaim": "pictures"},
         "networkPolicy": {"enabled": False},
     },
-    "with the address of a Redis": {**OPEN, "redis": {"enabled": False, "url": "rediss://:word@redis.example.org:6379/0"}},
+    "with the address of a Redis": {
+        **OPEN,
+        "redis": {"enabled": False, "url": "rediss://:word@redis.example.org:6379/0"},
+    },
 }
 REFUSED = {
     "neither keys nor a yes to do without": {},
@@ -50,7 +57,9 @@ REFUSED = {
 
 
 def main(path: Path) -> int:
-    problems = [f"lint: {message['error']}" for message in lint(path, OPEN, strict=True)["messages"] if message["severity"] > 1]
+    problems = [
+        f"lint: {message['error']}" for message in lint(path, OPEN, strict=True)["messages"] if message["severity"] > 1
+    ]
     with Chart.load(path) as chart:
         for name, values in FORMS.items():
             found = _rendered(chart, values)
