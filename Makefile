@@ -15,7 +15,7 @@ BIN := .venv/bin
 FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py tests/app/test_negotiation.py \
 	tests/worker/test_resident_models.py tests/models --ignore=tests/models/training
 
-.PHONY: serve test test-fast check lint bench lock install check-containers format
+.PHONY: serve test test-fast check lint bench lock install check-containers check-machines check-chart format
 
 serve: $(if $(LIGHT),.venv/installed-light,.venv/installed)
 	@$(BIN)/doppel serve
@@ -42,8 +42,8 @@ format: install
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-check-containers:
-	@bin/check-containers
+check-containers check-machines check-chart:
+	@bin/$@
 
 # One file for every supported Python and platform. It works before .venv/ does, since the old pins may not fit a new
 # pyproject.toml.

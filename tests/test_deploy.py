@@ -1,0 +1,54 @@
+"""What the files in deploy/ say of Doppel: names and figures that other software goes by."""
+
+import re
+import tomllib
+
+import redis
+import yaml
+
+from tests.processes import ROOT
+from worker.inference_queue import rq_queue
+from worker.job_records import JOB_TIMEOUT_S
+
+CHART = ROOT / "deploy" / "helm" / "doppel"
+MACHINES = ROOT / "deploy" / "machines"
+
+
+class Compose(yaml.SafeLoader):
+    """Reads compose files, whose ``!reset`` is no YAML of everybody's."""
+
+
+Compose.add_constructor("!reset", lambda loader, node: None)
+
+
+def test_keda_looks_at_the_list_in_which_pictures_wait():
+    [name] = re.findall(r"listName: (\S+)", (CHART / "templates" / "keda.yaml").read_text())
+    assert name == rq_queue(redis.Redis()).key
+
+
+def test_the_chart_is_of_this_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_a_worker_in_a_pod_has_the_time_that_its_job_may_take():
+    [seconds] = re.findall(r"terminationGracePeriodSeconds: (\d+)", (CHART / "templates" / "worker.yaml").read_text())
+    assert int(seconds) >= JOB_TIMEOUT_S
+
+
+def test_redis_promises_on_several_machines_what_it_promises_on_one():
+    """The list of its options is there twice: compose replaces a command and does not add to it."""
+    one, several = (
+        yaml.load(path.read_text(), Compose)["services"]["redis"]["command"]
+        for path in (ROOT / "docker-compose.yml", MACHINES / "front.yml")
+    )
+    promised = one[one.index("--save") :]
+    assert several[several.index("--save") :] == promised
+
+
+def test_each_service_runs_on_one_of_the_two_kinds_of_machine():
+    files = {name: yaml.load((MACHINES / f"{name}.yml").read_text(), Compose)["services"] for name in ("front", "back")}
+    elsewhere = {name: {role for role, given in file.items() if "profiles" in given} for name, file in files.items()}
+    services = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+    assert elsewhere["front"] | elsewhere["back"] == services
+    assert not elsewhere["front"] & elsewhere["back"]
