@@ -201,8 +201,7 @@ def _ask_for_keys(document: Json) -> None:
         for method, operation in methods.items():
             scope = needed_scope(method.upper(), path)
             operation["security"] = [{_SCHEME: [scope.value] if scope else []}]
-            refusals = _REFUSALS if scope else {status: text for status, text in _REFUSALS.items() if status != "403"}
-            for status, description in refusals.items():
+            for status, description in _REFUSALS.items():
                 operation["responses"][status] = {"description": description, "content": problem}
 
 

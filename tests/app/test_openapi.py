@@ -123,6 +123,11 @@ def test_the_document_is_valid(document):
     openapi_spec_validator.validate(document)
 
 
+def test_without_api_keys_the_document_asks_for_none(document):
+    assert "securitySchemes" not in document["components"]
+    assert not [name for name, operation in operations(document) if "security" in operation]
+
+
 def test_the_served_document_is_the_same_for_every_catalog(client, document):
     assert client.get("/openapi.json").json() == document
 
