@@ -1,6 +1,7 @@
 """Forecasts of training runs: how large they are, how long they take, and whether a trainer can hold them."""
 
 import json
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from app.training_schemas import Forecast
 from models.errors import Invalid, RunFolderError, UnknownRun
-from models.store.options import Options, sizes
+from models.store.options import CycleGANOptions, Options, sizes
 from models.store.runs import RunStore
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainerReport
@@ -17,6 +18,8 @@ from worker.training_queue import TrainerReport
 ESTIMATE_TIMEOUT_S = 60
 MAX_REMEMBERED = 1000  # estimates
 ASSUMED_GFLOP_PER_S = 150.0  # of two CPU cores in float32, before any run was timed here
+FLOAT_BYTES = 4
+CHECKPOINT_COPIES = 5  # of every parameter: itself, Adam's two moments, its average, and what is published of it
 SIMILAR = 4.0  # a run's pace says something about runs whose steps are up to this many times larger or smaller
 # Paths and settings of this machine. A model to start from is shown by its name.
 HIDDEN_OPTIONS = {"dataset", "device", "init_from", "landmarks", "loader_processes", "reserved_mb", "family"}
@@ -144,10 +147,23 @@ def _forecast(
         total_steps=total_steps,
         gflop_per_step=gflop_per_step,
         memory_mb=memory_mb,
+        disk_mb=_disk_mb(options, total_steps, size),
         seconds=round(seconds_per_step * total_steps if options.minutes is None else 60 * options.minutes, 1),
         estimated_by=estimated_by,
         warnings=warnings,
     )
+
+
+def _disk_mb(options: Options, total_steps: int, size: RunSize) -> int:
+    """What the checkpoints take that lie there at a time: those that are kept, the best, and the one that is written.
+
+    It errs on the high side.
+    """
+    nbytes = CHECKPOINT_COPIES * FLOAT_BYTES * sum(size.parameters.values())
+    if isinstance(options, CycleGANOptions):
+        nbytes += 2 * options.pool_size * 3 * options.image_size**2 * FLOAT_BYTES
+    number = min(options.keep_checkpoints + 2, total_steps // options.save_every + 1)
+    return math.ceil(number * nbytes / 2**20)
 
 
 def _pace(options: Options, gflop_per_step: float, timed: Sequence[TimedRun]) -> tuple[float, str]:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.cores import usable_cores
 from models.logs import Format
+from models.store.disk import Room
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -118,6 +119,10 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, description="free disk space for the data folder below which nothing new is taken, in MiB"),
     ] = 256
+    max_store_mb: Annotated[
+        int | None,
+        Field(ge=1, description="most that data sets, runs and models take together, in MiB; unset: the disk"),
+    ] = None
     max_dataset_mb: Annotated[int, Field(ge=1, description="largest uploaded data set, in MiB")] = 2048
     max_model_mb: Annotated[int, Field(ge=1, description="largest uploaded model, in MiB")] = 1024
     training_queue_limit: Annotated[int, Field(ge=1, description="most training runs that wait for a trainer")] = 100
@@ -164,6 +169,12 @@ class Settings(BaseSettings):
     def api_process_count(self) -> int:
         """How many processes answer HTTP requests."""
         return self.api_processes or min(MOST_API_PROCESSES, max(1, usable_cores() // 2))
+
+    @property
+    def room(self) -> Room:
+        """The room for data sets, runs and models."""
+        most_bytes = None if self.max_store_mb is None else self.max_store_mb << 20
+        return Room(self.data_dir, self.disk_reserved_mb << 20, most_bytes)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -14,10 +14,10 @@ from app.own_datasets import own_dataset
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
 from app.training_schemas import ChangedOptions, ResumeRequest, TrainingRun
-from models.errors import Conflict, DatasetError, RunFolderError, Unavailable, UnknownDataset, UnknownRun
+from models.errors import Conflict, DatasetError, Invalid, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
-from models.store.disk import require_free
+from models.store.disk import stored_bytes
 from models.store.options import LENGTHS, Options, StarGANOptions
 from models.store.run_changes import changing_options, read_changes
 from models.store.run_folder import RunFolder
@@ -60,8 +60,28 @@ class Runs:
     # changes
 
     def check(self, requests: Sequence[RunRequest], caller: Caller) -> list[AcceptedRun]:
-        """Check a caller's requests for runs; raises as :meth:`RunChecker.check` does."""
-        return self._checker.check(requests, self.trainers(), caller)
+        """Check a caller's requests for runs; raises as :meth:`RunChecker.check` does.
+
+        Raises:
+            Invalid: there is no room for their checkpoints beside those that other runs will write.
+        """
+        accepted = self._checker.check(requests, self.trainers(), caller)
+        needed_mb, left_mb = sum(run.forecast.disk_mb for run in accepted), self._left_mb()
+        if needed_mb > left_mb:
+            what = "The run" if len(accepted) == 1 else f"These {len(accepted)} runs"
+            raise Invalid(
+                f"{what} would keep checkpoints of {needed_mb:,} MB, and there is room for {left_mb:,} MB beside those "
+                "of the runs under way. Ask for fewer keep_checkpoints, a larger save_every or narrower networks."
+            )
+        return accepted
+
+    def _left_mb(self) -> int:
+        """Space for checkpoints that no run under way will need."""
+        promised = 0
+        for run_id, status in self._unfinished():
+            written = stored_bytes(self.store.root / run_id)
+            promised += max(0, ((status.disk_mb or 0) << 20) - written)
+        return max(0, self._settings.room.left() - promised) >> 20
 
     def start(self, accepted: AcceptedRun, run_id: str | None = None) -> str:
         """Queue a new run and return its id.
@@ -128,6 +148,7 @@ class Runs:
             updated_at=moment,
             total_steps=accepted.forecast.total_steps,
             gflop_per_step=accepted.forecast.gflop_per_step,
+            disk_mb=accepted.forecast.disk_mb,
             attempts=1,
         )
         run_id = self.store.create(accepted.options, status, run_id)
@@ -142,8 +163,9 @@ class Runs:
         Raises:
             QueueFull: too many wait already.
             OSError: the disk is full.
+            StoreFull: data sets, runs and models take all that they may.
         """
-        require_free(self.store.root, self._settings.disk_reserved_mb << 20)
+        self._settings.room.require()
         waiting, limit = self._queue.waiting(), self._settings.training_queue_limit
         if waiting + runs > limit:
             raise QueueFull(

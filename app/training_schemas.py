@@ -141,6 +141,9 @@ class Forecast(BaseModel):
     total_steps: int
     gflop_per_step: float
     memory_mb: Annotated[int, Field(description="estimated memory of each process, in MiB")]
+    disk_mb: Annotated[
+        int, Field(description="estimated disk space of the checkpoints that are kept at a time, in MiB")
+    ]
     seconds: Annotated[float, Field(description="estimated time of the whole run")]
     estimated_by: Annotated[str, Field(description="what the estimate of the time is based on")]
     warnings: list[str]

@@ -30,7 +30,7 @@ class Uploads:
         Raises:
             OSError: the disk is full.
         """
-        require_free(self._settings.data_dir, nbytes + (self._settings.disk_reserved_mb << 20))
+        require_free(self._settings.data_dir, nbytes + self._settings.room.reserved_bytes)
 
     def require_preparer(self, *, torch_for: str | None = None) -> None:
         """Refuse an upload that nobody would take in.
@@ -53,6 +53,7 @@ class Uploads:
         Raises:
             OSError: the disk is full.
             LimitReached: the caller has as many jobs in hand as they may.
+            StoreFull: data sets, runs and models take all that they may.
             QueueError: it can't be queued; nothing of it is left.
         """
         settings = self._settings
@@ -63,6 +64,8 @@ class Uploads:
             max_file_bytes=settings.max_upload_mb << 20,
             max_pixels=settings.max_pixels,
             owner=caller.name,
+            reserved_bytes=settings.room.reserved_bytes,
+            most_store_bytes=settings.room.most_bytes,
         )
         self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task, caller.job_allowance))
 
@@ -85,7 +88,7 @@ class Uploads:
         self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task, caller.job_allowance))
 
     def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:
-        self.require_disk(upload.seek(0, os.SEEK_END))
+        self._settings.room.require(upload.seek(0, os.SEEK_END))
         upload.seek(0)
         self._incoming.receive(job_id, upload)
         try:

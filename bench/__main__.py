@@ -27,6 +27,8 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "soak": "bench.soak:soak",
     "publishing": "bench.publishing:publishing",
     "redis-deaths": "bench.recovery:redis_deaths",
+    "overload": "bench.overload:overload",
+    "fair-share": "bench.fair_share:fair_share",
     "gpu": "bench.gpu:everything",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from tests.processes import child, children, eventually, free_port, process, ready
+from tests.processes import child, children, eventually, free_port, healthy, process, ready
 from worker.embedded_redis import socket_url
 
 REDIS = "redis.sock"  # what a list of processes shows of it
@@ -59,7 +59,7 @@ def serving(data_dir: Path | None = None, **settings: object) -> Iterator[Stack]
 
     Args:
         data_dir: None: a temporary folder.
-        settings: by their names without DOPPEL_.
+        settings: by their names without DOPPEL_. Without workers, it is there once the API answers.
     """
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -73,7 +73,8 @@ def serving(data_dir: Path | None = None, **settings: object) -> Iterator[Stack]
         with log.open("wb") as file:
             supervisor = stack.enter_context(process(*command, env=env, stdout=file, stderr=file))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            eventually(lambda: ready(client), within_s=120)
+            awaited = healthy if settings.get("workers") == 0 else ready
+            eventually(lambda: awaited(client), within_s=120)
         yield Stack(supervisor.pid, port, folder, log)
         supervisor.send_signal(signal.SIGINT)
         supervisor.wait(timeout=120)

@@ -26,6 +26,7 @@ DoppelError
 │   ├── ModelUnavailable   a model's weights are not here
 │   ├── PlaceError         a folder or an address that was configured can't be used
 │   ├── NotInstalled       a package that this needs is not installed
+│   ├── StoreFull          data sets, runs and models take all that they may
 │   └── FetchError         weights could not be downloaded
 ├── TrainingError          a run that had begun could not go on
 │   ├── Diverged
@@ -175,6 +176,12 @@ class NotInstalled(Unavailable):
     """A package that this needs is not installed; the message says what to install."""
 
     retry_after_s = 3600
+
+
+class StoreFull(Unavailable):
+    """Data sets, runs and models together would take more than the operator allows."""
+
+    retry_after_s = 600
 
 
 class FetchError(Unavailable):

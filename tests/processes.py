@@ -96,8 +96,17 @@ def _command_line(process: psutil.Process) -> str:
 
 def ready(client: httpx.Client) -> bool:
     """Whether the service that ``client`` talks to can translate now."""
+    return _is_success(client, "/readyz")
+
+
+def healthy(client: httpx.Client) -> bool:
+    """Whether the API that ``client`` talks to answers."""
+    return _is_success(client, "/healthz")
+
+
+def _is_success(client: httpx.Client, path: str) -> bool:
     try:
-        return client.get("/readyz").is_success
+        return client.get(path).is_success
     except httpx.TransportError:
         return False
 

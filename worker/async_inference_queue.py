@@ -28,6 +28,7 @@ from worker.inference_queue import (
 from worker.job_records import RECORD_TTL_S, dropped, once, owned, queued
 from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
+from worker.queue_pace import Ended
 from worker.shared_connection import SharedConnection
 
 
@@ -128,9 +129,9 @@ class AsyncInferenceQueue:
         if wait_s:
             self._capacity.require_time(owner, wait_s, long=long)
 
-    def ended(self, owner: str | None, work: int) -> None:
+    def ended(self, job: Ended) -> None:
         """Take note of the end of a job, whichever process it is of."""
-        self._capacity.ended(owner, work)
+        self._capacity.ended(job)
 
     async def _require_room(self, owner: str | None, nbytes: int, *, long: bool) -> None:
         if self._capacity.needs_look(owner, long=long, nbytes=nbytes):

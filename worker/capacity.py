@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from models.errors import Unavailable
 from worker.errors import QueueFull
-from worker.queue_pace import QueuePace
+from worker.queue_pace import Ended, QueuePace
 
 CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
 FULL_AGE_S = 0.02  # and how old one that found no room: many may be refused in that time
 MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
+CERTAIN = 0.9  # of a wait, that what is promised has to fit into
+JOBS_BESIDE = 2  # that are not before a job and take time as well: the one that is being done, and itself
 MOST_OWNERS = 1000  # whose backlogs are remembered
 
 
@@ -82,13 +84,16 @@ class Capacity:
             wait_s: how long it would wait for its job.
 
         Raises:
-            QueueFull: its job would not begin within that time. ``retry_after_s`` says when one would.
+            QueueFull: its job would not end within that time. ``retry_after_s`` says when one would.
         """
-        needed_s = self.seconds_before(owner, long=long)
+        before_s = self.seconds_before(owner, long=long)
+        if not before_s:
+            return
+        needed_s = (before_s + self._pace.seconds_for_jobs(JOBS_BESIDE)) / CERTAIN
         if needed_s > wait_s:
             raise QueueFull(
-                f"What is before this request takes about {needed_s:.0f} s; it waits {wait_s:g} s. Send it with wait=0 "
-                "to have it done as a job.",
+                f"With what is before it, this request would take about {needed_s:.1f} s; it waits {wait_s:g} s. Send "
+                "it with wait=0 to have it done as a job.",
                 retry_after_s=_told(needed_s - wait_s),
             )
 
@@ -117,10 +122,10 @@ class Capacity:
         backlog.own_work += work
         backlog.work_before += work
 
-    def ended(self, owner: str | None, work: int) -> None:
+    def ended(self, job: Ended) -> None:
         """Take note of the end of a job, so that one that waits begins."""
         self.waiting = max(0, self.waiting - 1)
-        self._pace.ended(waiting=self.waiting, owner=owner, work=work)
+        self._pace.ended(job, waiting=self.waiting)
 
     def lacking(self, owner: str | None, nbytes: int, *, long: bool) -> int:
         """How many bytes more would have to be free for one more job of ``nbytes``; 0: there is room."""

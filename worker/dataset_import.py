@@ -14,6 +14,7 @@ from models.errors import Unavailable
 from models.store import files
 from models.store.archives import Limits
 from models.store.datasets import DatasetStore
+from models.store.disk import Room
 from models.store.importing import import_archive
 from models.store.incoming import IncomingStore
 from worker.import_progress import ImportProgress, place
@@ -33,7 +34,7 @@ def import_dataset(**fields: object) -> None:
         DatasetExists: the name is taken.
         JobCanceled: nothing appears.
         Unavailable: the archive is gone.
-        OSError: the data set can't be stored.
+        OSError, StoreFull: the data set can't be stored.
         redis.RedisError: Redis stays away; the job can be tried again.
     """
     if sys.platform == "linux":  # macOS refuses to set it
@@ -64,6 +65,7 @@ def import_dataset(**fields: object) -> None:
             limits=Limits(task.max_total_bytes, task.max_files, task.max_file_bytes),
             max_pixels=task.max_pixels,
             owner=task.owner,
+            room=Room(data_dir, task.reserved_bytes, task.most_store_bytes),
             on_progress=progress.report,
             before_publishing=claim,
         )

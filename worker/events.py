@@ -12,20 +12,27 @@ from redis.exceptions import RedisError
 from worker import contract
 from worker.connection import RETRY_PAUSE_S, SILENCE_S
 from worker.contract import JobEvent, Status
+from worker.queue_pace import Ended
 from worker.shared_connection import subscribe
 
 STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
 # As every event begins.
 _HEAD = re.compile(rb'\{"id":"(\w+)","status":"(\w+)"(?:,"owner":"([^"\\]*)")?(?:,"work":(\d+))?', re.ASCII)
+_TOOK = re.compile(rb'"inference_ms":(\d+(?:\.\d+)?)')
 _ENDS = {Status.SUCCEEDED.value.encode(), Status.FAILED.value.encode()}
 
 log = logging.getLogger("doppel.worker")
 
 
+def _ended(head: re.Match[bytes], message: bytes) -> Ended:
+    took = _TOOK.search(message, head.end())
+    return Ended(head[3].decode() if head[3] else None, int(head[4] or 1), float(took[1]) / 1000 if took else 0.0)
+
+
 async def follow_events(
     url: str,
     on_event: Callable[[JobEvent], None],
-    on_end: Callable[[str | None, int], None],
+    on_end: Callable[[Ended], None],
     *,
     wanted: Container[str],
 ) -> None:
@@ -34,14 +41,14 @@ async def follow_events(
     Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
 
     Args:
-        on_end: called whenever any job has succeeded or failed, with its owner and its work.
+        on_end: called whenever any job has succeeded or failed.
         wanted: the ids of the jobs that ``on_event`` is for, at each moment. Events of others are not parsed.
     """
 
     def read(message: bytes) -> None:
         if head := _HEAD.match(message):
             if head[2] in _ENDS:
-                on_end(head[3].decode() if head[3] else None, int(head[4] or 1))
+                on_end(_ended(head, message))
             if head[1].decode() not in wanted:
                 return
         try:

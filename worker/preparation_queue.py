@@ -39,6 +39,8 @@ class ImportTask(BaseModel):
     max_file_bytes: int
     max_pixels: int  # of one picture
     owner: str | None = None  # the name of the API key that it was uploaded with
+    reserved_bytes: int = 0  # as of ``Room``
+    most_store_bytes: int | None = None
 
 
 class AddTask(BaseModel):

@@ -46,6 +46,12 @@ def picture(description: str, *more_types: str) -> dict[str, Any]:
     return result(description, *MEDIA_TYPES, *more_types)
 
 
+def page(description: str) -> dict[str, Any]:
+    """A response that is a list, or with ``limit`` a page of it."""
+    text = 'with `limit`: the next page, as `<...>; rel="next"`, if there is one'
+    return {"description": description, "headers": {"Link": {"description": text, "schema": {"type": "string"}}}}
+
+
 def events(description: str) -> dict[str, Any]:
     """A response that is a stream of server-sent events."""
     return {"description": description, "content": {"text/event-stream": {"schema": {"type": "string"}}}}

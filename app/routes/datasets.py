@@ -1,19 +1,22 @@
 """POST and GET /datasets, one of them, its preview; DELETE."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
 from app.callers import caller_of
 from app.deps import CallerDep, Services, ServicesDep
-from app.own_datasets import own_dataset, own_datasets
+from app.own_datasets import own_dataset
 from app.routes import answers, fields
 from app.training_schemas import DatasetDetails
 from app.upload_jobs import take_in
 from models.errors import DatasetExists, Invalid, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
+
+MAX_LISTED = 200  # on a page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -71,14 +74,27 @@ def _check_free(services: Services, name: str) -> None:
     raise DatasetExists(name)
 
 
-@router.get("", summary="List the data sets")
-def list_datasets(services: ServicesDep, caller: CallerDep) -> list[DatasetDetails]:
-    """Uploaded data sets, and folders in a known layout that an operator put beside them.
+@router.get("", summary="List the data sets", responses={200: answers.page("The data sets."), **answers.problems(422)})
+def list_datasets(
+    services: ServicesDep,
+    caller: CallerDep,
+    response: Response,
+    limit: Annotated[
+        int | None, Query(ge=1, le=MAX_LISTED, description="data sets on a page; without it all are listed")
+    ] = None,
+    after: Annotated[str, Query(max_length=64, description="only data sets whose names come after this one")] = "",
+) -> list[DatasetDetails]:
+    """Uploaded data sets, and folders in a known layout that an operator put beside them, by name.
 
-    Where there are API keys, those that were uploaded with yours; with the scope `admin` all.
+    Where there are API keys, those that were uploaded with yours; with the scope `admin` all. With a `limit`, `Link`
+    leads to the next page.
     """
+    found, last = services.datasets.page(after=after, limit=limit, wanted=lambda info: caller.sees(info.owner))
+    if last is not None:
+        query = urlencode({"limit": limit, "after": last})
+        response.headers["Link"] = f'<{address("/datasets")}?{query}>; rel="next"'
     runs = services.runs.unfinished()
-    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in own_datasets(services.datasets, caller)]
+    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in found]
 
 
 @router.get("/{name}", summary="Read a data set", responses=answers.problems(404, 422))

@@ -51,15 +51,6 @@ STARTED: answers.Responses = {
     200: {"description": "With `dry_run`: a forecast of the run.", "model": Forecast},
     202: {"description": "The run, queued. `Location` is its address.", "model": TrainingRun},
 }
-PAGE = {
-    "description": "The runs.",
-    "headers": {
-        "Link": {
-            "description": 'with `limit`: the next page, as `<...>; rel="next"`, if there is one',
-            "schema": {"type": "string"},
-        },
-    },
-}
 METRICS = {
     "description": "An object or a row for each step that was asked for, in their order.",
     "content": {
@@ -124,7 +115,9 @@ def _queued(services: Services, run_id: str) -> Response:
     return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
-@router.get("", summary="List the training runs", responses={200: PAGE, **answers.problems(404, 422, 503)})
+@router.get(
+    "", summary="List the training runs", responses={200: answers.page("The runs."), **answers.problems(404, 422, 503)}
+)
 def list_runs(
     services: ServicesDep,
     caller: CallerDep,

@@ -227,6 +227,26 @@ class DatasetStore:
         """Every usable data set."""
         return list(self._usable(self.names()))
 
+    def page(
+        self, *, after: str = "", limit: int | None = None, wanted: Callable[[DatasetInfo], bool] = lambda info: True
+    ) -> tuple[list[DatasetInfo], str | None]:
+        """Usable data sets in the order of their names.
+
+        Args:
+            after: only those with later names.
+            limit: most that are returned.
+            wanted: which count at all.
+
+        Returns:
+            The data sets; and the name of the last one if there are more.
+        """
+        found: list[DatasetInfo] = []
+        for info in filter(wanted, self._usable(name for name in self.names() if name > after)):
+            if len(found) == limit:
+                return found, found[-1].name
+            found.append(info)
+        return found, None
+
     def _usable(self, names: Iterable[str]) -> Iterable[DatasetInfo]:
         for name in names:
             try:

@@ -1,9 +1,15 @@
-"""Free space, looked at before something large is written."""
+"""Room for what is written: free space on the disk, and the most that all that is stored may take."""
 
+import contextlib
 import errno
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+
+from models.errors import StoreFull
+
+STORES = ("datasets", "runs", "models")  # the folders of a data folder that what is stored lies in
 
 
 def require_free(folder: Path, nbytes: int) -> None:
@@ -12,11 +18,64 @@ def require_free(folder: Path, nbytes: int) -> None:
     Raises:
         OSError: with ``ENOSPC``, as writing would raise in the middle.
     """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = _free(folder)
     if free < nbytes:
         raise OSError(errno.ENOSPC, f"{free >> 20:,} MiB are free, {nbytes >> 20:,} MiB are needed", str(folder))
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def stored_bytes(folder: Path) -> int:
+    """The size of all files in a folder and below it, which may change meanwhile; 0 if it is not there."""
+    nbytes = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                nbytes += os.lstat(os.path.join(parent, name)).st_size
+    return nbytes
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room for data sets, runs and models.
+
+    Attributes:
+        data_dir: the folder that they are in.
+        reserved_bytes: that have to stay free on the disk.
+        most_bytes: that they may take together; None: all there is.
+    """
+
+    data_dir: Path
+    reserved_bytes: int = 0
+    most_bytes: int | None = None
+
+    def require(self, nbytes: int = 0) -> None:
+        """Check that there is room for ``nbytes`` more.
+
+        Raises:
+            OSError: the disk is full.
+            StoreFull: they would take too much.
+        """
+        require_free(self.data_dir, nbytes + self.reserved_bytes)
+        if self.most_bytes is not None and (taken := self._taken()) + nbytes > self.most_bytes:
+            raise StoreFull(
+                f"Data sets, runs and models take {taken >> 20:,} MiB, and {nbytes / 2**20:,.1f} MiB more are needed; "
+                f"{self.most_bytes >> 20:,} MiB are allowed (DOPPEL_MAX_STORE_MB). Remove some that are not needed."
+            )
+
+    def left(self) -> int:
+        """How many bytes more there is room for."""
+        left = _free(self.data_dir) - self.reserved_bytes
+        if self.most_bytes is not None:
+            left = min(left, self.most_bytes - self._taken())
+        return max(0, left)
+
+    def _taken(self) -> int:
+        return sum(stored_bytes(self.data_dir / name) for name in STORES)
 
 
 class Ballast:

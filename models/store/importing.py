@@ -29,7 +29,7 @@ from models.store.datasets import (
     Rejected,
     contact_sheet,
 )
-from models.store.disk import require_free
+from models.store.disk import Room
 
 LEAST_SIDE_PX = 16
 SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "TIFF": ".tif"}  # of the others it is their name
@@ -72,6 +72,7 @@ def import_archive(
     limits: Limits,
     max_pixels: int,
     owner: str | None = None,
+    room: Room | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
     before_publishing: Callable[[], None] = lambda: None,
 ) -> DatasetInfo:
@@ -81,6 +82,7 @@ def import_archive(
         target: the data set's folder, whose name is the data set's.
         workspace: a folder that does not exist yet, on the same file system as ``target``; the caller removes what an
             error leaves of it.
+        room: that the pictures have to find; None: the free space of the disk.
         on_progress: called with the share done, 0 to 1, before each picture; it may raise to give up.
         before_publishing: called once, just before the rename; it may raise to give up.
 
@@ -89,13 +91,15 @@ def import_archive(
         DatasetError: a domain has too few usable pictures.
         DatasetExists: ``target`` exists.
         OSError: it can't be stored.
+        StoreFull: there is no room for it.
     """
+    room = room or Room(workspace)
     workspace.mkdir(parents=True)
     findings = _Findings()
     archive = Archive(archive_file, limits)
     try:
         findings.others += archive.others
-        require_free(workspace, sum(picture.info.file_size for picture in archive.pictures))
+        room.require(sum(picture.info.file_size for picture in archive.pictures))
         for done, picture in enumerate(in_order(archive.pictures)):
             on_progress(done / len(archive.pictures))
             _store(archive, picture, workspace, findings, max_pixels)

@@ -81,6 +81,7 @@ class RunStatus(BaseModel):
     step: int = 0
     total_steps: int = 0
     gflop_per_step: float | None = None  # estimated, of runs that a service started
+    disk_mb: int | None = None  # that its checkpoints will take at most, estimated, in MiB
     images_per_s: float | None = None
     eta_s: float | None = None
     learning_rate: float | None = None

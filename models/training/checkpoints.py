@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from models.errors import RunFolderError
+from models.store.disk import require_free
 from models.store.files import replacing
 from models.store.run_folder import RunFolder
 from models.weights import doctor
@@ -29,6 +30,8 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
     Raises:
         OSError: the disk is full, or the folder can't be written to.
     """
+    if before := run.checkpoints():  # which was as large
+        require_free(run.path, before[-1].stat().st_size)
     target = run.checkpoint_path(state["step"])
     target.parent.mkdir(parents=True, exist_ok=True)
     exported = run.export_path(state["step"])

@@ -1,6 +1,7 @@
 """Dry runs: what a run would be, how long it would take, and what to know before."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -25,6 +26,22 @@ def test_a_dry_run_tells_what_the_run_would_be(training, settings):
     assert told["options"]["init_from"] is None
     assert told["warnings"] == []
     assert not (settings.data_dir / "runs").exists()
+
+
+def test_a_run_whose_checkpoints_find_no_room_is_not_taken_on(training, settings):
+    options = cyclegan(epochs=2, save_every=1, keep_checkpoints=4, pool_size=10)
+    told = training.post("/training/cyclegan?dry_run=true", json=options).json()
+    one = sum(told["parameters"].values()) * 4 * 5 + 2 * 10 * 3 * told["options"]["image_size"] ** 2 * 4
+    assert told["disk_mb"] == math.ceil(min(told["total_steps"] + 1, 6) * one / 2**20)
+    few = training.post("/training/cyclegan?dry_run=true", json=options | {"keep_checkpoints": 1}).json()
+    assert few["disk_mb"] < told["disk_mb"]
+    stored = sum(path.stat().st_size for path in settings.data_dir.rglob("*") if path.is_file())
+    settings.max_store_mb = told["disk_mb"] + (stored >> 20) + 1
+    first = training.post("/training/cyclegan", json=options)
+    assert first.status_code == 202, first.text
+    second = training.post("/training/cyclegan", json=options)  # the first one's are promised already
+    assert second.status_code == 422
+    assert "keep_checkpoints" in second.json()["detail"]
 
 
 def test_landmarks_come_from_the_model_to_start_from_if_it_has_them(training, settings):

@@ -5,9 +5,10 @@ import errno
 
 import pytest
 
+from models.errors import StoreFull
 from models.store import disk
 from models.store.archives import Limits
-from models.store.disk import Ballast, require_free
+from models.store.disk import Ballast, Room, require_free
 from models.store.importing import import_archive
 from tests.archives import unpaired, zipped
 
@@ -56,3 +57,35 @@ def test_an_archive_that_the_disk_has_no_room_for_is_not_unpacked(tmp_path, free
     assert full.value.errno == errno.ENOSPC
     assert not (tmp_path / "set").exists()
     assert not list((tmp_path / "space").iterdir())
+
+
+def test_data_sets_runs_and_models_together_have_a_quota(tmp_path, free):
+    free(10 << 20)
+    for name, nbytes in [("datasets/a/trainA/1.png", 300), ("runs/r/checkpoints/1.pt", 400), ("models/m/w", 200)]:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(bytes(nbytes))
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "file").write_bytes(bytes(5000))  # the queue's, which has a bound of its own
+    room = Room(tmp_path, reserved_bytes=1000, most_bytes=1000)
+    assert room.left() == 100
+    room.require(100)
+    with pytest.raises(StoreFull, match="DOPPEL_MAX_STORE_MB"):
+        room.require(101)
+    assert Room(tmp_path, reserved_bytes=1000).left() == (10 << 20) - 1000
+    with pytest.raises(OSError, match="are needed"):
+        Room(tmp_path, reserved_bytes=10 << 20).require(1)
+
+
+def test_an_archive_beyond_the_quota_is_not_unpacked(tmp_path):
+    archive = tmp_path / "archive.zip"
+    archive.write_bytes(zipped(unpaired()))
+    with pytest.raises(StoreFull):
+        import_archive(
+            archive,
+            tmp_path / "datasets" / "set",
+            tmp_path / "space",
+            limits=Limits(1 << 20, 100, 1 << 20),
+            max_pixels=10**6,
+            room=Room(tmp_path, most_bytes=100),
+        )
+    assert not (tmp_path / "datasets").exists()

@@ -1,6 +1,7 @@
 """The trainer of a CycleGAN and its data, and what a run can't start with."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_the_newest_checkpoint_is_told_by_its_number(tmp_path):
         save_checkpoint(run, {"step": step}, {})
         run.drop_checkpoints(keep=2, best=None)
     assert [path.name for path in run.checkpoints()] == ["999500.pt", "1000000.pt"]
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path)
+    first = save_checkpoint(run, {"step": 1, "weights": torch.zeros(1000)}, {})
+    usage = shutil.disk_usage(tmp_path)._replace(free=first.stat().st_size - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match="are needed"):
+        save_checkpoint(run, {"step": 2, "weights": torch.zeros(1000)}, {})
+    assert run.checkpoints() == [first]
+    assert {path.name for path in tmp_path.rglob("*")} == {"checkpoints", "exports", "000001", "000001.pt"}
 
 
 def test_an_evaluation_goes_by_the_domain_that_pictures_are_like(dataset):

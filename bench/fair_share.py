@@ -1,0 +1,51 @@
+"""A greedy client beside polite ones: how long the polite wait, if all share one key, and if each has its own."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from bench.load import Answer, measure_for, percentile, translate_request
+from bench.recovery import MODEL
+from bench.service import picture
+from bench.stack import serving
+
+POLITE = 3  # clients that send a picture at a time
+GREEDY = 64  # requests that the greedy client keeps in flight
+SECONDS = 15.0
+SIDE = 192  # px
+SHARED, *OWN = ("shared", "greedy", *(f"polite{number}" for number in range(POLITE)))
+
+
+def fair_share() -> None:
+    """Print the latencies of the polite clients, and the throughput of all."""
+    image = picture(SIDE)
+    requests = {
+        name: translate_request(image, {"model": MODEL, "wait": "60"}, "image/jpeg", key=name)
+        for name in (SHARED, *OWN)
+    }
+    keys = ";".join(f"{name} sha256:{hashlib.sha256(name.encode()).hexdigest()} scopes=translate" for name in requests)
+    greedy, *polite = (requests[name] for name in OWN)
+    rows: list[tuple[str, bytes | None, Sequence[bytes]]] = [
+        ("polite clients alone", None, polite),
+        ("and a greedy one, all with one key", requests[SHARED], [requests[SHARED]] * POLITE),
+        ("and a greedy one, each with its own key", greedy, polite),
+    ]
+    print(
+        f"{POLITE} clients with a picture at a time, and one that keeps {GREEDY} in flight ({MODEL}, {SIDE} px)\n\n"
+        "| | polite: p50 / p95, ms | polite, /s | greedy, /s |\n| --- | ---: | ---: | ---: |"
+    )
+    with serving(api_keys=keys) as stack:
+        asyncio.run(measure_for(stack.port, greedy, 1, 2))  # the first pictures take longer
+        for name, at_greedy, at_polite in rows:
+            answers, of_greedy = asyncio.run(_together(stack.port, at_greedy, at_polite))
+            done_ms = [answer.latency_ms for answer in answers if answer.status == 200]
+            shown = f"{percentile(done_ms, 50):.0f} / {percentile(done_ms, 95):.0f}"
+            print(f"| {name} | {shown} | {len(done_ms) / SECONDS:.1f} | {len(of_greedy) / SECONDS:.1f} |")
+
+
+async def _together(port: int, greedy: bytes | None, polite: Sequence[bytes]) -> tuple[list[Answer], list[Answer]]:
+    load = asyncio.create_task(measure_for(port, greedy, GREEDY, SECONDS + 1)) if greedy else None
+    await asyncio.sleep(1)
+    answers = await asyncio.gather(*(measure_for(port, request, 1, SECONDS) for request in polite))
+    of_greedy = await load if load else []
+    return [answer for each in answers for answer in each], of_greedy
