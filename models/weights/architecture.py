@@ -24,8 +24,8 @@ STARGAN = "stargan_v2"
 LANDMARKS = "landmark network"
 STYLE = "style painter"
 KNOWN = (
-    "a CycleGAN's or CUT's generator (model.1.weight ...) or discriminator, StarGAN v2's networks, a landmark network, or a style "
-    "painter"
+    "a CycleGAN's or CUT's generator (model.1.weight ...) or discriminator, StarGAN v2's networks, a landmark network, "
+    "or a style painter"
 )
 
 
