@@ -22,10 +22,9 @@ from models.training.distances import structure_kept
 from models.training.estimate import estimate
 from tests.models.training.runs import fingerprint, steps, train_here, write_run
 from tests.pictures import landscape
-from tests.training import CYCLEGAN, add_dataset
+from tests.training import CUT, add_dataset
 
 CPU = torch.device("cpu")
-SMALL = {name: value for name, value in CYCLEGAN.items() if name != "pool_size"} | {"patches": 16, "patch_dim": 8}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def dataset(tmp_path_factory):
 
 
 def cut_run(path, dataset, **options):
-    return write_run(path, CUTOptions(**SMALL | {"dataset": dataset, "device": "cpu", "direction": "BtoA"} | options))
+    return write_run(path, CUTOptions(**CUT | {"dataset": dataset, "device": "cpu", "direction": "BtoA"} | options))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def test_what_is_published_serves_and_starts_another_run(finished, dataset, tmp_
 
 
 def trainer(**options):
-    settings = CUTOptions(**SMALL | {"dataset": "none"} | options)
+    settings = CUTOptions(**CUT | {"dataset": "none"} | options)
     return CUTTrainer(
         settings, device=CPU, fixed_inputs=(torch.zeros(1, 3, 32, 32),) * 2, constant_steps=9, decay_steps=0
     )
