@@ -19,4 +19,4 @@ def test_a_cut_is_forecast_trained_published_and_served(service):
     card = service.get("/models/cut").json()
     assert (card["family"], card["network"]["antialias"]) == ("cyclegan", True)
     answer = service.post("/translate", files={"image": encoded(landscape(32, 48))}, data={"model": "cut"})
-    assert picture(answer).size == (48, 32)
+    assert picture(answer).size == (32, 48)
