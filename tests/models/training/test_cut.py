@@ -12,14 +12,13 @@ from models.device import ServingDevice
 from models.serving.translator import Translator
 from models.store.catalog import Catalog
 from models.store.cut_options import CUTOptions
-from models.store.options import read_options, sizes
+from models.store.options import read_options
 from models.store.publication import publish
 from models.store.run_status import RunState, read_status
 from models.store.samples import read_rows
 from models.training.attempt import attempt
 from models.training.cut import CUTTrainer
 from models.training.distances import structure_kept
-from models.training.estimate import estimate
 from tests.models.training.runs import fingerprint, steps, train_here, write_run
 from tests.pictures import landscape
 from tests.training import CUT, add_dataset
@@ -141,14 +140,6 @@ def test_the_recipe_says_what_is_not_given():
     assert (slow.lambda_nce, slow.identity_nce, slow.flip_equivariance, slow.epochs) == (1, True, False, 200)
     with pytest.raises(ValidationError, match="load_size 40 is smaller"):
         CUTOptions(dataset="x", load_size=40)
-
-
-def test_a_fastcut_is_estimated_to_cost_less_than_a_cut():
-    both = [CUTOptions(dataset="x", recipe=recipe, ngf=16, ndf=4, image_size=64) for recipe in ("CUT", "FastCUT")]
-    slow, fast = estimate([sizes(options, 2) for options in both])
-    assert fast["parameters"] == slow["parameters"]
-    assert 0.4 < fast["flop_per_step"] / slow["flop_per_step"] < 0.75
-    assert fast["memory_mb"] < slow["memory_mb"]
 
 
 def test_structure_is_kept_by_other_colours_and_lost_with_the_places():
