@@ -16,7 +16,7 @@ from app.callers import Caller
 from app.comparison_sheet import ComparisonSheet, encode_films
 from app.errors import NotReady, sentence
 from app.parameters import refuse_unknown_names
-from app.run_requests import AcceptedRun, RunRequest
+from app.run_requests import REQUESTS, AcceptedRun, RunRequest
 from app.training_runs import UNREADABLE, Runs
 from app.training_schemas import (
     MAX_COMPARED,
@@ -25,8 +25,6 @@ from app.training_schemas import (
     Comparison,
     ComparisonForecast,
     ComparisonState,
-    CycleGANRequest,
-    StarGANRequest,
     TrainingRun,
 )
 from models.errors import Conflict, Invalid, NotFound, UnknownRun
@@ -60,7 +58,7 @@ class Comparisons:
         return ComparisonForecast(seconds=sum(run.forecast.seconds for run in runs), runs=runs)
 
     def _accepted(self, request: Comparison, variants: Sequence[dict[str, Any]], caller: Caller) -> list[AcceptedRun]:
-        kind = CycleGANRequest if request.family == "cyclegan" else StarGANRequest
+        kind = REQUESTS[request.family]
         requests: list[RunRequest] = []
         for variant in variants:
             try:

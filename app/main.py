@@ -34,6 +34,7 @@ from app.routes import (
     jobs,
     metrics,
     models,
+    run_starts,
     stargan,
     status,
     studio,
@@ -201,7 +202,7 @@ class _Calls:
         limits = [(module.router, picture_bytes) for module in (translate, stargan, style)]
         limits += [
             (module.router, MAX_JSON_BYTES)
-            for module in (jobs, models, comparisons, training, health, status, metrics, docs, studio)
+            for module in (jobs, models, comparisons, run_starts, training, health, status, metrics, docs, studio)
         ]
         limits += [
             (datasets_routes.router, archive_bytes),

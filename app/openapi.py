@@ -24,8 +24,8 @@ TAGS = [{"name": name} for name in _TAGS]
 DESCRIPTION = """
 Send a picture and the name of a model to `POST /translate` and get the translated picture back, or a photo and a
 painting to `POST /style` and get the photo painted so. To make a model of your
-own, upload a zip of pictures to `POST /datasets`, start a training run with `POST /training/cyclegan` or
-`POST /training/stargan`, and put the result into service with `POST /training/{id}/publish`.
+own, upload a zip of pictures to `POST /datasets`, start a training run with `POST /training/cyclegan`,
+`POST /training/cut` or `POST /training/stargan`, and put the result into service with `POST /training/{id}/publish`.
 
 Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) document of type `application/problem+json`. Its
 `detail` says what was wrong and what is accepted. Besides the errors listed with each call, any call answers 400 if its

@@ -11,20 +11,22 @@ from app.callers import Caller
 from app.errors import sentence
 from app.forecast import Forecaster
 from app.own_datasets import own_dataset
-from app.training_schemas import CycleGANRequest, Forecast, StarGANRequest
+from app.training_schemas import CUTRequest, CycleGANRequest, Forecast, StarGANRequest
 from models.errors import Invalid
 from models.store.catalog import Catalog, Model
 from models.store.datasets import DatasetInfo, DatasetStore
-from models.store.options import LENGTHS, CycleGANOptions, Options, StarGANOptions
+from models.store.options import OPTIONS, Options, StarGANOptions
 from models.store.run_changes import PLACES, check_length, with_change
 from models.store.run_checks import total_steps, with_sizes_of
+from models.store.run_choices import LENGTHS
 from models.store.runs import RunStore
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainerReport
 
 FACE_MODEL = "stargan-celeba-hq"  # its weights hold the landmark network
 
-RunRequest = CycleGANRequest | StarGANRequest
+RunRequest = CycleGANRequest | CUTRequest | StarGANRequest
+REQUESTS: dict[str, type[RunRequest]] = {kind.FAMILY: kind for kind in (CycleGANRequest, CUTRequest, StarGANRequest)}
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,7 @@ def _is_there(path: Path | None) -> bool:
 def _options(request: RunRequest, inputs: Mapping[str, Any]) -> Options:
     choices = request.model_dump(exclude={"dataset", "init_from"})
     try:
-        if isinstance(request, CycleGANRequest):
-            return CycleGANOptions(**choices, **inputs)
-        return StarGANOptions(**choices, **inputs)
+        return OPTIONS[request.FAMILY](**choices, **inputs)
     except ValidationError as error:  # for instance the sizes of a model that no new run may have
         raise Invalid(sentence(error.errors())) from error
 

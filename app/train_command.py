@@ -8,15 +8,16 @@ from typing import Any
 
 import pydantic
 
-from app.train_options import FAMILIES, Kind
+from app.train_options import FAMILIES
 from models.command_line import problems
 from models.errors import Invalid, RunFolderError
 from models.pictures import list_pictures
 from models.process import on_stop_signal
 from models.store.datasets import domain_folders
-from models.store.options import LENGTHS
+from models.store.options import Options
 from models.store.run_changes import PLACES, add_change, check_length, with_change
 from models.store.run_checks import total_steps
+from models.store.run_choices import LENGTHS
 from models.store.run_folder import RunFolder
 from models.store.run_lock import is_locked
 from models.store.run_pictures import check_pictures
@@ -60,7 +61,7 @@ def train(family: str, dataset: Path, output: Path, given: dict[str, Any], *, re
     return status if status >= 0 else 128 - status  # as a shell reports a signal
 
 
-def _change_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
+def _change_resumed(run: RunFolder, kind: type[Options], dataset: Path, given: dict[str, Any]) -> None:
     """Check that the run can be resumed with other options or from another place, and record what changes."""
     if not run.options_file.exists():
         raise Invalid(f"{run.path} holds no run to resume")
@@ -94,7 +95,7 @@ def _change_resumed(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, 
         add_change(run.path, reached, {name: typed[name] for name in new})
 
 
-def _write_options(run: RunFolder, kind: Kind, dataset: Path, given: dict[str, Any]) -> None:
+def _write_options(run: RunFolder, kind: type[Options], dataset: Path, given: dict[str, Any]) -> None:
     if run.options_file.exists():
         raise Invalid(f"{run.path} already holds a run; resume it with --resume, or choose another folder")
     if not dataset.is_dir():

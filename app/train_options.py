@@ -4,11 +4,10 @@ import argparse
 from typing import Any
 
 from models.command_line import Arguments
-from models.store.options import CycleGANOptions, StarGANOptions
+from models.store.cut_options import CUTOptions
+from models.store.options import CycleGANOptions, Options, StarGANOptions
 
-Kind = type[CycleGANOptions] | type[StarGANOptions]
-
-FAMILIES: dict[str, Kind] = {"cyclegan": CycleGANOptions, "stargan": StarGANOptions}
+FAMILIES: dict[str, type[Options]] = {"cyclegan": CycleGANOptions, "cut": CUTOptions, "stargan": StarGANOptions}
 
 
 def options_of(family: str, parser: argparse.ArgumentParser) -> Arguments[Any]:

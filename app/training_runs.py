@@ -18,8 +18,9 @@ from models.errors import Conflict, DatasetError, Invalid, RunFolderError, Unava
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
 from models.store.disk import stored_bytes
-from models.store.options import LENGTHS, Options, StarGANOptions
+from models.store.options import Options, StarGANOptions
 from models.store.run_changes import changing_options, read_changes
+from models.store.run_choices import LENGTHS
 from models.store.run_folder import RunFolder
 from models.store.run_life import life
 from models.store.run_lock import is_locked, wait_until_unlocked

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.addresses import address
+from models.store.cut_options import CUTChoices
 from models.store.datasets import DatasetInfo, DomainInfo, PictureNote, Rejected
 from models.store.names import NAME
 from models.store.options import CycleGANChoices, StarGANChoices
@@ -75,6 +76,17 @@ class CycleGANRequest(CycleGANChoices):
     ] = "AtoB"
 
 
+class CUTRequest(CUTChoices):
+    """A CUT run to start."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "monet", "direction": "BtoA", "recipe": "FastCUT", "epochs": 20}]}
+    )
+
+    dataset: DatasetName
+    init_from: InitFrom = None
+
+
 class StarGANRequest(StarGANChoices):
     """A StarGAN v2 run to start."""
 
@@ -96,19 +108,17 @@ class ResumeRequest(BaseModel):
 
     epochs: Annotated[
         float | None,
-        Field(description="CycleGAN: passes at the full learning rate, counted from the first step of the run"),
+        Field(description="CycleGAN, CUT: passes at the full learning rate, counted from the first step of the run"),
     ] = None
     epochs_decay: Annotated[
-        float | None, Field(description="CycleGAN: further passes, over which the learning rate falls to 0")
+        float | None, Field(description="CycleGAN, CUT: further passes, over which the learning rate falls to 0")
     ] = None
     total_iters: Annotated[
         int | None, Field(description="StarGAN v2: number of steps, counted from the first step of the run")
     ] = None
     minutes: Annotated[
         float | None,
-        Field(
-            description="how much longer to train, in place of a length; of a CycleGAN half at the full learning rate"
-        ),
+        Field(description="how much longer to train, in place of a length; of a CycleGAN or CUT half at full rate"),
     ] = None
     sample_every: Annotated[int | None, Field(description="steps between sample pictures")] = None
     save_every: Annotated[int | None, Field(description="steps between checkpoints")] = None
@@ -155,7 +165,7 @@ class TrainingRun(BaseModel):
     id: str
     kind: Literal["training"] = "training"
     model: Annotated[str | None, Field(description="always null; a run makes models but does not use one")] = None
-    family: Literal["cyclegan", "stargan_v2"]
+    family: Literal["cyclegan", "cut", "stargan_v2"]
     dataset: str
     owner: Owner = None
     status: RunState
@@ -248,7 +258,7 @@ class Comparison(BaseModel):
         },
     )
 
-    family: Literal["cyclegan", "stargan_v2"]
+    family: Literal["cyclegan", "cut", "stargan_v2"]
     base: Annotated[dict[str, Any], Field(description="data set and options of all runs, as for `POST /training/...`")]
     variants: Annotated[
         list[dict[str, Any]], Field(description="the options of each run that differ from the base")
@@ -299,7 +309,7 @@ class ComparisonState(BaseModel):
     """A comparison: its runs, and links to its picture and video once there are samples."""
 
     id: str
-    family: Literal["cyclegan", "stargan_v2"]
+    family: Literal["cyclegan", "cut", "stargan_v2"]
     created_at: datetime
     owner: Owner = None
     status: Annotated[RunState, Field(description="combined status of all runs")]

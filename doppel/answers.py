@@ -71,7 +71,7 @@ class Run:
     """A training run and its state."""
 
     id: str
-    family: str  # "cyclegan" or "stargan_v2"
+    family: str  # "cyclegan", "cut" or "stargan_v2"
     dataset: str
     status: str  # "queued", "running", "stopped", "succeeded" or "failed"
     step: int

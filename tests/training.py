@@ -18,6 +18,7 @@ CYCLEGAN = {
     "sample_every": 5,
     "save_every": 5,
 }
+CUT = {name: value for name, value in CYCLEGAN.items() if name != "pool_size"} | {"patches": 16, "patch_dim": 8}
 STARGAN = {
     "img_size": 64,
     "base_dim": 4,
@@ -51,6 +52,10 @@ def add_dataset(data_dir: Path, name: str = "colors", domains: tuple[str, ...] =
 
 def cyclegan(**options: Any) -> dict[str, Any]:
     return {"dataset": "colors", **CYCLEGAN, **options}
+
+
+def cut(**options: Any) -> dict[str, Any]:
+    return {"dataset": "colors", **CUT, **options}
 
 
 def stargan(**options: Any) -> dict[str, Any]:

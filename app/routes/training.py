@@ -1,4 +1,4 @@
-"""Training runs: POST /training/cyclegan and /stargan; read, follow, stop, resume, publish and remove them."""
+"""Training runs: read, follow, stop, resume, publish and remove them. `run_starts.py` starts them."""
 
 import asyncio
 import csv
@@ -15,24 +15,12 @@ from starlette.concurrency import run_in_threadpool
 
 from app import curves
 from app.addresses import address
-from app.callers import Caller
-from app.deps import CallerDep, OwnRunId, RunDep, Services, ServicesDep
+from app.deps import CallerDep, OwnRunId, RunDep, ServicesDep
 from app.errors import NotReady
 from app.kept_files import kept_file
-from app.keyed_requests import RunIdDep
 from app.routes import answers
-from app.routes.fields import StartQuery
-from app.run_requests import RunRequest
 from app.training_runs import UNREADABLE
-from app.training_schemas import (
-    CycleGANRequest,
-    Forecast,
-    Publication,
-    Published,
-    ResumeRequest,
-    StarGANRequest,
-    TrainingRun,
-)
+from app.training_schemas import Publication, Published, ResumeRequest, TrainingRun
 from models.errors import Conflict, Invalid, NotFound
 from models.store.options import CycleGANOptions
 from models.store.publication import publish
@@ -47,10 +35,6 @@ MAX_RUNS = 200  # on a page
 
 router = APIRouter(prefix="/training", tags=["training"])
 
-STARTED: answers.Responses = {
-    200: {"description": "With `dry_run`: a forecast of the run.", "model": Forecast},
-    202: {"description": "The run, queued. `Location` is its address.", "model": TrainingRun},
-}
 METRICS = {
     "description": "An object or a row for each step that was asked for, in their order.",
     "content": {
@@ -69,50 +53,6 @@ METRICS = {
         },
     },
 }
-
-
-@router.post(
-    "/cyclegan",
-    status_code=202,
-    summary="Train a CycleGAN",
-    response_model=TrainingRun,
-    responses={**STARTED, **answers.problems(404, 422, 503)},
-)
-async def train_cyclegan(
-    services: ServicesDep, caller: CallerDep, request: CycleGANRequest, query: StartQuery, run_id: RunIdDep
-) -> Response:
-    """Train on two domains of unpaired pictures, with a generator for each direction. All defaults are the paper's."""
-    return await services.starts.run(_start, services, caller, request, run_id, dry_run=query.dry_run)
-
-
-@router.post(
-    "/stargan",
-    status_code=202,
-    summary="Train a StarGAN v2",
-    response_model=TrainingRun,
-    responses={**STARTED, **answers.problems(404, 422, 503)},
-)
-async def train_stargan(
-    services: ServicesDep, caller: CallerDep, request: StarGANRequest, query: StartQuery, run_id: RunIdDep
-) -> Response:
-    """Train on two or more domains, with one generator for all. All defaults are the paper's for faces.
-
-    `w_hpf` above 0 preserves edges of the source: those of facial features (`masks=landmarks`), or all of them
-    (`masks=ones`).
-    """
-    return await services.starts.run(_start, services, caller, request, run_id, dry_run=query.dry_run)
-
-
-def _start(services: Services, caller: Caller, request: RunRequest, run_id: str | None, *, dry_run: bool) -> Response:
-    [accepted] = services.runs.check([request], caller)
-    if dry_run:
-        return JSONResponse(accepted.forecast.model_dump(mode="json"), status_code=200)
-    return _queued(services, services.runs.start(accepted, run_id))
-
-
-def _queued(services: Services, run_id: str) -> Response:
-    run = services.runs.view(run_id)
-    return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
 @router.get(
@@ -207,8 +147,8 @@ def plot_run_curves(services: ServicesDep, run: RunDep) -> Response:
 def list_run_samples(run: RunDep) -> list[dict[str, Any]]:
     """The steps that have a sample picture, and its address. All samples of a run use the same inputs.
 
-    A CycleGAN sample shows A, its translation to B and back, then B, its translation to A and back. A StarGAN v2 sample
-    shows the sources, then a row for each style.
+    A CycleGAN sample shows A, its translation to B and back, then B, its translation to A and back. A CUT sample shows
+    sources and their translation, a StarGAN v2 sample the sources, then a row for each style.
     """
     return [_sample(run.id, step) for step in run.samples]
 
@@ -376,7 +316,7 @@ def publish_run(
     step = _step(run, asked.step)
     cyclegan = isinstance(folder.options(), CycleGANOptions)
     if asked.direction is not None and not cyclegan:
-        raise Invalid("direction: a StarGAN v2 has one generator for all directions; leave it out.")
+        raise Invalid("direction: this run has one generator; leave it out.")
     card_fields: dict[str, Any] = {
         "name": asked.name,
         "description": asked.description or f"Trained on {run.dataset}, {step or run.last_checkpoint} steps.",

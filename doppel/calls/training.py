@@ -11,7 +11,7 @@ from doppel.calls.jobs import OnProgress, wait
 from doppel.events import Event
 from doppel.steps import Send, Steps, Upload, post, watched
 
-Family = Literal["cyclegan", "stargan"]
+Family = Literal["cyclegan", "cut", "stargan"]
 
 
 def upload_dataset(
@@ -75,7 +75,7 @@ def train(family: Family, dataset: str, *, key: str | None = None, **options: An
     """Start a training run.
 
     Args:
-        family: "cyclegan" or "stargan".
+        family: "cyclegan", "cut" or "stargan".
         dataset: name of an uploaded data set.
         key: the idempotency key, as of :meth:`Doppel.translate`.
         options: of the run, as ``POST /training/...`` takes them (docs/training.md); those that are left out are the

@@ -1,10 +1,12 @@
 """The paper's two networks (section 7.2 and appendix), with the state-dict keys of the released weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import nn
+
+from models.cyclegan.sampling import BlurredDoubling, BlurredHalving
 
 Norm = Literal["instance", "batch"]
 Padding = Literal["reflect", "replicate", "zero"]
@@ -49,6 +51,8 @@ class ResidualBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """The generator of section 7.2: c7s1-64, d128, d256, n × R256, u128, u64, c7s1-3.
 
+    CUT's is the same with anti-aliased sampling (Park et al., 2020, arXiv:2007.15651; Zhang, 2019, arXiv:1904.11486).
+
     With instance normalisation a picture's result does not depend on the rest of its batch. Batch normalisation and
     dropout act in training only, so a network that translates must be in ``eval`` mode.
 
@@ -63,6 +67,7 @@ class ResnetGenerator(nn.Module):
         norm: Norm = "instance",  # with batch normalisation only the last convolution has a bias
         dropout: bool = False,  # in the residual blocks
         padding: Padding = "reflect",  # of the residual blocks; the two outer convolutions always reflect
+        antialias: bool = False,  # halve and double the sides by blurring, as CUT does, in place of strides
     ) -> None:
         super().__init__()
         if ngf < 1 or n_blocks < 1:
@@ -78,14 +83,20 @@ class ResnetGenerator(nn.Module):
         ]
         for dim in (ngf, 2 * ngf):
             layers += [
-                nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=2, padding=1, bias=bias),
+                nn.Conv2d(dim, 2 * dim, kernel_size=3, stride=1 if antialias else 2, padding=1, bias=bias),
                 _normalisation(norm, 2 * dim),
                 nn.ReLU(inplace=True),
             ]
+            layers += [BlurredHalving(2 * dim)] if antialias else []
         layers += [ResidualBlock(4 * ngf, norm=norm, dropout=dropout, padding=padding) for _ in range(n_blocks)]
         for dim in (4 * ngf, 2 * ngf):
+            if antialias:
+                layers += [BlurredDoubling(dim), nn.Conv2d(dim, dim // 2, kernel_size=3, padding=1, bias=bias)]
+            else:
+                layers += [
+                    nn.ConvTranspose2d(dim, dim // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias)
+                ]
             layers += [
-                nn.ConvTranspose2d(dim, dim // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias),
                 _normalisation(norm, dim // 2),
                 nn.ReLU(inplace=True),
             ]
@@ -97,6 +108,24 @@ class ResnetGenerator(nn.Module):
         out: torch.Tensor = self.model(x)
         return out
 
+    def with_features(self, x: torch.Tensor, layers: Sequence[int]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """:meth:`forward`, and what these layers of the sequence give on the way, (N, C, h, w) each."""
+        features = []
+        for n, layer in enumerate(self.model):
+            x = layer(x)
+            if n in layers:
+                features.append(x)
+        return x, features
+
+    def features(self, x: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
+        """What these layers of the sequence give, without the layers after them."""
+        features = []
+        for n, layer in enumerate(self.model[: max(layers) + 1]):
+            x = layer(x)
+            if n in layers:
+                features.append(x)
+        return features
+
 
 class PatchDiscriminator(nn.Module):
     """The PatchGAN of section 7.2: judges overlapping patches, 70 × 70 pixels at ``n_layers=3``."""
@@ -106,21 +135,26 @@ class PatchDiscriminator(nn.Module):
         ndf: int = 64,  # channels after the first convolution, at most 8 × ndf later
         n_layers: int = 3,  # stride-2 convolutions; each roughly doubles the patch
         norm: Norm = "instance",  # with batch normalisation only the first and the last convolution have a bias
+        antialias: bool = False,  # halve the sides by blurring, as CUT does, in place of strides
     ) -> None:
         super().__init__()
+        strided = 1 if antialias else 2
         layers: list[nn.Module] = [
-            nn.Conv2d(3, ndf, kernel_size=4, stride=2, padding=1),
+            nn.Conv2d(3, ndf, kernel_size=4, stride=strided, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
+        layers += [BlurredHalving(ndf)] if antialias else []
         dim_in = ndf
         for n in range(1, n_layers + 1):
             dim_out = ndf * min(2**n, 8)
-            stride = 2 if n < n_layers else 1
+            halves = n < n_layers
+            stride = strided if halves else 1
             layers += [
                 nn.Conv2d(dim_in, dim_out, kernel_size=4, stride=stride, padding=1, bias=norm == "instance"),
                 _normalisation(norm, dim_out),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
+            layers += [BlurredHalving(dim_out)] if antialias and halves else []
             dim_in = dim_out
         layers += [nn.Conv2d(dim_in, 1, kernel_size=4, padding=1)]
         self.model = nn.Sequential(*layers)

@@ -48,11 +48,15 @@ class Tiling:
         """
         # The 7 × 7 convolutions at both ends; the strided ones on the full and on half the size; two 3 × 3 ones a block
         # on a quarter of the size; the transposed ones from a quarter and from half the size.
-        reach = _up(3 + (1 + 2) + network.n_blocks * 2 * 4 + (4 + 2) + 3, ALIGNMENT)
+        # With blurs, convolutions of stride 1 on the full and on half the size and a blur after each; a blur from a
+        # quarter and from half the size, and a convolution after each. They act on twice as many features.
+        halving, doubling = ((1 + 1) + (2 + 2), (4 + 2) + (2 + 1)) if network.antialias else (1 + 2, 4 + 2)
+        reach = _up(3 + halving + network.n_blocks * 2 * 4 + doubling + 3, ALIGNMENT)
+        widest = network.ngf * (2 if network.antialias else 1)
         return cls(
             reach=reach,
             margin=margin,
-            step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * network.ngf * number_bytes),
+            step_pixels=STEP_BYTES // (LAYERS_AT_ONCE * widest * number_bytes),
             measures=network.norm == "instance",
         )
 

@@ -46,6 +46,7 @@ class CycleGANNetwork(BaseModel):
     norm: Literal["instance", "batch"] = "instance"
     dropout: bool = False
     padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    antialias: bool = False  # as CUT has it: the sides are halved and doubled by blurring
 
 
 PLAIN_GENERATOR: dict[str, bool | int | float | str] = CycleGANNetwork().model_dump(exclude={"ngf", "n_blocks"})
@@ -100,6 +101,7 @@ class ModelFile(BaseModel):
     sha256: str | None = None  # None: upstream publishes no hash; LOCK_FILE pins it at the first fetch
     url: str | None = None  # None: the file ships in the model's folder
     format: Literal["safetensors", "pytorch", "numpy"] = "safetensors"
+    member: str | None = None  # of a tar archive: how the path of the file in it ends
 
 
 class ModelCard(BaseModel):

@@ -26,7 +26,7 @@ class ComparedRunRecord(BaseModel):
 class ComparisonRecord(BaseModel):
     """A comparison as it is saved."""
 
-    family: Literal["cyclegan", "stargan_v2"]
+    family: Literal["cyclegan", "cut", "stargan_v2"]
     created_at: datetime
     owner: str | None = None  # the name of the API key that started it
     runs: list[ComparedRunRecord]

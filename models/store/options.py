@@ -9,185 +9,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator
 
-MOST = 1e30  # largest rate or weight: float32 still holds it
-LENGTHS = frozenset(("epochs", "epochs_decay", "total_iters"))  # options that say how many steps a run takes
+from models.store.cut_options import CUTChoices, CUTOptions
+from models.store.run_choices import MOST, RunChoices, RunPlace
+from models.store.unpaired_options import UnpairedChoices
 
 _DOMAIN = re.compile(r"\w[\w .-]{0,63}")
 
 
-class RunChoices(BaseModel):
-    """The options that every training run has and its author chooses."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    # The options that parameters, arithmetic and memory depend on, besides the number of domains.
-    SIZES: ClassVar[tuple[str, ...]] = ("batch_size", "gpus", "quality_pictures")
-
-    seed: Annotated[
-        int, Field(ge=0, lt=2**31, description="seed of the initial weights, the order of the pictures and the crops")
-    ] = 0
-    precision: Annotated[
-        Literal["fp32", "bf16"], Field(description="bf16: run the networks under autocast; weights stay in float32")
-    ] = "fp32"
-    sample_every: Annotated[int, Field(ge=1, description="steps between sample pictures")] = 500
-    save_every: Annotated[int, Field(ge=1, description="steps between checkpoints")] = 500
-    keep_checkpoints: Annotated[int, Field(ge=1, le=100, description="number of newest checkpoints to keep")] = 2
-    quality_every: Annotated[
-        int,
-        Field(ge=1, description="checkpoints between measurements on held-out pictures; the last is always measured"),
-    ] = 4
-    quality_pictures: Annotated[
-        int, Field(ge=1, le=1000, description="held-out pictures of each domain to measure on, at most")
-    ] = 16
-    identity_steps: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="first steps, which only teach the generators to give pictures back: a CycleGAN by the "
-            "identity loss, a StarGAN v2 in each picture's own style",
-        ),
-    ] = 0
-    gpus: Annotated[
-        int, Field(ge=1, le=64, description="processes that share each batch: one per GPU, or on a CPU just processes")
-    ] = 1
-
-    minutes: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            le=1e6,
-            description="how long to train, in place of a number of steps: the first steps are timed, and what fits is "
-            "the length of the run from then on",
-        ),
-    ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_length(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("minutes") is not None and (lengths := LENGTHS.intersection(given)):
-            raise ValueError(
-                f"minutes and {', '.join(sorted(lengths))}: give either the time or the length of a run, not both"
-            )
-        return given
-
-    @model_serializer(mode="wrap")
-    def _without_undecided(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not decided before the pace of the run is known."""
-        content: dict[str, Any] = handler(self)
-        if self.minutes is not None:
-            undecided = LENGTHS if "ds_iter" in self.model_fields_set else {*LENGTHS, "ds_iter"}
-            content = {name: value for name, value in content.items() if name not in undecided}
-        return content
-
-    @field_validator("batch_size", check_fields=False)
-    @classmethod
-    def _shared_out_evenly(cls, batch_size: int, info: ValidationInfo) -> int:
-        gpus = info.data.get("gpus", 1)
-        if batch_size % gpus:
-            raise ValueError(f"{batch_size} can't be shared out evenly among {gpus} processes (gpus)")
-        return batch_size
-
-
-class RunPlace(BaseModel):
-    """The options that say where a run's inputs are on the machine that trains. They don't change its result."""
-
-    dataset: Annotated[Path, Field(description="folder of pictures, see docs/training.md")]
-    init_from: Annotated[
-        Path | None,
-        Field(description="where to start from: a run's checkpoint (all networks), or weights in safetensors"),
-    ] = None
-    device: Annotated[str, Field(description="cpu, cuda, cuda:1 or mps; auto: the first accelerator")] = "auto"
-    reserved_mb: Annotated[int, Field(ge=0, description="GPU memory to leave to other programs, in MiB")] = 0
-    loader_processes: Annotated[
-        int | None,
-        Field(ge=0, le=64, description="processes that read pictures ahead; default: 4 on a GPU, 0 on a CPU"),
-    ] = None
-
-
-class CycleGANChoices(RunChoices):
+class CycleGANChoices(UnpairedChoices):
     """The options of a CycleGAN run. The defaults are those of the paper's code."""
 
-    SIZES: ClassVar[tuple[str, ...]] = (
-        *RunChoices.SIZES,
-        "load_size",
-        "image_size",
-        "ngf",
-        "ndf",
-        "n_blocks",
-        "norm",
-        "dropout",
-        "padding",
-        "lambda_identity",
-        "pool_size",
-    )
+    FAMILY: ClassVar[str] = "cyclegan"
+    SIZES: ClassVar[tuple[str, ...]] = (*UnpairedChoices.SIZES, "lambda_identity", "pool_size")
 
-    load_size: Annotated[
-        int, Field(ge=32, le=4096, description="px, both sides: pictures are resized to this (bicubic), then cropped")
-    ] = 286
-    image_size: Annotated[
-        int,
-        Field(
-            ge=32,
-            le=2048,
-            multiple_of=4,
-            validate_default=True,
-            description="px, both sides, of the random crop; at most load_size",
-        ),
-    ] = 256
-    ngf: Annotated[int, Field(ge=1, le=512, description="generator channels after the first convolution")] = 64
-    ndf: Annotated[int, Field(ge=1, le=512, description="discriminator channels after the first convolution")] = 64
-    n_blocks: Annotated[int, Field(ge=1, le=64, description="residual blocks of each generator")] = 9
-    norm: Annotated[
-        Literal["instance", "batch"],
-        Field(description="normalisation of all networks; batch: over the pictures of a batch, in one process only"),
-    ] = "instance"
-    dropout: Annotated[bool, Field(description="dropout of 0.5 in the residual blocks, in training only")] = False
-    padding: Annotated[Literal["reflect", "replicate", "zero"], Field(description="how the residual blocks pad")] = (
-        "reflect"
-    )
-
-    balanced_upsampling: Annotated[
-        bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
-    ] = False
-
-    batch_size: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=1024,
-            validate_default=True,
-            description="pictures of each domain per step, over all processes; a multiple of gpus",
-        ),
-    ] = 1
-    epochs: Annotated[
-        float, Field(ge=0, le=1e6, description="passes over the larger domain at the full learning rate")
-    ] = 100
-    epochs_decay: Annotated[
-        float, Field(ge=0, le=1e6, description="further passes, over which the learning rate falls linearly to 0")
-    ] = 100
-    lr: Annotated[float, Field(gt=0, le=MOST, description="Adam's learning rate")] = 2e-4
-    beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's first-moment decay")] = 0.5
-    beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's second-moment decay")] = 0.999
     lambda_a: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle A → B → A")] = 10.0
     lambda_b: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle B → A → B")] = 10.0
     lambda_identity: Annotated[
         float,
         Field(ge=0, le=MOST, description="weight of the identity loss, as a share of the cycle's; 0: not computed"),
     ] = 0.5
-    gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
-        "lsgan"
-    )
     color_share: Annotated[
         float,
         Field(
@@ -198,32 +40,11 @@ class CycleGANChoices(RunChoices):
         int, Field(ge=0, le=10_000, description="generated pictures kept to train the discriminators on; 0: none")
     ] = 50
 
-    @field_validator("image_size")
-    @classmethod
-    def _no_larger_than_the_picture(cls, image_size: int, info: ValidationInfo) -> int:
-        load_size = info.data.get("load_size", image_size)
-        if load_size < image_size:
-            raise ValueError(f"load_size {load_size} is smaller than the crop, image_size {image_size}")
-        return image_size
-
-    @field_validator("norm")
-    @classmethod
-    def _statistics_of_one_process(cls, norm: str, info: ValidationInfo) -> str:
-        if norm == "batch" and info.data.get("gpus", 1) > 1:
-            raise ValueError("with batch normalisation each process would have statistics of its own; use gpus 1")
-        return norm
-
-    @field_validator("epochs_decay")
-    @classmethod
-    def _at_least_one_step(cls, epochs_decay: float, info: ValidationInfo) -> float:
-        if not epochs_decay and not info.data.get("epochs", 1):
-            raise ValueError("with epochs 0 and epochs_decay 0 there is no step to train")
-        return epochs_decay
-
 
 class StarGANChoices(RunChoices):
     """The options of a StarGAN v2 run. The defaults are those of the paper's code for faces."""
 
+    FAMILY: ClassVar[str] = "stargan_v2"
     SIZES: ClassVar[tuple[str, ...]] = (
         *RunChoices.SIZES,
         "img_size",
@@ -341,17 +162,21 @@ class StarGANOptions(StarGANChoices, RunPlace):
         return landmarks
 
 
-Options = CycleGANOptions | StarGANOptions
+Choices = CycleGANChoices | CUTChoices | StarGANChoices
+Options = CycleGANOptions | CUTOptions | StarGANOptions
+
+# By family.
+CHOICES: dict[str, type[Choices]] = {kind.FAMILY: kind for kind in (CycleGANChoices, CUTChoices, StarGANChoices)}
+OPTIONS: dict[str, type[Options]] = {kind.FAMILY: kind for kind in (CycleGANOptions, CUTOptions, StarGANOptions)}
 
 
-def sizes(choices: CycleGANChoices | StarGANChoices, num_domains: int) -> dict[str, Any]:
+def sizes(choices: Choices, num_domains: int) -> dict[str, Any]:
     """The part of the options that parameters, arithmetic and memory depend on, as JSON holds it."""
-    family = "stargan_v2" if isinstance(choices, StarGANChoices) else "cyclegan"
-    return choices.model_dump(include=set(choices.SIZES)) | {"family": family, "num_domains": num_domains}
+    return choices.model_dump(include=set(choices.SIZES)) | {"family": choices.FAMILY, "num_domains": num_domains}
 
 
 def read_options(text: str) -> Options:
-    """Read the options of a run from JSON. Without a ``family`` they are a CycleGAN's.
+    """Read the options of a run from JSON. Without a known ``family`` they are a CycleGAN's.
 
     Raises:
         json.JSONDecodeError: it is not JSON.
@@ -363,4 +188,4 @@ def read_options(text: str) -> Options:
 def parse_options(content: Any) -> Options:
     """Make a run's options from decoded JSON. Raises what :func:`read_options` raises."""
     family = content.get("family") if isinstance(content, dict) else None
-    return (StarGANOptions if family == "stargan_v2" else CycleGANOptions).model_validate(content)
+    return OPTIONS.get(str(family), CycleGANOptions).model_validate(content)

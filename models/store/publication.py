@@ -25,13 +25,15 @@ from models.store.catalog import (
     ModelCard,
     ModelFile,
 )
+from models.store.cut_options import CUTOptions
 from models.store.datasets import domain_folders
 from models.store.files import replace_text, replacing, sha256
 from models.store.finiteness import all_finite
-from models.store.options import CycleGANOptions, StarGANOptions
+from models.store.options import StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
 from models.store.samples import PADDING_PX, read_rows
+from models.store.unpaired_options import UnpairedChoices
 
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"
@@ -67,7 +69,12 @@ def publish(
     step = steps[-1] if step is None else step
     if step not in steps:
         raise PublicationError(f"The run keeps no checkpoint of step {step}; it keeps: {', '.join(map(str, steps))}.")
-    content = _stargan(run, options) if isinstance(options, StarGANOptions) else _cyclegan(options, direction)
+    if isinstance(options, StarGANOptions):
+        content = _stargan(run, options)
+    elif isinstance(options, CUTOptions):
+        content = _resnet(options) | {"export": "model"}
+    else:
+        content = _cyclegan(options, direction)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
     with replacing(weights) as part:
@@ -83,7 +90,6 @@ def publish(
     model = ModelCard.model_validate(
         {
             "name": folder.name,
-            "family": options.family,
             "margin": margin,
             "version": version,
             "files": [ModelFile(name=WEIGHTS_FILE, sha256=sha256(weights))],
@@ -132,16 +138,21 @@ def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any
     return {name: value for name, value in record.items() if value is not None}
 
 
-def _cyclegan(options: CycleGANOptions, direction: str | None) -> dict[str, Any]:
+def _cyclegan(options: UnpairedChoices, direction: str | None) -> dict[str, Any]:
     if direction not in DIRECTIONS:
         raise PublicationError(f"A CycleGAN has two generators: name the direction, {' or '.join(DIRECTIONS)}.")
+    return _resnet(options) | {"export": direction}
+
+
+def _resnet(options: UnpairedChoices) -> dict[str, Any]:
+    """Of a CycleGAN's generator, which is CUT's too."""
     plain = {"ngf", "n_blocks"}
     network = {
         name: value
         for name, value in options.model_dump(include=set(CycleGANNetwork.model_fields)).items()
         if name in plain or value != PLAIN_GENERATOR[name]
     }
-    return {"export": direction, "network": network, "image_size": options.image_size}
+    return {"family": "cyclegan", "network": network, "image_size": options.image_size}
 
 
 def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
@@ -154,6 +165,7 @@ def _stargan(run: RunFolder, options: StarGANOptions) -> dict[str, Any]:
     if options.needs_landmarks:
         network["landmarks"] = 1
     return {
+        "family": "stargan_v2",
         "export": "model",
         "network": network | {"num_domains": len(domains)},
         "image_size": options.img_size,

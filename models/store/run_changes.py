@@ -14,23 +14,18 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models.errors import Invalid, RunFolderError
 from models.store.files import replace_text
-from models.store.options import LENGTHS, Options, StarGANOptions
+from models.store.options import Options, StarGANOptions
+from models.store.run_choices import LENGTHS
 from models.store.run_status import now
 
 CHANGES_FILE = "changes.json"
 
 # Whatever else changed, the run would not be the one that it is from its first step to its last.
+_OF_ALL = ("minutes", "sample_every", "save_every", "keep_checkpoints", "quality_every")
 CHANGEABLE = {
-    "cyclegan": (
-        "epochs",
-        "epochs_decay",
-        "minutes",
-        "sample_every",
-        "save_every",
-        "keep_checkpoints",
-        "quality_every",
-    ),
-    "stargan_v2": ("total_iters", "minutes", "sample_every", "save_every", "keep_checkpoints", "quality_every"),
+    "cyclegan": ("epochs", "epochs_decay", *_OF_ALL),
+    "cut": ("epochs", "epochs_decay", *_OF_ALL),
+    "stargan_v2": ("total_iters", *_OF_ALL),
 }
 PLACES = ("dataset", "landmarks", "device", "reserved_mb", "loader_processes")  # they don't change a run's result
 

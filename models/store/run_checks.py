@@ -6,12 +6,14 @@ from typing import Any, TypeVar
 from models.errors import DatasetError, Invalid
 from models.pictures import SUFFIXES
 from models.store.catalog import PLAIN_GENERATOR, Model
-from models.store.options import CycleGANChoices, RunChoices, StarGANChoices
+from models.store.options import Choices, StarGANChoices
+from models.store.run_choices import RunChoices
+from models.store.unpaired_options import UnpairedChoices
 
 CHOICES = TypeVar("CHOICES", bound=RunChoices)
 
 
-def cyclegan_steps(choices: CycleGANChoices, pictures: int) -> tuple[int, int]:
+def unpaired_steps(choices: UnpairedChoices, pictures: int) -> tuple[int, int]:
     """Steps at the full learning rate, and steps over which it falls to 0.
 
     Args:
@@ -22,7 +24,7 @@ def cyclegan_steps(choices: CycleGANChoices, pictures: int) -> tuple[int, int]:
 
 
 def check_unpaired(dataset: str, pictures: Mapping[str, int]) -> None:
-    """Check that a CycleGAN can be trained on a data set.
+    """Check that a CycleGAN or CUT can be trained on a data set.
 
     Args:
         dataset: name, for messages.
@@ -33,7 +35,7 @@ def check_unpaired(dataset: str, pictures: Mapping[str, int]) -> None:
     """
     if len(pictures) != 2:
         raise DatasetError(
-            f"A CycleGAN needs two domains: trainA/ and trainB/, or two of train/<domain>/. {dataset} has "
+            f"Unpaired training needs two domains: trainA/ and trainB/, or two of train/<domain>/. {dataset} has "
             f"{', '.join(pictures) or 'none'}."
         )
     _check_counts(pictures, least=1)
@@ -59,7 +61,7 @@ def _check_counts(pictures: Mapping[str, int], *, least: int) -> None:
             )
 
 
-def total_steps(choices: CycleGANChoices | StarGANChoices, dataset: str, pictures: Mapping[str, int]) -> int | None:
+def total_steps(choices: Choices, dataset: str, pictures: Mapping[str, int]) -> int | None:
     """Check that a run can be trained on a data set, and count its steps. Arguments as for :func:`check_unpaired`.
 
     Returns:
@@ -80,7 +82,7 @@ def total_steps(choices: CycleGANChoices | StarGANChoices, dataset: str, picture
     if choices.minutes is not None:
         return None
     larger = max(pictures.values())
-    steps = sum(cyclegan_steps(choices, larger))
+    steps = sum(unpaired_steps(choices, larger))
     if steps < 1:
         raise DatasetError(f"epochs: with {larger} pictures there would be no step; ask for more epochs.")
     return steps
@@ -92,7 +94,7 @@ def with_sizes_of(model: Model, choices: CHOICES, num_domains: int) -> CHOICES:
     Raises:
         Invalid: the model is of another family or has other domains, or a size was chosen that is not the model's.
     """
-    family = "stargan_v2" if isinstance(choices, StarGANChoices) else "cyclegan"
+    family = "stargan_v2" if isinstance(choices, StarGANChoices) else "cyclegan"  # CUT's generator is a CycleGAN's
     card = model.card
     if card.family != family:
         raise Invalid(f"init_from: {model.name!r} is a model of the family {card.family}, not {family}.")

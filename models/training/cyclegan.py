@@ -1,9 +1,7 @@
 """Trains a CycleGAN: four networks, two optimizers and two image pools."""
 
 import contextlib
-import math
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +9,26 @@ import torch
 from torch import nn
 
 from models import pixels
-from models.cyclegan.losses import GAN_LOSSES, Generated, discriminator_loss, distance, generator_losses
+from models.cyclegan.losses import Generated, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
 from models.cyclegan.pool import ImagePool
-from models.pictures import Picture
-from models.serving.accelerator import Accelerator, cuda_device
-from models.store.catalog import CycleGANNetwork
+from models.serving.accelerator import Accelerator
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
-from models.training.adam import Adam
 from models.training.alarms import Translations
 from models.training.cpu_layers import quicken
 from models.training.evaluation import Evaluation
 from models.training.recorded_part import RecordedPart
+from models.training.unpaired import UnpairedTrainer, generator_arguments, in_float16
 from models.weights import doctor
-from models.weights.architecture import CYCLEGAN, Arguments
+from models.weights.architecture import CYCLEGAN
 
 NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
 
 
-def generator_arguments(options: CycleGANOptions) -> dict[str, Any]:
-    """The constructor arguments of a run's generators."""
-    return options.model_dump(include=set(CycleGANNetwork.model_fields))
-
-
-class CycleGANTrainer:
-    """Takes the step of the paper's code: both generators together, then both discriminators.
-
-    Args:
-        fixed_inputs: (N, 3, S, S) pictures of each domain for :meth:`sample`, float32 in [-1, 1]. N may differ.
-        constant_steps: number of steps at the full learning rate.
-        decay_steps: number of steps after them, over which it falls linearly to 0.
-        accelerator: records the step; None: the GPU, if that is the device.
-    """
+class CycleGANTrainer(UnpairedTrainer):
+    """Takes the step of the paper's code: both generators together, then both discriminators."""
 
     def __init__(
         self,
@@ -56,28 +40,23 @@ class CycleGANTrainer:
         decay_steps: int,
         accelerator: Accelerator | None = None,
     ) -> None:
+        super().__init__(
+            options,
+            device=device,
+            fixed_inputs=fixed_inputs,
+            constant_steps=constant_steps,
+            decay_steps=decay_steps,
+            accelerator=accelerator,
+        )
         self.options = options
-        self.device = device
-        if accelerator is None and device.type == "cuda":
-            accelerator = cuda_device(str(device))
-        # What is dropped is drawn anew each time, and several processes wait for each other.
-        self._accelerator = None if options.dropout or distributed.world_size() > 1 else accelerator
-        self.constant_steps = constant_steps
-        self.decay_steps = decay_steps
-        # On a CPU in float32, a step at ngf 64 takes about 8 % longer with channels last; at ngf 32 it takes 5 % less.
-        plain = options.precision == "fp32" and device.type == "cpu"
-        self._memory_format = torch.contiguous_format if plain else torch.channels_last
-        self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
-        self._gan_loss = GAN_LOSSES[options.gan_loss]
-
         torch.manual_seed(options.seed)
-        form = generator_arguments(options)
+        form: dict[str, Any] = generator_arguments(options)
         self.networks = nn.ModuleDict(
             {
                 "g_ab": ResnetGenerator(**form),
                 "g_ba": ResnetGenerator(**form),
-                "d_a": PatchDiscriminator(options.ndf, norm=options.norm),
-                "d_b": PatchDiscriminator(options.ndf, norm=options.norm),
+                "d_a": PatchDiscriminator(options.ndf, norm=options.norm, antialias=options.antialias),
+                "d_b": PatchDiscriminator(options.ndf, norm=options.norm, antialias=options.antialias),
             }
         )
         init_normal(self.networks)
@@ -92,41 +71,14 @@ class CycleGANTrainer:
         self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
         self._record_anew()
 
-    def _adam(self, *networks: nn.Module) -> Adam:
-        parameters = [p for network in networks for p in network.parameters()]
-        betas = self.options.beta1, self.options.beta2
-        return Adam(parameters, lr=self.options.lr, betas=betas, recorded=self._accelerator is not None)
-
     def _record_anew(self) -> None:
         recordable = self._optimizer_g.can_be_recorded and self._optimizer_d.can_be_recorded
         accelerator = self._accelerator if recordable else None
         self._improve_generators = RecordedPart(self._play, accelerator)
         self._improve_discriminators = RecordedPart(self._judge, accelerator)
 
-    def _place(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(self.device, non_blocking=True, memory_format=self._memory_format)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.options.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def _translating(self) -> Iterator[None]:
-        """The generators as in service: no dropout, and batch normalisation by its running statistics."""
-        generators = [self.networks["g_ab"], self.networks["g_ba"]]
-        for generator in generators:
-            generator.eval()
-        try:
-            yield
-        finally:
-            for generator in generators:
-                generator.train()
-
-    def learning_rate(self, progress: int) -> float:
-        """The learning rate for the step after ``progress`` steps: constant, then falling linearly to 0."""
-        done = max(0, progress - self.constant_steps)
-        return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
+    def _translating(self) -> contextlib.AbstractContextManager[None]:
+        return self._as_in_service(self.networks["g_ab"], self.networks["g_ba"])
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, torch.Tensor]:
         """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar.
@@ -134,12 +86,7 @@ class CycleGANTrainer:
         The next step may put its own losses in their place.
         """
         real_a, real_b = (self._place(x) for x in batch)
-        if self.options.dropout:  # what is dropped depends on the step alone, so that a resumed run drops the same
-            torch.manual_seed(zlib.crc32(f"{self.options.seed}/{progress}/{distributed.rank()}".encode()))
-        lr = self.learning_rate(progress)
-        for optimizer in (self._optimizer_g, self._optimizer_d):
-            optimizer.set_rate(lr)
-
+        self._begin_step(progress, self._optimizer_g, self._optimizer_d)
         if progress < self.options.identity_steps:
             return self._step_identity(real_a, real_b)
         return self._step_game(real_a, real_b)
@@ -207,23 +154,10 @@ class CycleGANTrainer:
         first = distributed.rank() * share
         return pool.query(distributed.gathered(fakes))[first : first + share]
 
-    @staticmethod
-    def _improve(optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor]) -> None:
-        optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
         """The loss of each discriminator when it can't tell real from generated pictures at all."""
-        even = 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
-        return {name: {name: even} for name in ("d_a", "d_b")}
-
-    def rates(self, progress: int) -> dict[str, float]:
-        return {"learning_rate": self.learning_rate(progress)}
-
-    def film(self) -> list[Picture]:
-        return []  # a CycleGAN has no styles
+        return {name: {name: self._even()} for name in ("d_a", "d_b")}
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
@@ -273,10 +207,7 @@ class CycleGANTrainer:
     def exports(self) -> dict[str, dict[str, torch.Tensor]]:
         """Direction → the weights of its generator in float16, for publication."""
         return {
-            direction: {
-                key: tensor.half() if tensor.is_floating_point() else tensor
-                for key, tensor in self.networks[name].state_dict().items()
-            }
+            direction: in_float16(self.networks[name].state_dict())
             for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
         }
 
@@ -307,6 +238,6 @@ class CycleGANTrainer:
         Raises:
             CheckpointError: the weights belong to a generator of other sizes.
         """
-        arguments: Arguments = generator_arguments(self.options)
+        arguments = generator_arguments(self.options)
         name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"
         self.networks[name].load_state_dict(doctor.load_exactly(path, CYCLEGAN, arguments).state)

@@ -107,6 +107,22 @@ class PatchDistance:
         return sum(distances) / len(distances)
 
 
+def structure_kept(x: torch.Tensor, translated: torch.Tensor) -> float:
+    """How much of what (N, 3, S, S) pictures show is in their translations: 1 if all is, 0 if nothing is.
+
+    It is the correlation of the details of their brightness, averaged over all scales but the finest, which brushwork
+    may change, and the coarsest, which is a matter of light; below 0 it counts as 0.
+    """
+    shares = []
+    brightness = (pictures.mean(dim=1, keepdim=True) for pictures in (x, translated))
+    levels = list(zip(*map(_pyramid, brightness), strict=True))
+    for one, other in levels[1:-1] or levels[:1]:
+        a, b = one.flatten(1), other.flatten(1)
+        scale = (a.norm(dim=1) * b.norm(dim=1)).clamp_min(LEAST_CONTRAST)
+        shares.append(((a * b).sum(dim=1) / scale).mean())
+    return max(0.0, float(torch.stack(shares).mean()))
+
+
 def _pyramid(x: torch.Tensor) -> Iterator[torch.Tensor]:
     """The details of each scale, (N, 3, s, s), the finest first, and last what is left in small."""
     x = x.float()

@@ -6,7 +6,7 @@ one backward pass. No picture is read, and nothing is computed.
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,19 @@ from models.errors import Invalid
 from models.landmarks.network import SIDE, LandmarkNetwork
 from models.stargan_v2.losses import r1_penalty
 from models.stargan_v2.networks import everywhere
-from models.store.options import CycleGANChoices, CycleGANOptions, RunChoices, StarGANChoices, StarGANOptions
+from models.store.cut_options import CUTChoices, CUTOptions
+from models.store.options import (
+    CHOICES,
+    Choices,
+    CycleGANChoices,
+    CycleGANOptions,
+    StarGANChoices,
+    StarGANOptions,
+)
+from models.store.run_choices import RunChoices
 from models.training.arithmetic import FlopCounterMode
 from models.training.cpu_layers import Conv3x3
+from models.training.cut import CUTTrainer
 from models.training.cyclegan import CycleGANTrainer
 from models.training.stargan_v2 import AVERAGED, StarGANTrainer
 
@@ -83,21 +93,23 @@ def estimate(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         sizes = dict(request)
         family, num_domains = sizes.pop("family"), sizes.pop("num_domains")
         try:
-            choices = StarGANChoices(**sizes) if family == "stargan_v2" else CycleGANChoices(**sizes)
+            choices = CHOICES[family](**sizes)
         except ValidationError as error:
             raise Invalid(f"A run with {sizes} can't be estimated: {error}") from error
         estimates.append(asdict(estimate_run(choices, num_domains)))
     return estimates
 
 
-def estimate_run(choices: CycleGANChoices | StarGANChoices, num_domains: int = 2) -> Estimate:
+def estimate_run(choices: Choices, num_domains: int = 2) -> Estimate:
     """Estimate what a run takes.
 
     Parameters are exact. Arithmetic is that of convolutions and matrix products, which are nearly all of it. Memory
     errs on the high side.
     """
     with META, torch.random.fork_rng(devices=[]):
-        return _stargan(choices, num_domains) if isinstance(choices, StarGANChoices) else _cyclegan(choices)
+        if isinstance(choices, StarGANChoices):
+            return _stargan(choices, num_domains)
+        return _cut(choices) if isinstance(choices, CUTChoices) else _cyclegan(choices)
 
 
 def _cyclegan(choices: CycleGANChoices) -> Estimate:
@@ -120,6 +132,37 @@ def _cyclegan(choices: CycleGANChoices) -> Estimate:
 
     pools = 2 * choices.pool_size * _picture_bytes(side)
     return _total(choices, trainer.networks, flop, kept, pools + _held_out_bytes(choices, side, 2))
+
+
+def _cut(choices: CUTChoices) -> Estimate:
+    side = choices.image_size
+    options = CUTOptions(**{"dataset": Path()} | _in_float32(choices))
+    trainer = CUTTrainer(
+        options, device=META, fixed_inputs=(_pictures(side), _pictures(side)), constant_steps=1, decay_steps=0
+    )
+    generator = measured(trainer.translator, lambda: trainer.translator(_pictures(side))[0])
+    encoder = measured(trainer.translator, lambda: _joined(trainer.translator.encode(_pictures(side))))
+    discriminator = measured(trainer.discriminator, lambda: trainer.discriminator(_pictures(side)))
+    vectors = [torch.zeros(1, shape[0], 1, choices.patches, requires_grad=True) for shape in trainer.patch_shapes]
+    everywhere = [torch.arange(choices.patches)] * len(vectors)
+    heads = measured(trainer.heads, lambda: _joined(trainer.heads(vectors, everywhere)))
+    # Sources and, with the identity loss, as many pictures of the target domain are translated, and the patches of what
+    # is made are compared with theirs, which are read again only where the translated ones are mirrored.
+    pictures = 2 if choices.identity_nce else 1
+    compared = generator.flop + encoder.flop + heads.flop + heads.forward_flop
+    if choices.flip_equivariance:
+        compared += encoder.forward_flop
+    flop = pictures * compared + 2 * discriminator.flop
+    flop += discriminator.forward_flop + discriminator.backward_flop / 2
+
+    def kept(of: Callable[[Pass], float]) -> float:
+        return pictures * (of(generator) + of(encoder) + of(heads)) + 2 * of(discriminator)
+
+    return _total(choices, trainer.networks, flop, kept, _held_out_bytes(choices, side, 2))
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([part.flatten() for part in parts])
 
 
 def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
@@ -230,7 +273,7 @@ def _count(network: nn.Module) -> int:
 
 
 def _total(
-    choices: CycleGANChoices | StarGANChoices,
+    choices: Choices,
     networks: nn.ModuleDict,
     flop: float,
     kept: Callable[[Callable[[Pass], float]], float],

@@ -16,6 +16,7 @@ from models.training.distances import (
     InceptionDistance,
     PatchDistance,
     PerceptualDistance,
+    structure_kept,
 )
 
 log = logging.getLogger("doppel.training")
@@ -30,12 +31,13 @@ Variants = Callable[[], Iterator[torch.Tensor]]
 class Evaluation:
     """Held-out pictures and what the generators make of them: (N, 3, S, S) in [-1, 1] for each domain.
 
-    Each domain is translated into the next one, the last into the first.
+    Each domain is translated into the next one, the last into the first. A one-sided translation leaves out the rest:
+    None.
     """
 
     real: Sequence[torch.Tensor]
-    cycled: Sequence[torch.Tensor]  # the same pictures, translated there and back
-    generated: Sequence[torch.Tensor]  # pictures that were translated into the domain
+    cycled: Sequence[torch.Tensor | None]  # the same pictures, translated there and back
+    generated: Sequence[torch.Tensor | None]  # pictures that were translated into the domain
     # Kind of style → for each held-out picture, (K, 3, S, S) of it in K styles. Empty for families without styles.
     variants: Mapping[str, Variants] = field(default_factory=dict)
 
@@ -49,13 +51,17 @@ def quality(
         device: where the networks run that FID, KID and LPIPS need.
         copies: whether the generators have only learned to give pictures back, and so don't compete.
     """
-    errors = [
-        (cycled - real).abs().mean().item() for cycled, real in zip(evaluation.cycled, evaluation.real, strict=True)
-    ]
+    errors = {
+        domain: (cycled - real).abs().mean().item()
+        for domain, cycled, real in zip(domains, evaluation.cycled, evaluation.real, strict=True)
+        if cycled is not None
+    }
     left = _distances_left(evaluation)
-    figures = {SCORE: score(left, errors, evaluation.real), "cycle error": sum(errors) / len(errors)}
-    figures |= {f"cycle error of {domain}": error for domain, error in zip(domains, errors, strict=True)}
-    figures |= {f"distance left to {domain}": share for domain, share in zip(domains, left, strict=True)}
+    figures = {SCORE: score(evaluation, left)}
+    if errors:
+        figures["cycle error"] = sum(errors.values()) / len(errors)
+    figures |= {f"cycle error of {domain}": error for domain, error in errors.items()}
+    figures |= {f"distance left to {domains[y]}": share for y, share in left.items()}
     not_available: dict[str, str] = {}
     if copies:
         not_available[SCORE] = "within identity_steps the generators only learn to give pictures back"
@@ -79,43 +85,49 @@ def quality(
     return Quality(step=step, figures=rounded, not_available=not_available)
 
 
-def score(left: Sequence[float], errors: Sequence[float], real: Sequence[torch.Tensor]) -> float:
+def score(evaluation: Evaluation, left: Mapping[int, float]) -> float:
     """How good checkpoints are, whatever they were trained for: 1 is perfect, higher is better.
 
     A translation must come near the pictures of its target domain and keep its source's content. For each domain this
     is the harmonic mean of how far translations into the next domain have come, and of how much of a picture comes back
-    from there. Generators that leave everything as it is have come nowhere: 0. Those that forget what they are given
-    bring little back. Below 0, translations are farther from their target than their sources are.
+    from there or, where nothing is translated back, of how much of its structure is in the translation. Generators that
+    leave everything as it is have come nowhere: 0. Those that forget what they are given bring little back. Below 0,
+    translations are farther from their target than their sources are.
 
     Args:
-        left: see :func:`_distances_left`, for each domain.
-        errors: mean absolute cycle error of each domain, in [0, 2].
-        real: (N, 3, S, S) held-out pictures of each domain.
+        left: see :func:`_distances_left`.
     """
     scores = []
-    for y, (error, pictures) in enumerate(zip(errors, real, strict=True)):
-        come = 1 - left[(y + 1) % len(left)]
-        all_lost = (pictures - pictures.mean(dim=(0, 2, 3), keepdim=True)).abs().mean().item()
-        kept = math.exp(-FORGETTING * error / max(all_lost, LEAST_CONTRAST))
+    for y, share in left.items():
+        come = 1 - share
+        pictures, cycled, generated = evaluation.real[y - 1], evaluation.cycled[y - 1], evaluation.generated[y]
+        if cycled is not None:
+            error = (cycled - pictures).abs().mean().item()
+            all_lost = (pictures - pictures.mean(dim=(0, 2, 3), keepdim=True)).abs().mean().item()
+            kept = math.exp(-FORGETTING * error / max(all_lost, LEAST_CONTRAST))
+        else:
+            assert generated is not None, "its distance was measured"
+            kept = structure_kept(pictures, generated)
         scores.append(2 * come * kept / (come + kept) if come > 0 else come)
     return sum(scores) / len(scores)
 
 
-def _distances_left(evaluation: Evaluation) -> list[float]:
-    """For each domain, the distance to it of what was translated into it, as a share of its sources' distance.
+def _distances_left(evaluation: Evaluation) -> dict[int, float]:
+    """Number of a domain → the distance to it of what was translated into it, as a share of its sources' distance.
 
     0: no different from real pictures of the domain. 1: no nearer than the sources.
     """
-    left = []
+    left = {}
     for y, (generated, real) in enumerate(zip(evaluation.generated, evaluation.real, strict=True)):
-        distance = PatchDistance(real)
-        sources = evaluation.real[y - 1]
-        left.append(distance.to(generated) / max(distance.to(sources), LEAST_DISTANCE))
+        if generated is not None:
+            distance = PatchDistance(real)
+            sources = evaluation.real[y - 1]
+            left[y] = distance.to(generated) / max(distance.to(sources), LEAST_DISTANCE)
     return left
 
 
 def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:
-    fewest = min(map(len, (*evaluation.generated, *evaluation.real)))
+    fewest = min(len(pictures) for pictures in (*evaluation.generated, *evaluation.real) if pictures is not None)
     if fewest < distances.LEAST_PICTURES:
         raise ValueError(
             f"{distances.LEAST_PICTURES} held-out pictures of each domain are needed, but one domain has only 1"
@@ -123,8 +135,9 @@ def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.
     inception = InceptionDistance(device)
     figures = {}
     for domain, generated, real in zip(domains, evaluation.generated, evaluation.real, strict=True):
-        for name, distance in inception.between(generated, real).items():
-            figures[f"{name} of {domain}"] = distance
+        if generated is not None:
+            for name, distance in inception.between(generated, real).items():
+                figures[f"{name} of {domain}"] = distance
     return figures
 
 
@@ -133,6 +146,7 @@ def _by_alexnet(evaluation: Evaluation, domains: Sequence[str], device: torch.de
     figures = {
         f"cycle LPIPS of {domain}": distance.between(cycled, real)
         for domain, cycled, real in zip(domains, evaluation.cycled, evaluation.real, strict=True)
+        if cycled is not None
     }
     for kind, variants in evaluation.variants.items():
         figures[f"LPIPS between {kind} styles"] = distance.diversity(variants())

@@ -14,7 +14,7 @@ from models.errors import CannotWrite, Diverged
 from models.pictures import Picture
 from models.store.files import is_full
 from models.store.film import save_film
-from models.store.options import RunChoices
+from models.store.run_choices import RunChoices
 from models.store.run_folder import RunFolder
 from models.store.samples import SampleRow
 from models.training import alarms, distributed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.store.options import CycleGANOptions, Options, StarGANOptions
+from models.store.options import Options, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.training import distributed
 from models.training.checkpoints import save_checkpoint
@@ -64,9 +64,9 @@ def length_within(
 ) -> dict[str, Any] | None:
     """The options that take the place of ``minutes``: a length after which the time is over.
 
-    Half of the steps of a CycleGAN are at the full learning rate, and it falls over the other half. A StarGAN v2's
-    ``lambda_ds`` falls to 0 over its whole length, unless ``ds_iter`` was chosen. Under torchrun, all processes call
-    this and get the same.
+    Half of the steps of a CycleGAN or CUT are at the full learning rate, and it falls over the other half. A StarGAN
+    v2's ``lambda_ds`` falls to 0 over its whole length, unless ``ds_iter`` was chosen. Under torchrun, all processes
+    call this and get the same.
 
     Args:
         first_step: the step from which the run goes on.
@@ -86,14 +86,14 @@ def length_within(
         return None
     steps = distributed.agreed(pace.steps_within(seconds_left(), options, first_step))
     log.info("%d steps fit %.4g minutes, at %.3g s each", steps, options.minutes, pace.step_s)
-    if isinstance(options, CycleGANOptions):
-        decay_steps = steps // 2
-        steps_per_epoch = pictures / options.batch_size
-        return {
-            "epochs": (first_step + steps - decay_steps) / steps_per_epoch,
-            "epochs_decay": decay_steps / steps_per_epoch,
-        }
-    return {"total_iters": first_step + steps} | _diversity(options, steps)
+    if isinstance(options, StarGANOptions):
+        return {"total_iters": first_step + steps} | _diversity(options, steps)
+    decay_steps = steps // 2
+    steps_per_epoch = pictures / options.batch_size
+    return {
+        "epochs": (first_step + steps - decay_steps) / steps_per_epoch,
+        "epochs_decay": decay_steps / steps_per_epoch,
+    }
 
 
 def _diversity(options: StarGANOptions, steps: int) -> dict[str, int]:

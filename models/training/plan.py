@@ -12,9 +12,11 @@ from models.landmarks.network import LandmarkNetwork
 from models.landmarks.points import POINTS
 from models.stargan_v2.losses import MaskPictures, Masks
 from models.stargan_v2.networks import everywhere
+from models.store.cut_options import CUTOptions
 from models.store.options import CycleGANOptions, Options, StarGANOptions
-from models.store.run_checks import cyclegan_steps, total_steps
+from models.store.run_checks import total_steps, unpaired_steps
 from models.training import distributed
+from models.training.cut import CUTTrainer
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import LabelledPictures, UnpairedPictures
 from models.training.loader import batches, default_processes
@@ -23,7 +25,7 @@ from models.training.stargan_v2 import StarGANTrainer
 from models.weights import doctor
 from models.weights.architecture import LANDMARKS, STARGAN, StateDict
 
-SAMPLES = 4  # sources of each domain in a CycleGAN's sample pictures
+SAMPLES = 4  # sources of each domain in the sample pictures of a CycleGAN or CUT
 GUIDED_SAMPLES = 3  # sources of each domain for StarGAN v2, where they are the references too
 
 
@@ -49,7 +51,7 @@ def plan(options: Options) -> Plan:
         DeviceError: there is no such device.
         CheckpointError: the landmark network's weights can't be used.
     """
-    return _stargan(options) if isinstance(options, StarGANOptions) else _cyclegan(options)
+    return _stargan(options) if isinstance(options, StarGANOptions) else _unpaired(options)
 
 
 def _device(options: Options) -> torch.device:
@@ -59,21 +61,24 @@ def _device(options: Options) -> torch.device:
     return device
 
 
-def _cyclegan(options: CycleGANOptions) -> Plan:
+def _unpaired(options: CycleGANOptions | CUTOptions) -> Plan:
     device = _device(options)
     dataset = UnpairedPictures(
         options.dataset, load_size=options.load_size, image_size=options.image_size, seed=options.seed
     )
     steps = total_steps(options, options.dataset.name, dataset.counts)
     assert steps is not None, "the length is known"
-    constant_steps, decay_steps = cyclegan_steps(options, len(dataset))
-    trainer = CycleGANTrainer(
-        options,
-        device=device,
-        fixed_inputs=dataset.fixed_inputs(SAMPLES),
-        constant_steps=constant_steps,
-        decay_steps=decay_steps,
-    )
+    constant_steps, decay_steps = unpaired_steps(options, len(dataset))
+    inputs = dataset.fixed_inputs(SAMPLES)
+    trainer: Trainer
+    if isinstance(options, CUTOptions):
+        trainer = CUTTrainer(
+            options, device=device, fixed_inputs=inputs, constant_steps=constant_steps, decay_steps=decay_steps
+        )
+    else:
+        trainer = CycleGANTrainer(
+            options, device=device, fixed_inputs=inputs, constant_steps=constant_steps, decay_steps=decay_steps
+        )
     return Plan(
         trainer,
         _batches(dataset, options, device),

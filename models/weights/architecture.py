@@ -24,8 +24,8 @@ STARGAN = "stargan_v2"
 LANDMARKS = "landmark network"
 STYLE = "style painter"
 KNOWN = (
-    "a CycleGAN generator (model.1.weight ...) or discriminator, StarGAN v2's networks, a landmark network, or a style "
-    "painter"
+    "a CycleGAN's or CUT's generator (model.1.weight ...) or discriminator, StarGAN v2's networks, a landmark network, "
+    "or a style painter"
 )
 
 
@@ -91,12 +91,14 @@ def _cyclegan_generator(state: StateDict) -> Architecture | None:
     found = {int(match[2]) for key in state if (match := _BLOCK.match(key)) and match[1] == block}
     convolutions = sorted(n for n in found if state[f"model.{block}.conv_block.{n}.weight"].dim() == 4)
     padded = convolutions[:1] != [0]
+    antialias = any(key.endswith(".filt") for key in state)
     arguments: Arguments = {
         "ngf": first.shape[0],
         "n_blocks": len(blocks),
         "norm": "batch" if "model.2.weight" in state else "instance",
         "dropout": convolutions in ([1, 6], [0, 4]),
         "padding": "reflect" if padded else "zero",
+        "antialias": antialias,
     }
     return Architecture(CYCLEGAN, arguments, ResnetGenerator(**arguments))  # type: ignore[arg-type]
 
@@ -105,13 +107,16 @@ def _cyclegan_discriminator(state: StateDict) -> Architecture | None:
     first = state.get("model.0.weight")
     if first is None or first.shape[1:] != (3, 4, 4):
         return None
-    norm: Norm = "batch" if "model.3.weight" in state else "instance"
+    antialias = any(key.endswith(".filt") for key in state)
+    norm: Norm = "batch" if f"model.{4 if antialias else 3}.weight" in state else "instance"
     convolutions = sum(key.endswith(".weight") and tensor.dim() == 4 for key, tensor in state.items())
     ndf, n_layers = first.shape[0], convolutions - 2
     arguments: Arguments = {"ndf": ndf, "n_layers": n_layers}
     if norm == "batch":
         arguments["norm"] = norm
-    return Architecture(DISCRIMINATOR, arguments, PatchDiscriminator(ndf, n_layers, norm))
+    if antialias:
+        arguments["antialias"] = True
+    return Architecture(DISCRIMINATOR, arguments, PatchDiscriminator(ndf, n_layers, norm, antialias))
 
 
 def _stargan(state: StateDict) -> Architecture | None:

@@ -7,7 +7,9 @@ a later download that differs is refused.
 import argparse
 import contextlib
 import json
+import shutil
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,16 +129,41 @@ def _fetch_locked(
     for file, path in zip(upstream, complete, strict=True):
         _part(folder, file).replace(path)  # so that errors name the file as upstream does
     try:
+        for n, file in enumerate(upstream):
+            if file.member is not None:
+                complete[n] = _unpacked(complete[n], file.member)
         converted = convert(card, complete)
     finally:
         for path in complete:
-            path.unlink()
+            path.unlink(missing_ok=True)
     new = folder / f"new-{WEIGHTS_FILE}"
     doctor.save(converted.state, new)
     _write_json(folder / LOCK_FILE, {**lock, **digests, WEIGHTS_FILE: sha256(new)})
     new.replace(target)  # last, so that weights are never here without their hash
     for note in converted.notes:
         print(f"{card.name}: {note}", file=sys.stderr)
+
+
+def _unpacked(archive: Path, ending: str) -> Path:
+    """Replace a tar archive by the one file in it whose path ends so.
+
+    Raises:
+        CheckpointError: it is not an archive, or not one file in it is called so.
+    """
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            found = [member for member in tar if member.isfile() and f"/{member.name}".endswith(f"/{ending}")]
+            content = tar.extractfile(found[0]) if len(found) == 1 else None
+            if content is None:
+                raise CheckpointError(f"{archive.name} holds {len(found)} files {ending}; one is needed")
+            path = archive.with_name(Path(ending).name)
+            with path.open("wb") as out:
+                shutil.copyfileobj(content, out)
+    except tarfile.TarError as error:
+        raise CheckpointError(f"{archive.name} is not a tar archive, or it is damaged: {error}") from error
+    finally:
+        archive.unlink()
+    return path
 
 
 def _part(folder: Path, file: ModelFile) -> Path:

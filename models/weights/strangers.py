@@ -7,7 +7,7 @@ from models.weights.inventory import STARGAN_NETWORKS
 
 _BLOCK = re.compile(r"model\.(\d+)\.conv_block\.\d+\.weight")
 _OUTER = re.compile(r"model\.(\d+)\.weight")
-_FIRST_BLOCK = 10  # after a convolution and two halvings of three layers each, and the padding
+_FIRST_BLOCK = 10  # after a convolution and two halvings of three layers each, and the padding; two more that blur
 _DISCRIMINATOR_OF = "discriminator of {channels} channels, as pix2pix trains: it sees a picture beside its source"
 
 
@@ -38,11 +38,12 @@ def _u_net(state: StateDict) -> str | None:
 
 
 def _blurred(state: StateDict) -> str | None:
-    if not any(key.endswith(".filt") for key in state):
-        return None
-    if any(_BLOCK.match(key) for key in state):
-        return "CUT's anti-aliased generator, which blurs where it halves and doubles; Doppel runs those without blur"
-    return "CUT's anti-aliased discriminator; discriminators make no pictures"
+    """CUT's generator of which only one half is anti-aliased: in those that run here both are, or neither is."""
+    blurs = {tensor.shape[-1] for key, tensor in state.items() if key.endswith(".filt") and tensor.dim()}
+    if len(blurs) == 1 and any(_BLOCK.match(key) for key in state):
+        what = "halves" if blurs == {3} else "doubles"
+        return f"CUT's generator that blurs only where it {what}; Doppel's blur at both or nowhere"
+    return None
 
 
 def _generator(state: StateDict) -> str | None:
@@ -57,10 +58,11 @@ def _generator(state: StateDict) -> str | None:
             f"a ResNet generator that takes {channels[0]} channels and gives {channels[1]}; Doppel's take and give 3, "
             "red, green and blue"
         )
-    if min(blocks) != _FIRST_BLOCK:
+    antialias = 2 * any(key.endswith(".filt") for key in state)
+    if min(blocks) != _FIRST_BLOCK + antialias:
         return f"a ResNet generator with {(min(blocks) - 4) // 3} halvings, as pix2pixHD trains; Doppel's have 2"
-    biased = any(f"model.{convolution}.bias" in state for convolution in (1, 4, 7))
-    scaled = any(f"model.{normalisation}.weight" in state for normalisation in (2, 5, 8))
+    biased = any(f"model.{convolution}.bias" in state for convolution in (1, 4))
+    scaled = any(f"model.{normalisation}.weight" in state for normalisation in (2, 5))
     if not biased and not scaled:
         return "a ResNet generator without normalisation (norm none); Doppel's have instance or batch normalisation"
     if biased and scaled:

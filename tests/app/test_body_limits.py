@@ -14,7 +14,7 @@ def keys(count: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "path", ["/training/cyclegan", "/training/stargan", "/training/x/publish", "/training/compare"]
+    "path", ["/training/cyclegan", "/training/cut", "/training/stargan", "/training/x/publish", "/training/compare"]
 )
 def test_json_of_more_than_64_kib_is_refused(client, path):
     answer = client.post(path, content=keys(8000), headers=JSON)

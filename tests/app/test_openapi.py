@@ -49,6 +49,7 @@ OPERATIONS = {
     "preview_dataset": "GET /datasets/{name}/preview",
     "remove_dataset": "DELETE /datasets/{name}",
     "train_cyclegan": "POST /training/cyclegan",
+    "train_cut": "POST /training/cut",
     "train_stargan": "POST /training/stargan",
     "list_runs": "GET /training",
     "read_run": "GET /training/{id}",

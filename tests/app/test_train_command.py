@@ -188,6 +188,11 @@ def test_an_impossible_folder_is_refused(pictures, tmp_path, output, typed):
     assert "Traceback" not in printed
 
 
+def test_a_cut_is_trained_by_the_same_command(pictures, tmp_path, typed):
+    status, printed = typed("cut", pictures, "-o", tmp_path / "run", "--recipe=SlowCUT")
+    assert (status, "--recipe: " in printed, "FastCUT" in printed) == (2, True, True)
+
+
 def test_missing_pictures_are_refused(tmp_path, typed):
     assert typed("cyclegan", tmp_path / "nowhere", "-o", tmp_path / "run") == (
         2,

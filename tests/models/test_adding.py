@@ -94,10 +94,11 @@ def saved(path, content):
         ({}, plain, {}),
         ({"dropout": True}, plain, {}),
         ({"norm": "batch"}, plain, {}),
+        ({"antialias": True}, plain, {}),
         ({}, of_lightning, {}),
         ({"padding": "replicate"}, plain, {"padding": "replicate"}),
     ],
-    ids=["plain", "dropout", "batch", "lightning", "replicate"],
+    ids=["plain", "dropout", "batch", "antialias", "lightning", "replicate"],
 )
 def test_a_foreign_checkpoint_translates_as_its_own_network_does(place, tmp_path, form, wrapped, said):
     network = generator(**form)
@@ -107,7 +108,7 @@ def test_a_foreign_checkpoint_translates_as_its_own_network_does(place, tmp_path
     card = place.add(path, name="mine", licence="CC0", **said)
     assert np.abs(place.translate("mine").astype(int) - expected).max() <= 1
     assert (card.network, card.licence, card.version) == (
-        TINY | {"norm": "instance", "dropout": False, "padding": "reflect"} | form,
+        TINY | {"norm": "instance", "dropout": False, "padding": "reflect", "antialias": False} | form,
         "CC0",
         1,
     )

@@ -85,15 +85,24 @@ def _generator(x: Node, network: CycleGANNetwork, tensors: Tensors, instance_nor
     x = layers.convolution(x, tensors, "model.1", (3, ngf), 7, bias=bias)
     x = layers.relu(normalised(x, 2, ngf))
     layer = 4  # number of the next one in torch's Sequential, which the keys have
+    stride = 1 if network.antialias else 2
     for dim in (ngf, 2 * ngf):
-        x = layers.convolution(x, tensors, f"model.{layer}", (dim, 2 * dim), 3, stride=2, padding=1, bias=bias)
+        x = layers.convolution(x, tensors, f"model.{layer}", (dim, 2 * dim), 3, stride=stride, padding=1, bias=bias)
         x = layers.relu(normalised(x, layer + 1, 2 * dim))
         layer += 3
+        if network.antialias:
+            x = layers.blurred_halving(x, tensors, f"model.{layer}", 2 * dim)
+            layer += 1
     for _ in range(network.n_blocks):
         x = _residual_block(x, network, tensors, layer, instance_norm)
         layer += 1
     for dim in (4 * ngf, 2 * ngf):
-        x = layers.doubling_convolution(x, tensors, f"model.{layer}", (dim, dim // 2), bias=bias)
+        if network.antialias:
+            x = layers.blurred_doubling(x, tensors, f"model.{layer}", dim)
+            layer += 1
+            x = layers.convolution(x, tensors, f"model.{layer}", (dim, dim // 2), 3, padding=1, bias=bias)
+        else:
+            x = layers.doubling_convolution(x, tensors, f"model.{layer}", (dim, dim // 2), bias=bias)
         x = layers.relu(normalised(x, layer + 1, dim // 2))
         layer += 3
     x = layers.padded(x, integers([3]), "reflect")

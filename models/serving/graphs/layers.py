@@ -152,6 +152,22 @@ def doubling_convolution(x: Node, tensors: Tensors, name: str, dims: tuple[int, 
     return _biased(out, tensors, name, dims[1]) if bias else out
 
 
+def blurred_halving(x: Node, tensors: Tensors, name: str, dim: int) -> Node:
+    """:class:`models.cyclegan.sampling.BlurredHalving`."""
+    kernels = ops.constant(tensors.take(f"{name}.filt", dim, 1, 3, 3)[:, np.newaxis])
+    x = padded(x, integers([1]), "reflect")
+    return ops.group_convolution(x, kernels, [2, 2], [0, 0], [0, 0], [1, 1]).output(0)
+
+
+def blurred_doubling(x: Node, tensors: Tensors, name: str, dim: int) -> Node:
+    """:class:`models.cyclegan.sampling.BlurredDoubling`."""
+    kernels = ops.constant(tensors.take(f"{name}.filt", dim, 1, 4, 4)[:, np.newaxis])
+    x = padded(x, integers([1]), "replicate")
+    return ops.group_convolution_backprop_data(
+        x, kernels, strides=[2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
+    ).output(0)
+
+
 def linear(x: Node, tensors: Tensors, name: str, dims: tuple[int, int]) -> Node:
     """torch's ``Linear``; (N, in) to (N, out)."""
     weight = ops.constant(tensors.take(f"{name}.weight", dims[1], dims[0]))

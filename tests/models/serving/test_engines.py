@@ -78,6 +78,7 @@ def cyclegan(folder, margin=0, **network):
         PLAIN | {"padding": "replicate", "n_blocks": 3},
         PLAIN | {"norm": "batch", "dropout": True},
         PLAIN | {"norm": "batch", "padding": "zero"},
+        PLAIN | {"antialias": True},
     ],
     ids=lambda network: "-".join(map(str, network.values())),
 )

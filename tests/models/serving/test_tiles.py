@@ -76,6 +76,19 @@ def add_weights(weights_dir, name, network):
     (folder / "model.json").write_text(json.dumps(card))
 
 
+def test_tiles_are_the_parts_of_what_an_anti_aliased_network_makes(weights_dir, tmp_path):
+    torch.manual_seed(0)
+    network = TINY | {"antialias": True}
+    add_weights(weights_dir, "blurred", network)
+    translator = OpenVINOTranslator(Catalog(weights_dir, tmp_path / "data").get("blurred"), CPU)
+    tiling = replace(Tiling.of(CycleGANNetwork(**network), margin=0, number_bytes=4), step_pixels=112 * 112)
+    made, shares = tiled(MeasuredWhole(translator, PICTURE), PICTURE, tiling)
+    expected = translator(PICTURE[np.newaxis])[0][0]
+    assert expected.std() > 10
+    assert np.abs(made.astype(int) - expected).max() <= 1
+    assert len(shares) > 4
+
+
 def test_the_tiles_of_a_full_size_network_reach_far_enough(weights_dir, tmp_path):
     """88 px to each side, so its smallest tiles are larger than those of the others."""
     torch.manual_seed(0)

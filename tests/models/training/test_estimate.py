@@ -11,8 +11,10 @@ from torch.utils._pytree import tree_leaves
 
 from models.cyclegan.networks import ResnetGenerator
 from models.stargan_v2.networks import everywhere
+from models.store.cut_options import CUTOptions
 from models.store.options import CycleGANOptions, StarGANOptions, sizes
 from models.training.arithmetic import flop_registry
+from models.training.cut import CUTTrainer
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import GuidedBatch
 from models.training.estimate import OVERHEAD_MB, estimate, estimate_run, measured
@@ -83,10 +85,13 @@ def step(sizes, folder):
     n, cpu = sizes["batch_size"], torch.device("cpu")
     with Meter() as meter:
         x = torch.zeros(n, 3, 64, 64)
-        if "ngf" in sizes:
+        batch = (x, x)
+        if "patches" in sizes:
+            options = CUTOptions(dataset=folder, **sizes)
+            trainer = CUTTrainer(options, device=cpu, fixed_inputs=(x, x), constant_steps=2, decay_steps=0)
+        elif "ngf" in sizes:
             options = CycleGANOptions(dataset=folder, **sizes)
             trainer = CycleGANTrainer(options, device=cpu, fixed_inputs=(x, x), constant_steps=2, decay_steps=0)
-            batch = (x, x)
         else:
             options = StarGANOptions(dataset=folder, masks="ones", **sizes)
             masks = everywhere if options.w_hpf else lambda x: None
@@ -104,6 +109,8 @@ def step(sizes, folder):
     [
         SMALL_CYCLEGAN,
         SMALL_CYCLEGAN | {"lambda_identity": 0, "ngf": 16},
+        SMALL_CYCLEGAN | {"patches": 64},
+        SMALL_CYCLEGAN | {"patches": 64, "identity_nce": False, "flip_equivariance": True, "antialias": False},
         SMALL_STARGAN,
         SMALL_STARGAN | {"w_hpf": 0, "batch_size": 4},
     ],

@@ -16,7 +16,7 @@ from models.weights.architecture import CYCLEGAN
 from tests.archives import zipped
 
 SMALL = {"ngf": 4, "n_blocks": 2}
-PLAIN = {"norm": "instance", "dropout": False, "padding": "reflect"}
+PLAIN = {"norm": "instance", "dropout": False, "padding": "reflect", "antialias": False}
 
 
 def generator_state(seed=0, **form):
@@ -53,14 +53,24 @@ def test_legacy_statistics_are_dropped_and_reported(tmp_path):
     assert "statistics" in loaded.notes[0]
 
 
+@pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_the_form_of_a_generator_is_read_off_its_keys(tmp_path, norm, dropout, padding):
-    form = {"norm": norm, "dropout": dropout, "padding": padding}
+def test_the_form_of_a_generator_is_read_off_its_keys(tmp_path, norm, dropout, padding, antialias):
+    form = {"norm": norm, "dropout": dropout, "padding": padding, "antialias": antialias}
     loaded = doctor.load(saved(tmp_path, generator_state(**form)))
     assert loaded.arguments == SMALL | form
     ResnetGenerator(**loaded.arguments).load_state_dict(loaded.state)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_form_of_cuts_discriminator_is_read_off_its_keys(tmp_path, norm):
+    loaded = doctor.load(saved(tmp_path, PatchDiscriminator(4, 2, norm, antialias=True).state_dict()))
+    assert loaded.kind == "cyclegan discriminator"
+    assert loaded.arguments == {"ndf": 4, "n_layers": 2, "antialias": True} | (
+        {"norm": norm} if norm == "batch" else {}
+    )
 
 
 def test_replication_is_what_the_card_says_since_the_keys_do_not(tmp_path):
@@ -242,7 +252,7 @@ def of_channels(count):
         (u_net(7), r"U-Net generator \(num_downs 7, ngf 4\)"),
         ({"model.0.weight": torch.zeros(8, 6, 4, 4), "model.0.bias": torch.zeros(8)}, "discriminator of 6 channels"),
         ({"net.0.weight": torch.zeros(8, 3, 1, 1), "net.2.weight": torch.zeros(8)}, "discriminator of single pixels"),
-        (generator_state() | {"model.8.filt": torch.zeros(4, 1, 3, 3)}, "CUT's anti-aliased generator"),
+        (generator_state() | {"model.8.filt": torch.zeros(4, 1, 3, 3)}, "CUT's generator that blurs only where it ha"),
         ({"mlp_0.0.weight": torch.zeros(4, 3), "mlp_0.2.weight": torch.zeros(4, 4)}, "CUT's projection network"),
         (of_channels(1), "takes 1 channels and gives 3"),
         ({key.replace("model.1", "model.2"): t for key, t in generator_state().items()}, "unknown network"),

@@ -1,8 +1,10 @@
 """Fetching upstream weights, from a server on loopback."""
 
 import http.server
+import io
 import json
 import re
+import tarfile
 import threading
 
 import pytest
@@ -179,6 +181,43 @@ def test_what_is_no_weights_file_is_refused_and_not_kept(catalog, upstream):
     with pytest.raises(CheckpointError, match="is a web page"):
         pull(catalog)
     assert not list(catalog.models_dir.rglob("*.pth*"))
+
+
+def tarred(**files):
+    """A tar archive: the name of a folder → the weights in it."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, state in files.items():
+            content = io.BytesIO()
+            torch.save(state, content)
+            member = tarfile.TarInfo(f"./checkpoints/{name}/latest_net_G.pth")
+            member.size = len(content.getvalue())
+            tar.addfile(member, io.BytesIO(content.getvalue()))
+    return archive.getvalue()
+
+
+def test_one_file_of_an_archive_is_taken(catalog, upstream):
+    """As CUT's authors publish theirs: all models in one archive."""
+    network = {"ngf": 4, "n_blocks": 1, "antialias": True}
+    states = {name: ResnetGenerator(**network).state_dict() for name in ("horse_cut", "cat_cut")}
+    upstream.content = tarred(**states)
+    card = catalog.get("horse2zebra").card
+    card.network = network
+    card.files = [
+        ModelFile(name="all.tar", url=f"{upstream.url}/all.tar", format="pytorch", member="cat_cut/latest_net_G.pth")
+    ]
+    folder = catalog.models_dir / "horse2zebra"
+    path = fetch.fetch(card, folder)
+    loaded = doctor.load_exactly(path, CYCLEGAN, network).state
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in states["cat_cut"].items())
+    assert sorted(entry.name for entry in folder.iterdir()) == [".fetch.lock", "lock.json", "weights.safetensors"]
+    path.unlink()
+    (folder / "lock.json").unlink()
+    for content, words in ((tarred(horse_cut=states["horse_cut"]), "holds 0 files cat_cut/"), (b"<html>", "not a tar")):
+        upstream.content = content
+        with pytest.raises(CheckpointError, match=words):
+            fetch.fetch(card, folder)
+        assert [entry.name for entry in folder.iterdir() if "fetch" not in entry.name] == []
 
 
 def test_a_fetch_waits_for_another_one_of_the_same_model(catalog, upstream, official):
