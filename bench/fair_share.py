@@ -1,5 +1,9 @@
-"""A greedy client beside polite ones: how long the polite wait, if all share one key, and if each has its own."""
+"""A greedy client beside polite ones: how long the polite wait, if all share one key, and if each has its own.
 
+``python -m bench fair-share [--fake-ms 40]``
+"""
+
+import argparse
 import asyncio
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +11,7 @@ from collections.abc import Sequence
 from bench.load import Answer, measure_for, percentile, translate_request
 from bench.recovery import MODEL
 from bench.service import picture
-from bench.stack import serving
+from bench.stack import computing
 
 POLITE = 3  # clients that send a picture at a time
 GREEDY = 64  # requests that the greedy client keeps in flight
@@ -16,8 +20,11 @@ SIDE = 192  # px
 SHARED, *OWN = ("shared", "greedy", *(f"polite{number}" for number in range(POLITE)))
 
 
-def fair_share() -> None:
+def fair_share(*arguments: str) -> None:
     """Print the latencies of the polite clients, and the throughput of all."""
+    parser = argparse.ArgumentParser(prog="python -m bench fair-share")
+    parser.add_argument("--fake-ms", type=float, help="as of overload")
+    fake_ms = parser.parse_args(arguments).fake_ms
     image = picture(SIDE)
     requests = {
         name: translate_request(image, {"model": MODEL, "wait": "60"}, "image/jpeg", key=name)
@@ -34,13 +41,14 @@ def fair_share() -> None:
         f"{POLITE} clients with a picture at a time, and one that keeps {GREEDY} in flight ({MODEL}, {SIDE} px)\n\n"
         "| | polite: p50 / p95, ms | polite, /s | greedy, /s |\n| --- | ---: | ---: | ---: |"
     )
-    with serving(api_keys=keys) as stack:
+    with computing(fake_ms, api_keys=keys) as stack:
         asyncio.run(measure_for(stack.port, greedy, 1, 2))  # the first pictures take longer
         for name, at_greedy, at_polite in rows:
             answers, of_greedy = asyncio.run(_together(stack.port, at_greedy, at_polite))
             done_ms = [answer.latency_ms for answer in answers if answer.status == 200]
-            shown = f"{percentile(done_ms, 50):.0f} / {percentile(done_ms, 95):.0f}"
-            print(f"| {name} | {shown} | {len(done_ms) / SECONDS:.1f} | {len(of_greedy) / SECONDS:.1f} |")
+            shown = f"{percentile(done_ms, 50):.0f} / {percentile(done_ms, 95):.0f}" if done_ms else "none was answered"
+            greedy_done = sum(answer.status == 200 for answer in of_greedy)
+            print(f"| {name} | {shown} | {len(done_ms) / SECONDS:.1f} | {greedy_done / SECONDS:.1f} |")
 
 
 async def _together(port: int, greedy: bytes | None, polite: Sequence[bytes]) -> tuple[list[Answer], list[Answer]]:

@@ -7,8 +7,7 @@ import argparse
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psutil
@@ -16,9 +15,7 @@ import psutil
 from bench.load import Answer, measure_for, percentile, press, translate_request
 from bench.recovery import MODEL
 from bench.service import picture
-from bench.stack import Stack, serving
-from tests.processes import fake_worker
-from worker.embedded_redis import socket_url
+from bench.stack import Stack, computing
 
 CAPACITY_S = 6.0  # of a load that just keeps the worker busy, to learn the capacity
 CLIENTS = 4
@@ -56,7 +53,7 @@ def overload(*arguments: str) -> None:
     )
     options = parser.parse_args(arguments)
     request = translate_request(picture(options.side), {"model": MODEL, "wait": f"{options.wait:g}"}, "image/jpeg")
-    with _stack(options.fake_ms) as stack:
+    with computing(options.fake_ms) as stack:
         port = stack.port
         asyncio.run(measure_for(port, request, 1, 2))  # the first pictures take longer
         alone = asyncio.run(measure_for(port, request, 1, CAPACITY_S))
@@ -79,18 +76,6 @@ def overload(*arguments: str) -> None:
         shown = f"{memory.first[role]:.0f} / {memory.most[role]:.0f} / {memory.last[role]:.0f}"
         print(f"| {role}: resident MB at the start / most / at the end | {shown} |")
     print(f"| CPU time of the load generator | {1000 * cpu_s / max(1, len(answers)):.2f} ms a request |")
-
-
-@contextmanager
-def _stack(fake_ms: float | None) -> Iterator[Stack]:
-    if fake_ms is None:
-        with serving() as stack:
-            yield stack
-        return
-    with serving(workers=0) as stack:
-        model = ("--fixed-ms", str(fake_ms), "--max-batch", "1")
-        with fake_worker(socket_url(stack.data_dir), *model):
-            yield stack
 
 
 async def _pressed(

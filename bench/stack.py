@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from tests.processes import child, children, eventually, free_port, healthy, process, ready
+from tests.processes import child, children, eventually, fake_worker, free_port, healthy, process, ready
 from worker.embedded_redis import socket_url
 
 REDIS = "redis.sock"  # what a list of processes shows of it
@@ -78,3 +78,16 @@ def serving(data_dir: Path | None = None, **settings: object) -> Iterator[Stack]
         yield Stack(supervisor.pid, port, folder, log)
         supervisor.send_signal(signal.SIGINT)
         supervisor.wait(timeout=120)
+
+
+@contextmanager
+def computing(fake_ms: float | None, **settings: object) -> Iterator[Stack]:
+    """:func:`serving`, or the same with a worker whose model only sleeps for ``fake_ms`` for each picture."""
+    if fake_ms is None:
+        with serving(**settings) as stack:
+            yield stack
+        return
+    with serving(workers=0, **settings) as stack:
+        model = ("--fixed-ms", str(fake_ms), "--max-batch", "1")
+        with fake_worker(socket_url(stack.data_dir), *model):
+            yield stack
