@@ -6,6 +6,7 @@ import tomllib
 import redis
 import yaml
 
+from app.settings import Settings
 from tests.processes import ROOT
 from worker.inference_queue import rq_queue
 from worker.job_records import JOB_TIMEOUT_S
@@ -29,6 +30,13 @@ def test_keda_looks_at_the_list_in_which_pictures_wait():
 def test_the_chart_is_of_this_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["appVersion"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_what_the_chart_sets_are_settings():
+    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    names = set(re.findall(r"name: DOPPEL_(\w+)", templates))
+    assert names
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
 
 
 def test_a_worker_in_a_pod_has_the_time_that_its_job_may_take():
