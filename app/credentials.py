@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from models.provenance.verification import Verdict, Verifier
 
 GENERATOR = ("Doppel", version("doppel"))
-DIGEST_CHARS = 12  # of the hash of its weights, which tell a model that has no version number
 RETRY_S = 60.0  # after signing could not be prepared, for instance on a full disk
 _SIZE = struct.Struct("<I")
 
@@ -89,8 +88,7 @@ class Credentials:
         inputs = [Input.of(data, "source") for data in sources] + [Input.of(data, "reference") for data in references]
         signer = self._usable_signer() if has_credentials(sources[0]) else None
         history = signer.history_of(sources[0], inputs[0]) if signer is not None else None
-        version = str(model.card.version) if model.card.version is not None else (model.sha256 or "")[:DIGEST_CHARS]
-        return Origin(model=model.name, version=version or None, inputs=inputs, history=history is not None), history
+        return Origin(model=model.name, version=model.version, inputs=inputs, history=history is not None), history
 
     def signed(self, data: bytes, media_type: str, origin: Origin, history: bytes | None = None) -> bytes:
         """The file with credentials, or as it is if it can't be given any."""

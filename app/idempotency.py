@@ -127,7 +127,7 @@ async def _job_answer(request: Request, services: Services, state: JobState) -> 
         state = await services.jobs.state(state.id) or state
         end: JobEvent | None = None
         if state.status.ended:
-            end = JobEvent(id=state.id, status=state.status, timings=state.timings, error=state.error)
+            end = state.event()
         elif wait_s:
             end = await services.dispatcher.wait_for_end(request, state.id, events, wait_s)
     if state.kind in ("dataset", "model", "fetch"):

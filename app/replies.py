@@ -79,7 +79,10 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
     history = submission.history
     if submission.repeated and submission.origin is not None and submission.origin.history:
         history, _ = await services.jobs.signing(end.id, media_type)
-    sign = Signing(services.credentials, submission.origin, history)
+    origin = submission.origin
+    if origin is not None and end.version is not None:  # another version may be in service since it was ordered
+        origin = origin.model_copy(update={"version": end.version})
+    sign = Signing(services.credentials, origin, history)
     work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type, sign)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
     with services.tracer.span("encode", {"doppel.media_type": media_type}):

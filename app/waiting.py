@@ -133,7 +133,7 @@ class Dispatcher:
             return
         for state in await self._jobs.states(watched):
             if state is not None and state.status.ended:
-                event = JobEvent(id=state.id, status=state.status, timings=state.timings, error=state.error)
+                event = state.event()
                 self._pass_on(event)
 
     def _pass_on(self, event: JobEvent) -> None:

@@ -24,6 +24,7 @@ from worker.tracing import tracer_of
 KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
 HELD = (0, 0, 255)  # is not done before there is the key GO in Redis
+NEWER = (255, 0, 255)  # is made by another version of its model than the one that was ordered
 GO = "fake:go"
 TILES = 20
 
@@ -49,7 +50,10 @@ class FakeModel:
         self.each_ms = each_ms
 
     def run_batch(self, tasks: Sequence[LoadedTask]) -> list[Result]:
-        return [Result([picture]) for picture in self._inverted([loaded.pictures[0] for loaded in tasks])]
+        pictures = [loaded.pictures[0] for loaded in tasks]
+        versions = ["newer" if tuple(picture[0, 0]) == NEWER else None for picture in pictures]
+        made = self._inverted(pictures)
+        return [Result([picture], version=version) for picture, version in zip(made, versions, strict=True)]
 
     def begin(self, tasks: Sequence[LoadedTask]) -> Future[list[Result]] | None:
         return self.pool.submit(self.run_batch, tasks) if self.pool else None

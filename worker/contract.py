@@ -248,6 +248,18 @@ class JobState(BaseModel):
     owner: str | None = None  # the name of the API key that ordered it
     error: Failure | None = None
 
+    def event(self) -> "JobEvent":
+        """The event that said so."""
+        version = self.origin.version if self.origin is not None else None
+        return JobEvent(
+            id=self.id,
+            status=self.status,
+            owner=self.owner,
+            timings=self.timings,
+            version=version,
+            error=self.error,
+        )
+
 
 class JobEvent(BaseModel):
     """Published on ``EVENTS`` whenever a job's status or progress changes."""
@@ -257,6 +269,7 @@ class JobEvent(BaseModel):
     owner: str | None = None  # as of ``JobMeta``
     work: int | None = None  # as of ``Task``
     timings: Timings = Timings()
+    version: str | None = None  # of the model that made the result; None: nothing tells it
     error: Failure | None = None
 
 

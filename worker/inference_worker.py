@@ -292,7 +292,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
     ) -> None:
         inference_ms = round((time.perf_counter() - started) * 1000, 1)
         for (running, _), result in zip(runnable, results, strict=True):
-            running.result = result
+            running.end_with(result)
             running.meta.timings.inference_ms = inference_ms
         count_batch(self._meter, runnable, results)
         trace_batch(self._tracer, runnable, results, inference_ms)
@@ -317,6 +317,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         """
         alone = not running.started.first_try
         pictures: list[Picture] = []
+        version: str | None = None
         with contextlib.closing(self._runner.run_in_steps(loaded)) as steps:
             while True:
                 try:
@@ -325,8 +326,9 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                     self._require_device(error)
                     return error
                 if step is None:
-                    return Result(pictures)
+                    return Result(pictures, version=version)
                 pictures += step.pictures
+                version = step.version
                 running.meta.done = round(step.done, 3)
                 if not self._save_progress(running):
                     return None

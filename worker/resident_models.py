@@ -1,11 +1,12 @@
 """The models that a worker holds in memory, within a budget, and the tasks that it runs on them."""
 
+import contextlib
 import logging
 import math
 import tempfile
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +38,8 @@ ResidentModel = Translator | Stylist | Painter
 @dataclass(frozen=True)
 class _Resident:
     model: ResidentModel
-    version: tuple[str, int]  # path and modification time of the weights file; if they change, the model is loaded anew
+    file: tuple[str, int]  # path and modification time of the weights file; if they change, the model is loaded anew
+    version: str | None
 
 
 class ResidentModels:
@@ -72,18 +74,12 @@ class ResidentModels:
             DoppelError: as :meth:`load`.
         """
         model = self.load(tasks[0].task.model)
-        if isinstance(model, Translator):
-            return [Result([picture]) for picture in model([loaded.pictures[0] for loaded in tasks])]
-        if isinstance(model, Painter):
-            return _painted(tasks, model)
-        tasks = [_aligned(loaded, model) for loaded in tasks]
-        guides = [guide for loaded in tasks for guide in loaded.task.guides]
-        references = [picture for loaded in tasks for picture in _references(loaded)]
-        styles = model.styles(guides, references)
-        if tasks[0].task.kind == "style":
-            return [Result(style=style) for style in styles.tolist()]
-        sources = model.prepare([loaded.pictures[0] for loaded in tasks])
-        return [Result([picture]) for picture in model.generate(sources, range(len(tasks)), styles)]
+        version = self._last_used.version
+        return [replace(result, version=version) for result in _run_batch(tasks, model)]
+
+    @property
+    def _last_used(self) -> _Resident:
+        return next(reversed(self._residents.values()))
 
     def begin(self, tasks: Sequence[LoadedTask]) -> Pending[list[Result]] | None:
         """Start N short tasks of one batch key beside this thread, if that is how their model computes.
@@ -96,7 +92,10 @@ class ResidentModels:
         if not isinstance(model, Translator):
             return None
         pending = model.begin([loaded.pictures[0] for loaded in tasks])
-        return None if pending is None else pending.then(lambda made: [Result([picture]) for picture in made])
+        version = self._last_used.version
+        if pending is None:
+            return None
+        return pending.then(lambda made: [Result([picture], version=version) for picture in made])
 
     def run_in_steps(self, task: LoadedTask) -> Generator[Step]:
         """Run a grid or a video, ``step_size`` pictures at a time, a translation in tiles, or a clip frame by frame.
@@ -107,14 +106,17 @@ class ResidentModels:
             DoppelError: as :meth:`load`.
         """
         model = self.load(task.task.model)
-        self._in_long_task = next(reversed(self._residents))  # the one just used
+        self._in_long_task, version = next(reversed(self._residents)), self._last_used.version
+        if isinstance(model, Stylist):
+            steps = self._steps(task, model)
+        elif isinstance(model, Painter) and task.task.filming is not None:
+            steps = _filmed(task, model, task.task.filming)
+        else:
+            steps = _tiled(task, model)
         try:
-            if isinstance(model, Stylist):
-                yield from self._steps(task, model)
-            elif isinstance(model, Painter) and task.task.filming is not None:
-                yield from _filmed(task, model, task.task.filming)
-            else:
-                yield from _tiled(task, model)
+            with contextlib.closing(steps):
+                for step in steps:
+                    yield replace(step, version=version)
         finally:
             self._in_long_task = None
 
@@ -146,12 +148,12 @@ class ResidentModels:
             raise ModelRemoved(name) from error
         weights, key = model.weights, model.weights_name
         try:
-            version = _version(weights)
-            if not self._holds(key, version):
+            file = _file(weights)
+            if not self._holds(key, file):
                 self._residents.pop(key, None)  # its weights were replaced, so it is of no use any more
                 if weights is not None and (needed_bytes := _float32_bytes(weights)):
                     self._make_room(needed_bytes)
-                self._residents[key] = _Resident(_loaded(model, self.device), version)
+                self._residents[key] = _Resident(_loaded(model, self.device), file, model.version)
         except Exception as error:
             if weights is None or weights.exists():
                 raise
@@ -163,15 +165,15 @@ class ResidentModels:
         """The model, if it is in memory as it is on disk."""
         try:
             model = self.catalog.get(name)
-            if not self._holds(model.weights_name, _version(model.weights)):
+            if not self._holds(model.weights_name, _file(model.weights)):
                 return None
         except (DoppelError, OSError):
             return None  # loading it says why
         self._residents.move_to_end(model.weights_name)
         return self._residents[model.weights_name].model
 
-    def _holds(self, key: str, version: tuple[str, int]) -> bool:
-        return key in self._residents and self._residents[key].version == version
+    def _holds(self, key: str, file: tuple[str, int]) -> bool:
+        return key in self._residents and self._residents[key].file == file
 
     def _make_room(self, needed_bytes: int) -> None:
         for name in list(self._residents):
@@ -185,7 +187,7 @@ class ResidentModels:
         return sum(resident.model.nbytes for resident in self._residents.values())
 
 
-def _version(weights: Path | None) -> tuple[str, int]:
+def _file(weights: Path | None) -> tuple[str, int]:
     """A published model's folder is a link, which may lead to another version tomorrow."""
     return (str(weights.resolve()), weights.stat().st_mtime_ns) if weights else ("", 0)
 
@@ -208,6 +210,21 @@ def _float32_bytes(weights: Path) -> int:
     except (OSError, SafetensorError):
         return 0
     return FLOAT32_BYTES * numbers
+
+
+def _run_batch(tasks: Sequence[LoadedTask], model: ResidentModel) -> list[Result]:
+    if isinstance(model, Translator):
+        return [Result([picture]) for picture in model([loaded.pictures[0] for loaded in tasks])]
+    if isinstance(model, Painter):
+        return _painted(tasks, model)
+    tasks = [_aligned(loaded, model) for loaded in tasks]
+    guides = [guide for loaded in tasks for guide in loaded.task.guides]
+    references = [picture for loaded in tasks for picture in _references(loaded)]
+    styles = model.styles(guides, references)
+    if tasks[0].task.kind == "style":
+        return [Result(style=style) for style in styles.tolist()]
+    sources = model.prepare([loaded.pictures[0] for loaded in tasks])
+    return [Result([picture]) for picture in model.generate(sources, range(len(tasks)), styles)]
 
 
 def _tiled(loaded: LoadedTask, model: Translator | Painter) -> Generator[Step]:

@@ -37,6 +37,7 @@ class Result:
 
     pictures: list[Picture] = field(default_factory=list)
     style: list[float] | None = None
+    version: str | None = None  # of the model; None: nothing tells it
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Step:
 
     pictures: list[Picture]  # those that are finished by it
     done: float  # share of the whole task, 0 to 1
+    version: str | None = None  # of the model; None: nothing tells it
 
 
 class Begun(Protocol):
@@ -110,6 +112,12 @@ class RunningJob:
             return cls(started, None, meta, result=TaskError(f"The job's pictures cannot be read: {error}"))
         return cls(started, LoadedTask(task, pictures), meta)
 
+    def end_with(self, result: "Result | Exception | None") -> None:
+        """Set how it ends. A model may have been published or rolled back since the job was ordered."""
+        self.result = result
+        if isinstance(result, Result) and result.version is not None and self.meta.origin is not None:
+            self.meta.origin = self.meta.origin.model_copy(update={"version": result.version})
+
     @property
     def id(self) -> str:
         return self.started.id
@@ -123,7 +131,15 @@ class RunningJob:
         """The event to publish when the job gets this status, as JSON."""
         work = self.loaded.task.work if self.loaded else None
         meta = self.meta
-        event = JobEvent(id=self.id, status=status, owner=meta.owner, work=work, timings=meta.timings, error=meta.error)
+        event = JobEvent(
+            id=self.id,
+            status=status,
+            owner=meta.owner,
+            work=work,
+            timings=meta.timings,
+            version=meta.origin.version if meta.origin is not None else None,
+            error=meta.error,
+        )
         return event.model_dump_json(exclude_none=True)
 
 

@@ -27,6 +27,7 @@ SAMPLE_FILES = ("sample.png", "sample.jpg", "sample.webp")  # of a model that wa
 LOCK_FILE = "lock.json"
 FAILURE_FILE = "fetch-failed.json"
 FAILURE_REMEMBERED_S = 600
+DIGEST_CHARS = 12  # of the hash of its weights, which tell a model that has no version number
 SETTLED_NS = 2_000_000_000  # how long nothing must have changed before a model's files are not looked at again
 
 log = logging.getLogger("doppel.models")
@@ -179,6 +180,11 @@ class Model:
     @property
     def name(self) -> str:
         return self.card.name
+
+    @property
+    def version(self) -> str | None:
+        """Its number, if it was published here, else the beginning of its weights' hash; None if nothing tells it."""
+        return str(self.card.version) if self.card.version is not None else (self.sha256 or "")[:DIGEST_CHARS] or None
 
     @property
     def weights_name(self) -> str:

@@ -19,7 +19,8 @@ from models.provenance.identity import own_identity
 from models.provenance.origin import Input, Origin
 from models.store.catalog import Catalog
 from tests.app.test_jobs import start
-from tests.app.test_translate import PHOTO, upload
+from tests.app.test_translate import PHOTO, picture, upload
+from tests.fake_worker import NEWER
 from tests.pictures import altered, encoded, landscape
 from tests.processes import api, eventually, fake_worker
 from worker.contract import Arrangement
@@ -54,6 +55,14 @@ def test_what_leaves_can_be_verified_and_so_can_any_change(service, settings):
         assert verdict["inputs"] == [Input.of(photo, "source").name]
         changed = verified(service, altered(data))
         assert (changed["state"], changed["ours"], changed["altered"]) == ("invalid", True, True), media_type
+
+
+def test_credentials_name_the_version_that_made_a_picture_not_the_one_that_was_ordered(service):
+    request = {"files": upload(picture(NEWER)), "data": {"model": "tiny"}, "headers": {"Idempotency-Key": "once"}}
+    answer, repeated = (service.post("/translate", **request) for _ in range(2))
+    fetched = service.get(f"/jobs/{answer.headers['x-job-id']}/image")
+    for data in (answer.content, repeated.content, fetched.content):
+        assert verified(service, data)["version"] == "newer"
 
 
 def test_the_credentials_of_an_upload_are_kept_by_every_way_to_its_result(service, tmp_path):

@@ -1,5 +1,7 @@
 """Generators in memory."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from models.serving import engines
 from models.serving.accelerator import CpuDevice
 from models.serving.cuda_engine import CudaTranslator
 from models.serving.painting import Painting
-from models.store.catalog import Catalog
+from models.store.catalog import CARD_FILE, Catalog, ModelCard
+from models.store.versions import Versions
 from tests.conftest import add_model, let_overflow
 from tests.pictures import landscape
 from tests.processes import ROOT
@@ -40,6 +43,32 @@ def test_a_model_is_loaded_once(catalog):
     assert held.load("tiny") is held.load("tiny")
     result = held.run_batch([LoadedTask(Task(model="tiny", height=1, width=1), [PICTURE])])[0]
     assert [picture.shape for picture in result.pictures] == [PICTURE.shape]
+
+
+def test_the_pictures_of_a_batch_are_made_by_the_version_in_service_and_say_which(catalog, weights_dir, tmp_path):
+    versions = Versions(catalog, tmp_path / "data")
+
+    def write(folder, number):
+        shutil.copytree(weights_dir / ("second", "third")[number - 1], folder)
+        card = ModelCard.model_validate_json((folder / CARD_FILE).read_text())
+        card = card.model_copy(update={"name": "published", "version": number})
+        (folder / CARD_FILE).write_text(card.text())
+        return card
+
+    held = residents(catalog)
+    expected = {str(number): held.load(name)([PICTURE])[0] for number, name in ((1, "second"), (2, "third"))}
+    tasks = 3 * [LoadedTask(Task(model="published", height=1, width=1), [PICTURE])]
+    for change, version in (
+        (lambda: versions.add("published", write), "1"),
+        (lambda: versions.add("published", write), "2"),
+        (lambda: versions.roll_back("published"), "1"),
+    ):
+        change()
+        for result in held.run_batch(tasks):
+            assert result.version == version
+            assert np.array_equal(result.pictures[0], expected[version])
+    *_, last = held.run_in_steps(LoadedTask(Task(model="published", height=1, width=1, tiled=True), [PICTURE]))
+    assert last.version == "1"
 
 
 def test_a_model_on_a_gpu_that_is_in_memory_computes_beside_the_worker(catalog, monkeypatch):
