@@ -7,10 +7,12 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.webhook_signing import secret_bytes
+from app.webhook_targets import network_of
 from models.cores import usable_cores
 from models.logs import Format
 from models.store.disk import Room
@@ -113,6 +115,25 @@ class Settings(BaseSettings):
     signing_key: Annotated[Path | None, Field(description="PEM file with the key of that certificate")] = None
     timestamp_url: Annotated[
         str | None, Field(description="a time-stamp authority (RFC 3161) that confirms when something was signed")
+    ] = None
+
+    webhooks: Annotated[bool, Field(description="report the end of jobs and runs to addresses that clients name")] = (
+        True
+    )
+    webhook_http: Annotated[
+        bool, Field(description="also to http:// addresses, on whose way anyone can read along")
+    ] = False
+    webhook_private: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="hosts and networks that webhooks may reach although they are not public, comma-separated, "
+            "such as receiver,*.example.org,10.0.0.0/8"
+        ),
+    ] = []
+    webhook_secret: Annotated[
+        SecretStr | None,
+        Field(description="what webhooks are signed with, whsec_ and 24 to 64 bytes in Base64; unset: one of its own"),
     ] = None
 
     disk_reserved_mb: Annotated[
@@ -230,10 +251,26 @@ class Settings(BaseSettings):
             raise ValueError(f"{path!r} is not a path such as /doppel")
         return path
 
-    @field_validator("preload", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("preload", "allowed_hosts", "cors_origins", "webhook_private", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            secret_bytes(secret.get_secret_value())  # raises ValueError
+        return secret
+
+    @field_validator("webhook_private")
+    @classmethod
+    def _check_private(cls, entries: list[str]) -> list[str]:
+        entries = [entry.lower() for entry in entries]
+        for entry in entries:
+            if entry == "*" or not (_HOST_NAME.fullmatch(entry) or network_of(entry)):
+                raise ValueError(f"{entry!r} is neither a host's name nor a network such as 10.0.0.0/8")
+        return entries
 
     @field_validator("allowed_hosts")
     @classmethod
