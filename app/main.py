@@ -270,12 +270,11 @@ async def _sending(services: Services, redis_url: str) -> AsyncIterator[None]:
     if not settings.webhooks:
         yield
         return
-    secret = settings.webhook_secret
     sending = Sending(
         targets=services.webhooks.targets,
         runs=services.runs,
         meter=services.meter,
-        secrets=Secrets(secret.get_secret_value() if secret else None, settings.data_dir),
+        secrets=Secrets.of_settings(settings.webhook_secret, settings.data_dir),
         root_path=settings.root_path,
     )
     sender = WebhookSender(connect(redis_url, patience_s=0), sending)

@@ -7,6 +7,8 @@ import hmac
 import secrets
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from models.errors import PlaceError
 from models.store.files import locked, replacing
 
@@ -64,6 +66,11 @@ class Secrets:
         self._configured = configured
         self._data_dir = data_dir
         self._own: str | None = None
+
+    @classmethod
+    def of_settings(cls, secret: SecretStr | None, data_dir: Path) -> "Secrets":
+        """The secrets that follow from the settings of the same names."""
+        return cls(secret.get_secret_value() if secret is not None else None, data_dir)
 
     def of(self, owner: str | None) -> str:
         """The secret of an API key's webhooks, see :func:`secret_of`.
