@@ -16,6 +16,7 @@ from app.webhook_targets import network_of
 from models.cores import usable_cores
 from models.logs import Format
 from models.store.disk import Room
+from worker.connection import with_password
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DOPPEL_", extra="ignore", validate_default=True)
 
+    redis_password_file: Annotated[
+        Path | None, Field(description="file with the password of that Redis, where its address has none")
+    ] = None
     redis_url: Annotated[str | None, Field(description="redis://, rediss:// or unix://; unset: an embedded Redis")] = (
         None
     )
@@ -206,8 +210,9 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _check_redis_url(cls, url: str | None) -> str | None:
+    def _check_redis_url(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is not None:
+            url = with_password(url, info.data.get("redis_password_file"))
             redis.ConnectionPool.from_url(url)  # raises ValueError
             scheme, _, path, *_ = urlsplit(url)
             if scheme != "unix" and not re.fullmatch(r"/?\d*", path):
