@@ -220,6 +220,8 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
         result_ttl_s=settings.result_ttl_s,
         resident_mb=settings.resident_mb,
         preload=settings.preload,
+        memory_mb=settings.worker_memory_mb,
+        max_job_s=settings.max_job_s,
     )
     return 0
 
@@ -252,7 +254,12 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     weights_dir, data_dir = settings.weights_dir, settings.data_dir
     match parsed.jobs:
         case "imports":
-            run_import_worker(redis_url=redis_url, weights_dir=weights_dir, data_dir=data_dir)
+            run_import_worker(
+                redis_url=redis_url,
+                weights_dir=weights_dir,
+                data_dir=data_dir,
+                timeout_s=settings.import_timeout_s,
+            )
         case "fetches":
             run_fetch_worker(
                 redis_url=redis_url,

@@ -181,6 +181,14 @@ class Settings(BaseSettings):
     resident_mb: Annotated[
         int, Field(ge=1, description="most memory for weights that a worker keeps loaded, in MiB")
     ] = 2048
+    worker_memory_mb: Annotated[
+        int | None,
+        Field(ge=512, description="most memory of a worker on a CPU, in MiB; unset: four fifths of the machine's"),
+    ] = None
+    max_job_s: Annotated[float, Field(gt=0, description="most time for a grid, a video or a picture in tiles")] = 3600.0
+    import_timeout_s: Annotated[
+        int, Field(ge=1, description="most time to take in a data set or a model, in seconds")
+    ] = 7200
     preload: Annotated[
         list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
     ] = ["style_monet"]

@@ -183,6 +183,8 @@ class FailureCode(StrEnum):
     MODEL_REMOVED = "model_removed"  # the model went out of service while the job waited
     TRANSLATION_FAILED = "translation_failed"  # an unexpected error; the worker's log has the traceback
     WORKER_DIED = "worker_died"  # as often as a job is tried
+    OUT_OF_MEMORY = "out_of_memory"  # it takes more than a worker may have
+    TIMED_OUT = "timed_out"  # it took longer than a job may
     TRAINING_FAILED = "training_failed"
 
 
