@@ -10,7 +10,7 @@ from models.errors import DoppelError
 from models.store.catalog import Catalog
 from worker.connection import connect
 from worker.errors import DeviceFailed
-from worker.inference_worker import PATIENCE_S, InferenceWorker, worker_name
+from worker.inference_worker import MAX_JOB_S, PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
 from worker.process_memory import limit_memory
 from worker.resident_models import ResidentModels
@@ -34,8 +34,8 @@ def run_worker(
     result_ttl_s: int,
     resident_mb: int,
     preload: list[str],
-    memory_mb: int | None,
-    max_job_s: float,
+    memory_mb: int | None = None,
+    max_job_s: float = MAX_JOB_S,
 ) -> None:
     """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names.
 

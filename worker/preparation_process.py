@@ -45,7 +45,7 @@ class ImportWorker(ClientJobWorker):
     functions = (contract.IMPORT, contract.ADD_MODEL)
     queue_name = contract.PREPARATION_QUEUE
 
-    def __init__(self, connection: redis.Redis, data_dir: Path, timeout_s: int) -> None:
+    def __init__(self, connection: redis.Redis, data_dir: Path, timeout_s: int | None = None) -> None:
         super().__init__(connection, timeout_s=timeout_s)
         self._incoming = IncomingStore(data_dir)
 
