@@ -12,6 +12,11 @@ def address(path: str) -> str:
     return _root_path.get() + path
 
 
+def use_root_path(root_path: str) -> None:
+    """Let this thread's addresses be behind this prefix, outside of requests."""
+    _root_path.set(root_path)
+
+
 class RootPath:
     """Tells the application the prefix of its paths, whether or not the proxy has removed it from the request's.
 

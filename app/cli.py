@@ -141,6 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     verified = command("verify", _verify, "say whether a picture was made here, by which model and when")
     verified.add_argument("file", type=Path, metavar="FILE", help="picture or MP4 video")
     command("identity", _identity, "print the root certificate by which others recognise what is made here")
+    secret = command(
+        "webhook-secret", _webhook_secret, "print the secret with which the messages to webhooks are signed"
+    )
+    secret.add_argument("--key", metavar="NAME", help="of the API key of this name, whose messages have their own")
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
     families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
     for family in FAMILIES:
@@ -216,6 +220,8 @@ def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
         result_ttl_s=settings.result_ttl_s,
         resident_mb=settings.resident_mb,
         preload=settings.preload,
+        memory_mb=settings.worker_memory_mb,
+        max_job_s=settings.max_job_s,
     )
     return 0
 
@@ -248,7 +254,12 @@ def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
     weights_dir, data_dir = settings.weights_dir, settings.data_dir
     match parsed.jobs:
         case "imports":
-            run_import_worker(redis_url=redis_url, weights_dir=weights_dir, data_dir=data_dir)
+            run_import_worker(
+                redis_url=redis_url,
+                weights_dir=weights_dir,
+                data_dir=data_dir,
+                timeout_s=settings.import_timeout_s,
+            )
         case "fetches":
             run_fetch_worker(
                 redis_url=redis_url,
@@ -341,6 +352,13 @@ def _identity(settings: Settings, parsed: argparse.Namespace) -> int:
     from app.credentials import Credentials
 
     print(Credentials(settings).identity.root.decode(), end="")
+    return 0
+
+
+def _webhook_secret(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.webhook_signing import Secrets
+
+    print(Secrets.of_settings(settings.webhook_secret, settings.data_dir).of(parsed.key))
     return 0
 
 

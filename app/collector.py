@@ -37,12 +37,14 @@ class Figures:
         totals: what all processes have counted.
         models: those of the catalog. Others that were counted are gone, and left out, so that labels stay few.
         runs: how many runs there are of each state.
+        hooks: how many webhooks wait.
     """
 
     status: ServerStatus
     totals: Mapping[Key, float]
     models: Collection[str]
     runs: Tally[RunState]
+    hooks: int = 0
     trainings: list[Training] = field(default_factory=list)
 
 
@@ -66,6 +68,7 @@ class FiguresCollector(Collector):
         yield from _of_queues(figures.status)
         yield from _of_workers(figures.status)
         yield from _of_training(figures)
+        yield _gauge("webhooks_waiting", "Webhooks that wait for an end, or to be sent again", figures.hooks)
         for counter in COUNTERS:
             yield _counted(counter, figures)
         for histogram in HISTOGRAMS:

@@ -95,8 +95,8 @@ class Comparisons:
                 record.runs.append(ComparedRunRecord(id=run_id, label=label_of(variant), options=variant))
             self._store.write(comparison_id, record)
             self._runs.take_allowance(caller, [compared.id for compared in record.runs])
-            for compared in record.runs:
-                self._runs.submit(compared.id)
+            for compared, run in zip(record.runs, accepted, strict=True):
+                self._runs.submit(compared.id, run)
                 queued += 1
         except Exception as error:
             if queued:  # those may be training by now; the status of the others says that they can be resumed

@@ -21,6 +21,7 @@ from app.training_schemas import TrainingRun
 from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
+from app.webhooks import Webhooks
 from models.errors import Invalid, NotFound, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore
@@ -57,6 +58,7 @@ class Services:
     recent_videos: RecentVideos
     status: Recent[ServerStatus]
     credentials: Credentials
+    webhooks: Webhooks
     meter: Meter
     tracer: Tracer
     codecs: Turns  # to decode uploads

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
 
 from app.access import install_key_check
 from app.addresses import RootPath
@@ -50,6 +51,9 @@ from app.training_runs import Runs
 from app.turns import Turns
 from app.uploads import Uploads
 from app.waiting import Dispatcher
+from app.webhook_sender import Sending, WebhookSender
+from app.webhook_signing import Secrets
+from app.webhooks import Webhooks
 from models.cores import usable_cores
 from models.errors import PlaceError
 from models.store import files
@@ -68,6 +72,7 @@ from worker.rates import Rates
 from worker.shared_connection import SharedConnection
 from worker.tracing import tracer_of
 from worker.training_queue import TrainingQueue
+from worker.webhooks import Hooks
 
 STARTS_AT_ONCE = 4  # requests for training runs that are checked, estimated and queued
 STATUS_TTL_S = 1.0  # of the answer to GET /status, which every open page asks for
@@ -98,7 +103,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     catalog = Catalog(settings.weights_dir, settings.data_dir)
     datasets = DatasetStore(settings.data_dir)
     preparation = PreparationQueue(queue.connection)
-    runs = Runs(settings, catalog, datasets, TrainingQueue(queue.connection), preparation)
+    runs = Runs(
+        settings,
+        catalog,
+        datasets,
+        TrainingQueue(queue.connection),
+        preparation,
+        Webhooks(settings, Hooks(queue.connection)),
+    )
     cores = max(1, usable_cores() // settings.api_process_count)
     services = Services(
         settings=settings,
@@ -118,6 +130,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         recent_videos=RecentVideos(),
         status=Recent(STATUS_TTL_S),
         credentials=Credentials(settings),
+        webhooks=runs.webhooks,
         meter=Meter(),
         tracer=tracer_of("doppel-api"),
         codecs=Turns(cores, most_waiting=UPLOADS_WAITING),
@@ -137,7 +150,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         sweeper.start()
         threading.Thread(target=services.credentials.prepare, daemon=True, name="credentials").start()
         try:
-            async with services.dispatcher, flushing(services.meter, shared):
+            async with services.dispatcher, flushing(services.meter, shared), _sending(services, redis_url):
                 yield
             await async_queue.aclose()
         finally:
@@ -248,6 +261,28 @@ def _calls_of(settings: Settings) -> _Calls:
 def prepare(settings: Settings) -> None:
     """Build what takes long of an application with these settings, so that forks of this process have it."""
     _ = _calls_of(settings).document_files
+
+
+@asynccontextmanager
+async def _sending(services: Services, redis_url: str) -> AsyncIterator[None]:
+    """Deliver webhooks during the block."""
+    settings = services.settings
+    if not settings.webhooks:
+        yield
+        return
+    sending = Sending(
+        targets=services.webhooks.targets,
+        runs=services.runs,
+        meter=services.meter,
+        secrets=Secrets.of_settings(settings.webhook_secret, settings.data_dir),
+        root_path=settings.root_path,
+    )
+    sender = WebhookSender(connect(redis_url, patience_s=0), sending)
+    sender.start()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(sender.stop)
 
 
 def _require_distinct(root_path: str, app: FastAPI) -> None:

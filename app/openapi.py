@@ -42,6 +42,8 @@ differ.
 
 Generate clients from [`openapi.json`](openapi.json). The names of its operations do not change.
 
+Every call that makes a job or a run takes `webhook`, an address to which it is sent when it has ended.
+
 Every picture and video that the service makes is marked as generated (IPTC `compositeWithTrainedAlgorithmicMedia`), and
 carries signed Content Credentials (C2PA), which say by which model it was made. `POST /verify` reads them.
 """
@@ -94,6 +96,10 @@ def document(routes: Sequence[BaseRoute], *, keyed: bool = False) -> Json:
         title=TITLE, version=VERSION, summary=SUMMARY, description=DESCRIPTION, routes=routes, tags=TAGS
     )
     _adjust_responses(described)
+    described["webhooks"] = {
+        "job-ended": _webhook("A job has ended", "Job", "The job, as `GET /jobs/{id}` shows it."),
+        "run-ended": _webhook("A training run has ended", "TrainingRun", "The run, as `GET /training/{id}` shows it."),
+    }
     for methods in described["paths"].values():
         if "post" in methods:
             methods["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
@@ -102,6 +108,30 @@ def document(routes: Sequence[BaseRoute], *, keyed: bool = False) -> Json:
     if keyed:
         _ask_for_keys(described)
     return described
+
+
+def _webhook(summary: str, schema: str, description: str) -> Json:
+    """What is sent to the address that a request names in ``webhook`` (docs/webhooks.md)."""
+    headers = {
+        "webhook-id": "the same each time that this message is sent",
+        "webhook-timestamp": "when it was sent, in Unix seconds",
+        "webhook-signature": "`v1,` and HMAC-SHA256 of id, timestamp and body, joined by dots, in Base64",
+    }
+    return {
+        "post": {
+            "summary": summary,
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+                for name, text in headers.items()
+            ],
+            "requestBody": {
+                "description": description,
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+            },
+            "responses": {"2XX": {"description": "it was taken; anything else, and it is sent again later"}},
+        }
+    }
 
 
 _ABOVE = [{"url": "..", "description": "this server"}]  # relative to the document

@@ -38,6 +38,7 @@ class AcceptedRun:
     init_from: str | None
     forecast: Forecast
     caller: Caller  # whose run it is
+    webhook: str | None = None  # the address to tell when it has ended
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,12 @@ class RunChecker:
             [(run.options, run.total_steps, len(run.dataset.domains)) for run in checked], trainers
         )
         accepted = []
-        for run, forecast in zip(checked, forecasts, strict=True):
+        for request, run, forecast in zip(requests, checked, forecasts, strict=True):
             forecast.options["init_from"] = run.init_from
             forecast.warnings += _warnings(run.options, run.dataset)
-            accepted.append(AcceptedRun(run.options, run.dataset.name, run.init_from, forecast, caller))
+            accepted.append(
+                AcceptedRun(run.options, run.dataset.name, run.init_from, forecast, caller, request.webhook)
+            )
         return accepted
 
     def _check(self, request: RunRequest, caller: Caller) -> _CheckedRun:
@@ -152,7 +155,7 @@ def _is_there(path: Path | None) -> bool:
 
 
 def _options(request: RunRequest, inputs: Mapping[str, Any]) -> Options:
-    choices = request.model_dump(exclude={"dataset", "init_from"})
+    choices = request.model_dump(exclude={"dataset", "init_from", "webhook"})
     try:
         return OPTIONS[request.FAMILY](**choices, **inputs)
     except ValidationError as error:  # for instance the sizes of a model that no new run may have

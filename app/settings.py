@@ -7,13 +7,16 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.webhook_signing import secret_bytes
+from app.webhook_targets import network_of
 from models.cores import usable_cores
 from models.logs import Format
 from models.store.disk import Room
+from worker.connection import with_password
 
 # Beside the packages, in a checkout as where a wheel is installed.
 _SHIPPED_WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -35,6 +38,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DOPPEL_", extra="ignore", validate_default=True)
 
+    redis_password_file: Annotated[
+        Path | None, Field(description="file with the password of that Redis, where its address has none")
+    ] = None
     redis_url: Annotated[str | None, Field(description="redis://, rediss:// or unix://; unset: an embedded Redis")] = (
         None
     )
@@ -115,6 +121,25 @@ class Settings(BaseSettings):
         str | None, Field(description="a time-stamp authority (RFC 3161) that confirms when something was signed")
     ] = None
 
+    webhooks: Annotated[bool, Field(description="report the end of jobs and runs to addresses that clients name")] = (
+        True
+    )
+    webhook_http: Annotated[
+        bool, Field(description="also to http:// addresses, on whose way anyone can read along")
+    ] = False
+    webhook_private: Annotated[
+        list[str],
+        NoDecode,
+        Field(
+            description="hosts and networks that webhooks may reach although they are not public, comma-separated, "
+            "such as receiver,*.example.org,10.0.0.0/8"
+        ),
+    ] = []
+    webhook_secret: Annotated[
+        SecretStr | None,
+        Field(description="what webhooks are signed with, whsec_ and 24 to 64 bytes in Base64; unset: one of its own"),
+    ] = None
+
     disk_reserved_mb: Annotated[
         int,
         Field(ge=0, description="free disk space for the data folder below which nothing new is taken, in MiB"),
@@ -156,6 +181,14 @@ class Settings(BaseSettings):
     resident_mb: Annotated[
         int, Field(ge=1, description="most memory for weights that a worker keeps loaded, in MiB")
     ] = 2048
+    worker_memory_mb: Annotated[
+        int | None,
+        Field(ge=512, description="most memory of a worker on a CPU, in MiB; unset: four fifths of the machine's"),
+    ] = None
+    max_job_s: Annotated[float, Field(gt=0, description="most time for a grid, a video or a picture in tiles")] = 3600.0
+    import_timeout_s: Annotated[
+        int, Field(ge=1, description="most time to take in a data set or a model, in seconds")
+    ] = 7200
     preload: Annotated[
         list[str], NoDecode, Field(description="models that a worker loads at start, comma-separated")
     ] = ["style_monet"]
@@ -185,8 +218,9 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _check_redis_url(cls, url: str | None) -> str | None:
+    def _check_redis_url(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is not None:
+            url = with_password(url, info.data.get("redis_password_file"))
             redis.ConnectionPool.from_url(url)  # raises ValueError
             scheme, _, path, *_ = urlsplit(url)
             if scheme != "unix" and not re.fullmatch(r"/?\d*", path):
@@ -230,10 +264,26 @@ class Settings(BaseSettings):
             raise ValueError(f"{path!r} is not a path such as /doppel")
         return path
 
-    @field_validator("preload", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("preload", "allowed_hosts", "cors_origins", "webhook_private", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            secret_bytes(secret.get_secret_value())  # raises ValueError
+        return secret
+
+    @field_validator("webhook_private")
+    @classmethod
+    def _check_private(cls, entries: list[str]) -> list[str]:
+        entries = [entry.lower() for entry in entries]
+        for entry in entries:
+            if entry == "*" or not (_HOST_NAME.fullmatch(entry) or network_of(entry)):
+                raise ValueError(f"{entry!r} is neither a host's name nor a network such as 10.0.0.0/8")
+        return entries
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -23,6 +23,7 @@ from worker.contract import LONG_KINDS, MAX_RESULT_BYTES, Arrangement, Delivery,
 from worker.file_bytes import pack_file
 from worker.inference_queue import new_job_id
 from worker.request_keys import KeyedRequest
+from worker.webhooks import Hook
 
 PHOTO = Geometry(standard=1024, multiple=1)  # enough for a face that is a small part of the photo
 SMALL_FILE = 32 << 10  # bytes, of which the header is read at once
@@ -63,12 +64,15 @@ class Submission:
         )
 
 
-async def submit(request: Request, services: Services, order: Order, wait_s: float) -> Submission:
+async def submit(request: Request, services: Services, order: Order, wait_s: float, webhook: str) -> Submission:
     """Queue the order and wait up to ``wait_s`` for the job to end. If the client disconnects, the job is canceled.
+
+    Args:
+        webhook: the address to tell when it has ended; empty: none.
 
     Raises:
         BadPicture: an upload is not a picture that can be used.
-        Invalid: the result would be too large, or the client's name is malformed.
+        Invalid: the result would be too large, or the client's name or the webhook is malformed.
         OSError: the disk is full.
         LimitReached: the API key has as many jobs in hand as it may.
         QueueFull: the queue has no room for the job, or could not begin it within ``wait_s``.
@@ -77,8 +81,9 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
     await services.jobs.require_time(caller_of(request).name, wait_s, long=order.long)
     found = keyed(request)
     job_id = found.id if found else new_job_id()
+    hook = services.webhooks.hook(webhook, "job", job_id, owner=caller_of(request).name)
     with services.dispatcher.watching(job_id) as events:
-        queued = await _submit(services, job_id, order, caller_of(request), client_of(request), found)
+        queued = await _submit(services, job_id, order, caller_of(request), client_of(request), found, hook)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     return replace(queued, end=end)
 
@@ -101,6 +106,7 @@ async def _submit(
     caller: Caller,
     client: str | None,
     found: KeyedRequest | None,
+    hook: Hook | None,
 ) -> Submission:
     started = time.perf_counter()
     with services.tracer.span("decode"):
@@ -130,6 +136,7 @@ async def _submit(
             origin=origin,
             history=history,
             write=found.write if found else None,
+            hook=hook,
         )
     model, seeds, arrangement = order.model.name, order.seeds, order.arrangement
     return Submission(job_id, order.kind, model, seeds, arrangement, delivery, notes, origin, history)

@@ -14,6 +14,7 @@ from app.own_datasets import own_dataset
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.settings import Settings
 from app.training_schemas import ChangedOptions, ResumeRequest, TrainingRun
+from app.webhooks import Webhooks
 from models.errors import Conflict, DatasetError, Invalid, RunFolderError, Unavailable, UnknownDataset, UnknownRun
 from models.store.catalog import Catalog
 from models.store.datasets import DatasetStore, fingerprint
@@ -50,6 +51,7 @@ class Runs:
         datasets: DatasetStore,
         queue: TrainingQueue,
         preparation: PreparationQueue,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self.store = RunStore(settings.data_dir)
@@ -57,6 +59,7 @@ class Runs:
         self._datasets = datasets
         self._queue = queue
         self._preparation = preparation
+        self.webhooks = webhooks
 
     # changes
 
@@ -66,6 +69,8 @@ class Runs:
         Raises:
             Invalid: there is no room for their checkpoints beside those that other runs will write.
         """
+        for request in requests:
+            self.webhooks.check(request.webhook)
         accepted = self._checker.check(requests, self.trainers(), caller)
         needed_mb, left_mb = sum(run.forecast.disk_mb for run in accepted), self._left_mb()
         if needed_mb > left_mb:
@@ -99,7 +104,7 @@ class Runs:
         run_id = self.create(accepted, pictures=self.pictures(accepted.dataset), run_id=run_id)
         try:
             self.take_allowance(accepted.caller, [run_id])
-            self.submit(run_id)
+            self.submit(run_id, accepted)
         except QueueError:
             self.store.remove(run_id)
             raise
@@ -114,8 +119,9 @@ class Runs:
         if (allowance := caller.run_allowance) is not None:
             self._queue.take_allowance(allowance, run_ids, attempt)
 
-    def submit(self, run_id: str) -> None:
+    def submit(self, run_id: str, accepted: AcceptedRun) -> None:
         """Queue the first attempt at a new run."""
+        self.webhooks.order(self.webhooks.hook(accepted.webhook, "run", run_id, owner=accepted.caller.name))
         self._queue.submit(run_id, 1)
 
     def pictures(self, dataset: str) -> str:
@@ -230,6 +236,7 @@ class Runs:
             self._resume(run_id, request, caller)
 
     def _resume(self, run_id: str, request: ResumeRequest, caller: Caller) -> None:
+        self.webhooks.check(request.webhook)
         folder = self.store.folder(run_id)
         if not self._has_ended(run_id):
             raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")
@@ -268,6 +275,7 @@ class Runs:
         with changing_options(folder.path, reached, request.options | moved):
             write_status(folder.path, status)
         folder.forget_stop()
+        self.webhooks.order(self.webhooks.hook(request.webhook, "run", run_id, turn=status.attempts, owner=caller.name))
         self._queue.submit(run_id, status.attempts)
 
     def remove(self, run_id: str) -> None:

@@ -21,6 +21,14 @@ InitFrom = Annotated[
     Field(description="name of a model to start from (fine-tuning), see `GET /models`; sizes not given are its own"),
 ]
 
+Webhook = Annotated[
+    str | None,
+    Field(
+        description="an https:// address to which the run is sent, as `GET /training/{id}` shows it, when it has "
+        "ended; see docs/clients.md"
+    ),
+]
+
 
 Owner = Annotated[
     str | None,
@@ -74,6 +82,7 @@ class CycleGANRequest(CycleGANChoices):
     init_direction: Annotated[
         Literal["AtoB", "BtoA"], Field(description="the generator that starts from `init_from`")
     ] = "AtoB"
+    webhook: Webhook = None
 
 
 class CUTRequest(CUTChoices):
@@ -85,6 +94,7 @@ class CUTRequest(CUTChoices):
 
     dataset: DatasetName
     init_from: InitFrom = None
+    webhook: Webhook = None
 
 
 class StarGANRequest(StarGANChoices):
@@ -96,6 +106,7 @@ class StarGANRequest(StarGANChoices):
 
     dataset: DatasetName
     init_from: InitFrom = None
+    webhook: Webhook = None
 
 
 class ResumeRequest(BaseModel):
@@ -127,11 +138,12 @@ class ResumeRequest(BaseModel):
     dataset: Annotated[
         str | None, Field(description="name under which the data set is found now; its pictures must be the same")
     ] = None
+    webhook: Webhook = None
 
     @property
     def options(self) -> dict[str, Any]:
         """The options that were sent."""
-        return self.model_dump(exclude={"dataset"}, exclude_none=True)
+        return self.model_dump(exclude={"dataset", "webhook"}, exclude_none=True)
 
 
 class ChangedOptions(BaseModel):

@@ -14,20 +14,23 @@ from models.errors import Conflict, Invalid, Unavailable
 from worker.contract import FailureCode, JobState, Status
 from worker.inference_queue import new_job_id
 from worker.overview import Overview
+from worker.webhooks import Hook
 
 
 async def take_in(
     request: Request,
     services: Services,
-    accept: Callable[[str], None],
+    accept: Callable[[str, Hook | None], None],
     wait_s: float,
+    webhook: str,
     *,
     torch_for: str | None = None,
 ) -> JobState | Response:
     """Store an upload, queue its job, and wait up to ``wait_s`` for the job to end.
 
     Args:
-        accept: stores and queues it under the job id that it is called with.
+        accept: stores and queues it under the job id that it is called with, and with whom to tell how that ended.
+        webhook: the address to tell; empty: none.
         torch_for: what of it needs torch, as the beginning of a sentence.
 
     Returns:
@@ -42,8 +45,9 @@ async def take_in(
     await run_in_threadpool(services.uploads.require_preparer, torch_for=torch_for)
     found, client = keyed(request), client_of(request)
     job_id = found.id if found else new_job_id()
+    hook = services.webhooks.hook(webhook, "job", job_id, owner=caller_of(request).name)
     with services.dispatcher.watching(job_id) as events:
-        await run_in_threadpool(accept, job_id)
+        await run_in_threadpool(accept, job_id, hook)
         if found is not None:
             await found.made()
         for listed in (client, list_name(caller_of(request), None)):

@@ -11,6 +11,7 @@ from models.store.disk import require_free
 from models.store.incoming import IncomingStore
 from worker.errors import QueueError
 from worker.preparation_queue import AddTask, ImportTask, PreparationQueue
+from worker.webhooks import Hook
 
 MAX_UNPACKED = 4  # times the largest archive
 MAX_FILES = 200_000
@@ -44,11 +45,12 @@ class Uploads:
         """
         self._queue.require_preparer(torch_for=torch_for)
 
-    def accept(self, job_id: str, name: str, upload: BinaryIO, caller: Caller) -> None:
+    def accept(self, job_id: str, name: str, upload: BinaryIO, caller: Caller, *, hook: Hook | None = None) -> None:
         """Store an archive and queue its import as the data set ``name``. From then on it survives this process.
 
         Args:
             job_id: a fresh one, which the caller may be listening for already.
+            hook: whom to tell how the job ended.
 
         Raises:
             OSError: the disk is full.
@@ -67,10 +69,18 @@ class Uploads:
             reserved_bytes=settings.room.reserved_bytes,
             most_store_bytes=settings.room.most_bytes,
         )
-        self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task, caller.job_allowance))
+        self._receive(job_id, upload, lambda: self._queue.submit_import(job_id, task, caller.job_allowance, hook))
 
     def accept_model(
-        self, job_id: str, label: str, addition: Addition, upload: BinaryIO, caller: Caller, *, torch: bool
+        self,
+        job_id: str,
+        label: str,
+        addition: Addition,
+        upload: BinaryIO,
+        caller: Caller,
+        *,
+        torch: bool,
+        hook: Hook | None = None,
     ) -> None:
         """Store a weights file or an exported model, and queue its addition, as :meth:`accept` does for data sets.
 
@@ -85,7 +95,7 @@ class Uploads:
             torch=torch,
             owner=caller.name,
         )
-        self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task, caller.job_allowance))
+        self._receive(job_id, upload, lambda: self._queue.submit_addition(job_id, task, caller.job_allowance, hook))
 
     def _receive(self, job_id: str, upload: BinaryIO, submit: Callable[[], None]) -> None:
         self._settings.room.require(upload.seek(0, os.SEEK_END))

@@ -1,4 +1,4 @@
-"""The one exception that the client raises."""
+"""What the client raises: one exception for calls, and one for messages that are not the server's."""
 
 import email.utils
 import time
@@ -7,6 +7,10 @@ from typing import Any
 import httpx
 
 PASSING = (429, 502, 503, 504)  # answers of a server, or of a proxy before it, that will be well again
+
+
+class BadSignature(Exception):
+    """A message to a webhook is not from the server that it is said to be from, or is old."""
 
 
 class ApiError(Exception):

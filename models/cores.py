@@ -1,5 +1,9 @@
-"""How many cores this process may use: in a container often fewer than the machine has. Standard library only."""
+"""How many cores and how much memory this process may use: in a container often less than the machine has.
 
+Standard library only.
+"""
+
+import contextlib
 import math
 import os
 import sys
@@ -32,11 +36,24 @@ def cpu_quota(root: Path = Path("/")) -> float:
     Args:
         root: the folder that holds ``proc`` and the mount points of the control groups.
     """
-    return min((_quota(folder) for folder in _folders(root)), default=math.inf)
+    return min((_quota(folder) for folder in _folders(root, "cpu")), default=math.inf)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Of each control group of this process that may limit its time, and of those above it as far as they can be seen.
+def usable_memory_bytes(root: Path = Path("/")) -> int:
+    """The memory that this process may use: that of the machine, but no more than its control groups give it.
+
+    Args:
+        root: as of :func:`cpu_quota`.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, *(_memory_limit(folder, machine) for folder in _folders(root, "memory")), machine)
+
+
+def _folders(root: Path, controller: str) -> Iterator[Path]:
+    """Of each control group of this process that may limit it, and of those above it as far as they can be seen.
+
+    Args:
+        controller: cpu or memory.
 
     Sources: cgroups(7); proc_pid_mountinfo(5).
     """
@@ -50,12 +67,12 @@ def _folders(root: Path) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         if not controllers:
             groups["cgroup2"] = PurePosixPath(path)
-        elif "cpu" in controllers.split(","):
+        elif controller in controllers.split(","):
             groups["cgroup"] = PurePosixPath(path)
     for line in mounts:
         mount, _, system = line.partition(" - ")
         kind, _, options = system.split(" ", 2)
-        if kind not in groups or (kind == "cgroup" and "cpu" not in options.split(",")):
+        if kind not in groups or (kind == "cgroup" and controller not in options.split(",")):
             continue
         mounted, point = mount.split(" ")[3:5]
         group = groups[kind]
@@ -77,3 +94,11 @@ def _quota(folder: Path) -> float:
     except OSError:  # the root group has no quota
         return math.inf
     return math.inf if quota == "max" or int(quota) < 0 else int(quota) / int(period)
+
+
+def _memory_limit(folder: Path, most: int) -> int:
+    """Of one control group, in bytes; ``most`` if it has none."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            return int((folder / name).read_text())
+    return most

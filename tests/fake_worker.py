@@ -17,7 +17,8 @@ import redis
 from models import logs
 from models.pictures import Picture
 from worker.connection import connect
-from worker.inference_worker import InferenceWorker
+from worker.inference_worker import MAX_JOB_S, InferenceWorker
+from worker.process_memory import limit_memory
 from worker.tasks import LoadedTask, Result, Step
 from worker.tracing import tracer_of
 
@@ -25,6 +26,7 @@ KILLS = (255, 0, 0)  # ends the worker process as kill -9 does
 RAISES = (0, 255, 0)
 HELD = (0, 0, 255)  # is not done before there is the key GO in Redis
 NEWER = (255, 0, 255)  # is made by another version of its model than the one that was ordered
+HUGE = (0, 255, 255)  # takes 4 GiB
 GO = "fake:go"
 TILES = 20
 
@@ -80,6 +82,8 @@ class FakeModel:
             color = tuple(picture[0, 0])
             if color == KILLS:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if color == HUGE:
+                np.ones(4 << 30, np.uint8)
             if color == RAISES:
                 raise RuntimeError("this picture always fails")
             while color == HELD and not self.connection.exists(GO):
@@ -96,7 +100,11 @@ def main() -> None:
     parser.add_argument("--batch-wait-ms", type=float, default=5)
     parser.add_argument("--asynchronous", action="store_true")
     parser.add_argument("--json-log", action="store_true")
+    parser.add_argument("--memory-mb", type=int)
+    parser.add_argument("--max-job-s", type=float, default=MAX_JOB_S)
     arguments = parser.parse_args()
+    if arguments.memory_mb is not None:
+        limit_memory(arguments.memory_mb)
     if arguments.json_log:
         logs.configure("json")
     logging.basicConfig(level=logging.WARNING)
@@ -111,6 +119,7 @@ def main() -> None:
         batch_wait_ms=arguments.batch_wait_ms,
         result_ttl_s=600,
         tracer=tracer,
+        max_job_s=arguments.max_job_s,
     ).run()
     tracer.close()
 

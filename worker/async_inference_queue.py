@@ -30,6 +30,7 @@ from worker.kept_results import KeptResults
 from worker.picture_bytes import history_key, output_key, pack, splices_key, unpack
 from worker.queue_pace import Ended
 from worker.shared_connection import SharedConnection
+from worker.webhooks import Hook
 
 
 class AsyncInferenceQueue:
@@ -72,6 +73,7 @@ class AsyncInferenceQueue:
         history: bytes | None = None,
         allowance: Allowance | None = None,
         write: Callable[[Sequence[Command], Allowance | None], Awaitable[object]] | None = None,
+        hook: Hook | None = None,
     ) -> None:
         """Queue a task under a fresh job id. By the end Redis holds both the job and its pictures, on its disk.
 
@@ -82,6 +84,7 @@ class AsyncInferenceQueue:
             history: the credentials that the first upload brought along.
             allowance: that the job counts towards; None: none.
             write: runs commands in Redis, all or none, if the allowance permits; None: :func:`once`.
+            hook: whom to tell how the job ended.
 
         Raises:
             QueueFull: too many jobs or too many bytes are waiting.
@@ -98,6 +101,8 @@ class AsyncInferenceQueue:
                 commands.append(("SET", history_key(job_id), history, "EX", RECORD_TTL_S))
             for listed in (client, owner and f"{owner}:"):
                 commands += owned(listed, job_id) if listed else []
+            if hook is not None:
+                commands += hook.ordered()
             try:
                 await (self._write(job_id, commands, allowance) if write is None else write(commands, allowance))
             except LimitReached as error:

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import redis
 from redis.backoff import ConstantBackoff
@@ -39,6 +40,25 @@ def connect(url: str, *, patience_s: float) -> redis.Redis:
     return redis.Redis.from_url(
         url, retry=_Patience(patience_s), socket_timeout=SILENCE_S, socket_connect_timeout=SILENCE_S
     )
+
+
+def with_password(url: str, file: Path | None) -> str:
+    """The address of a Redis with the password that is in a file, unless it has one already.
+
+    Raises:
+        ValueError: the file can't be read, or is empty.
+    """
+    parts = urlsplit(url)
+    if file is None or parts.password is not None or "password=" in parts.query or parts.scheme == "unix":
+        return url
+    try:
+        password = file.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"the password file {file} can't be read: {error.strerror}") from error
+    if not password:
+        raise ValueError(f"the password file {file} is empty")
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{place}").geturl()
 
 
 class _Patience(Retry):

@@ -37,6 +37,8 @@ CLAIMS = "doppel:claims"  # hash of long job id → bytes reserved for its resul
 JANITOR_LOCK = "doppel:janitor"
 RATES = "doppel:rate:"  # and the name of an API key: when its requests are paid for, see rates.py
 IN_HAND = "doppel:in-hand:"  # and of what, and the name of an API key: sorted set of ids, see allowances.py
+HOOKS = "doppel:hooks"  # hash of message id → Hook (worker/webhooks.py)
+HOOKS_DUE = "doppel:hooks:due"  # sorted set of their ids by the Unix time at which to look at them again
 METERS = "doppel:meters"  # hash of what is counted → how much (worker/meters.py)
 
 Kind = Literal["translation", "style", "grid", "video", "clip", "dataset", "model", "fetch"]
@@ -181,6 +183,8 @@ class FailureCode(StrEnum):
     MODEL_REMOVED = "model_removed"  # the model went out of service while the job waited
     TRANSLATION_FAILED = "translation_failed"  # an unexpected error; the worker's log has the traceback
     WORKER_DIED = "worker_died"  # as often as a job is tried
+    OUT_OF_MEMORY = "out_of_memory"  # it takes more than a worker may have
+    TIMED_OUT = "timed_out"  # it took longer than a job may
     TRAINING_FAILED = "training_failed"
 
 

@@ -11,6 +11,8 @@ DoppelError
 │       └── QueueUnreachable
 ├── TaskError               a job can't be done, whoever tries
 │   ├── BadClip             its clip is damaged somewhere
+│   ├── OutOfMemory         it takes more memory than a worker may have
+│   ├── TimedOut            it took longer than a job may
 │   └── ModelRemoved        its model went out of service while it waited
 ├── JobCanceled             a job was canceled while it ran
 └── DeviceFailed            a worker's device failed, and stays so in this process
@@ -58,6 +60,24 @@ class BadClip(TaskError):
     """The clip is damaged somewhere behind its beginning, which was read when it was accepted."""
 
     code = FailureCode.CLIP_REFUSED
+
+
+class OutOfMemory(TaskError):
+    """The job takes more memory than a worker may have."""
+
+    code = FailureCode.OUT_OF_MEMORY
+
+    def __init__(self) -> None:
+        super().__init__("The job takes more memory than this server gives one. Ask for a smaller resolution.")
+
+
+class TimedOut(TaskError):
+    """The job took longer than a job may."""
+
+    code = FailureCode.TIMED_OUT
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The job was ended after {limit_s:g} s, longer than this server lets one take.")
 
 
 class ModelRemoved(TaskError):

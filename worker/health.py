@@ -1,17 +1,18 @@
 """Health check of a container: ``python -m worker.health worker`` exits with 0 if the worker of this host is alive.
 
-Alive means that it has reported itself within the last ``RECENT_S`` to the Redis that DOPPEL_REDIS_URL names. A worker
-that cannot reach Redis is not alive.
+Alive means that it has reported itself within the last ``RECENT_S`` to the Redis that DOPPEL_REDIS_URL names, with the
+password in DOPPEL_REDIS_PASSWORD_FILE. A worker that cannot reach Redis is not alive.
 """
 
 import os
 import socket
 import sys
+from pathlib import Path
 
 import redis
 
 from models.errors import DoppelError
-from worker.connection import connect
+from worker.connection import connect, with_password
 from worker.contract import ESTIMATE_QUEUE, FETCH_QUEUE, HEARTBEAT_S, PREPARATION_QUEUE
 from worker.inference_queue import InferenceQueue
 from worker.preparation_queue import PreparationQueue
@@ -46,9 +47,11 @@ def main(role: str) -> int:
     if not url:
         print("DOPPEL_REDIS_URL is not set")
         return 1
+    password_file = os.environ.get("DOPPEL_REDIS_PASSWORD_FILE")
     try:
+        url = with_password(url, Path(password_file) if password_file else None)
         hosts = HOSTS[role](connect(url, patience_s=0))
-    except (DoppelError, redis.RedisError) as error:
+    except (DoppelError, redis.RedisError, ValueError) as error:
         print(f"Redis: {error}")
         return 1
     return int(socket.gethostname() not in hosts)

@@ -4,16 +4,19 @@ import logging
 import os
 from pathlib import Path
 
+from models.cores import usable_memory_bytes
 from models.device import serving_device
 from models.errors import DoppelError
 from models.store.catalog import Catalog
 from worker.connection import connect
 from worker.errors import DeviceFailed
-from worker.inference_worker import PATIENCE_S, InferenceWorker, worker_name
+from worker.inference_worker import MAX_JOB_S, PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
+from worker.process_memory import limit_memory
 from worker.resident_models import ResidentModels
 from worker.tracing import tracer_of
 
+MEMORY_SHARE = 0.8  # of the machine's or the container's, for a worker that is not told how much it may have
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
 
 log = logging.getLogger("doppel.worker")
@@ -31,6 +34,8 @@ def run_worker(
     result_ttl_s: int,
     resident_mb: int,
     preload: list[str],
+    memory_mb: int | None = None,
+    max_job_s: float = MAX_JOB_S,
 ) -> None:
     """Serve the inference queue until SIGTERM or SIGINT. The parameters are the settings of the same names.
 
@@ -39,6 +44,8 @@ def run_worker(
         DeviceFailed: the jobs in hand are queued again. It counts as a try, since one of them may be the reason.
     """
     chosen = serving_device(device, threads=threads)
+    if chosen.is_cpu:  # drivers of GPUs allocate for themselves, by other rules
+        limit_memory(memory_mb or int(MEMORY_SHARE * usable_memory_bytes()) >> 20)
     catalog = Catalog(weights_dir, data_dir)
     batch = max_batch or (1 if chosen.is_cpu else DEFAULT_MAX_BATCH)
     residents = ResidentModels(catalog, chosen, budget_bytes=resident_mb << 20, step_size=batch)
@@ -59,6 +66,7 @@ def run_worker(
         batch_wait_ms=batch_wait_ms,
         result_ttl_s=result_ttl_s,
         tracer=tracer,
+        max_job_s=max_job_s,
     )
     try:
         worker.run()

@@ -38,12 +38,13 @@ from worker.job_traces import trace_batch
 from worker.meters import Meter
 from worker.process_memory import gpu_memory_mb, resident_mb
 from worker.taken_queue import Taken, TakenQueue
-from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner
+from worker.tasks import Begun, LoadedTask, Result, RunningJob, TaskRunner, within
 from worker.tracer import Tracer
 
 SUSPENSION_AGE_S = 1.0  # how late `rq suspend` may be heeded
 POLL_S = 0.001  # between two looks for a job while a batch is computed
 LOOK_S = 0.001  # in which another job comes, if jobs keep coming
+MAX_JOB_S = 3600.0  # for the steps of a long job
 PATIENCE_S = 30  # with a lost Redis, before the batch in hand is given up to another worker
 
 log = logging.getLogger("doppel.worker")
@@ -69,6 +70,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         batch_wait_ms: how long to wait at most for more jobs, while they keep coming, once a batch has two.
         result_ttl_s: how long a generated picture is kept.
         tracer: records what the jobs of traced requests went through.
+        max_job_s: how long the steps of a long job may take together.
     """
 
     reports = contract.WORKERS
@@ -84,6 +86,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         batch_wait_ms: float,
         result_ttl_s: int,
         tracer: Tracer | None = None,
+        max_job_s: float = MAX_JOB_S,
     ) -> None:
         queue = cast(TakenQueue, rq_queue(connection, kind=TakenQueue))
         name = worker_name(os.getpid())
@@ -98,6 +101,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         queue.max_batch = max_batch
         record_ttl_s = max(RECORD_TTL_S, result_ttl_s)
         self._ender = JobEnder(queue, self, self._redis, record_ttl_s=record_ttl_s, result_ttl_s=result_ttl_s)
+        self._max_job_s = max_job_s
         self._running: list[RunningJob] = []
         self._batch_started: float | None = None
         self._meter = Meter()
@@ -318,7 +322,8 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         alone = not running.started.first_try
         pictures: list[Picture] = []
         version: str | None = None
-        with contextlib.closing(self._runner.run_in_steps(loaded)) as steps:
+        with contextlib.closing(self._runner.run_in_steps(loaded)) as unbounded:
+            steps = within(unbounded, self._max_job_s)
             while True:
                 try:
                     step = next(steps, None)

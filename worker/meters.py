@@ -52,6 +52,9 @@ REQUEST_SECONDS = Histogram(
 REJECTIONS = Counter("rejections", "Requests that were answered with a problem, by its title", ("status", "title"))
 JOBS = Counter("jobs", "Jobs that workers ran to their end", ("model", "kind", "status"))
 PICTURES = Counter("pictures", "Pictures that models made", ("model",))
+WEBHOOKS = Counter(
+    "webhooks", "Webhooks: delivered; failed, to be sent again; refused, given_up or expired for good", ("outcome",)
+)
 BATCH_SIZE = Histogram("batch_size", "Jobs that ran together", (1, 2, 4, 8, 16, 32, 64, 128, 256))
 STAGE_SECONDS = Histogram(
     "stage_seconds",
@@ -60,7 +63,7 @@ STAGE_SECONDS = Histogram(
     ("stage",),
 )
 
-COUNTERS = (REQUESTS, REJECTIONS, JOBS, PICTURES)
+COUNTERS = (REQUESTS, REJECTIONS, JOBS, PICTURES, WEBHOOKS)
 HISTOGRAMS = (REQUEST_SECONDS, BATCH_SIZE, STAGE_SECONDS)
 
 

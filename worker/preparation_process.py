@@ -21,6 +21,7 @@ from models.store.incoming import IncomingStore
 from worker import contract
 from worker.connection import connect
 from worker.contract import Failure, FailureCode
+from worker.errors import TimedOut
 from worker.import_progress import Place, place
 from worker.inference_queue import fetch_jobs
 from worker.janitor import Janitor
@@ -44,8 +45,8 @@ class ImportWorker(ClientJobWorker):
     functions = (contract.IMPORT, contract.ADD_MODEL)
     queue_name = contract.PREPARATION_QUEUE
 
-    def __init__(self, connection: redis.Redis, data_dir: Path) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: redis.Redis, data_dir: Path, timeout_s: int | None = None) -> None:
+        super().__init__(connection, timeout_s=timeout_s)
         self._incoming = IncomingStore(data_dir)
 
     def _beat(self) -> None:
@@ -73,6 +74,8 @@ class ImportWorker(ClientJobWorker):
             return Failure(code=FailureCode.NAME_TAKEN, detail=str(error))
         if job.func_name == contract.ADD_MODEL and isinstance(error, Invalid):
             return Failure(code=FailureCode.MODEL_REFUSED, detail=str(error))
+        if isinstance(error, TimedOut):
+            return Failure(code=error.code, detail=str(error))
         if isinstance(error, ArchiveError | DatasetError):
             return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
         if isinstance(error, DoppelError):
@@ -99,10 +102,14 @@ def _what_failed(error: Exception) -> str:
     return f"stored: {error.strerror}" if isinstance(error, OSError) else f"read: {type(error).__name__}"
 
 
-def run_import_worker(*, redis_url: str, weights_dir: Path, data_dir: Path) -> None:
-    """Take uploads in until SIGTERM or SIGINT. The parameters are the settings of the same names."""
+def run_import_worker(*, redis_url: str, weights_dir: Path, data_dir: Path, timeout_s: int) -> None:
+    """Take uploads in until SIGTERM or SIGINT. The parameters are the settings of the same names.
+
+    Args:
+        timeout_s: the setting ``import_timeout_s``.
+    """
     place.set(Place(weights_dir=weights_dir.resolve(), data_dir=data_dir.resolve()))
-    ImportWorker(_connect(redis_url), data_dir.resolve()).work(logging_level="WARNING")
+    ImportWorker(_connect(redis_url), data_dir.resolve(), timeout_s).work(logging_level="WARNING")
 
 
 def run_fetch_worker(

@@ -23,6 +23,7 @@ from worker.contract import JobMeta, Kind
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
+from worker.webhooks import Hook
 
 PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
 ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once
@@ -97,28 +98,35 @@ class PreparationQueue:
         self._fetches = rq_preparation_queue(connection, contract.FETCH_QUEUE)
         self._estimates = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
 
-    def submit_import(self, job_id: str, task: ImportTask, allowance: Allowance | None = None) -> None:
+    def submit_import(
+        self, job_id: str, task: ImportTask, allowance: Allowance | None = None, hook: Hook | None = None
+    ) -> None:
         """Queue the import of the archive that lies in the incoming folder ``job_id``.
 
         Args:
             allowance: that it counts towards; None: none.
+            hook: whom to tell how it ended.
 
         Raises:
             LimitReached: it would be more than the allowance.
         """
         meta = _meta("dataset", "", task.dataset, task.owner)
-        self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta), allowance)
+        self._submit(_job(self._imports, contract.IMPORT, job_id, task, meta), allowance, hook)
 
-    def submit_addition(self, job_id: str, task: AddTask, allowance: Allowance | None = None) -> None:
+    def submit_addition(
+        self, job_id: str, task: AddTask, allowance: Allowance | None = None, hook: Hook | None = None
+    ) -> None:
         """Queue the addition of the model that lies in the incoming folder ``job_id``, as :meth:`submit_import`."""
         meta = _meta("model", task.addition.name or "", owner=task.owner)
-        self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta), allowance)
+        self._submit(_job(self._imports, contract.ADD_MODEL, job_id, task, meta), allowance, hook)
 
-    def _submit(self, job: Job, allowance: Allowance | None) -> None:
+    def _submit(self, job: Job, allowance: Allowance | None, hook: Hook | None) -> None:
         with translating_errors(), self.connection.pipeline() as pipe:
             if allowance is not None:
                 allowance.take(self.connection, [job.id])
             _enqueue(self._imports, job, pipe)
+            for command in hook.ordered() if hook is not None else ():
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
             pipe.execute()
 
     def fetch(self, model: str) -> str:

@@ -17,6 +17,7 @@ from rq import Queue, Worker
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now
 
 from models import logs
 from models.installed import has_torch
@@ -24,7 +25,7 @@ from models.process import die_with_parent
 from worker import contract
 from worker.connection import LOST
 from worker.contract import HEARTBEAT_S, Failure, JobEvent, Status
-from worker.errors import JobCanceled, QueueError
+from worker.errors import JobCanceled, QueueError, TimedOut
 from worker.heartbeat import ReportingWorker
 from worker.inference_queue import forbid_cancel, job_meta
 from worker.preparation_queue import PREPARER_SEEN_S, PreparationQueue, PreparerReport, rq_preparation_queue
@@ -41,13 +42,19 @@ def preparer_name(pid: int) -> str:
 
 
 class PreparationWorker(ReportingWorker, Worker):
-    """Runs allow-listed functions, with short leases, in forked processes that die with this one."""
+    """Runs allow-listed functions, with short leases, in forked processes that die with this one.
+
+    Args:
+        timeout_s: after which the process of a job is killed, and the job fails; None: never.
+    """
 
     reports = contract.PREPARERS
     functions: ClassVar[tuple[str, ...]]
     queue_name: ClassVar[str]
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, *, timeout_s: int | None = None) -> None:
+        self._timeout_s = timeout_s
+        self._timed_out: str | None = None  # the job whose process was killed for that
         super().__init__(
             [rq_preparation_queue(connection, self.queue_name)],
             name=preparer_name(os.getpid()),
@@ -113,6 +120,9 @@ class PreparationWorker(ReportingWorker, Worker):
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: object) -> None:
         super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+        if self._timed_out == job.id and self._timeout_s is not None:
+            job.retries_left = 0  # it would take as long again
+            self.note_failure(job, TimedOut(self._timeout_s))
         if self._stop_requested:  # by us, so it does not count as a try
             job.retries_left = (job.retries_left or 0) + 1
 
@@ -127,6 +137,10 @@ class PreparationWorker(ReportingWorker, Worker):
             super().maintain_heartbeats(job, execution)
         except LOST:
             log.warning("the lease of job %s was not renewed: Redis is away", job.id)
+        took_s = (now() - job.started_at).total_seconds() if job.started_at is not None else 0.0
+        if self._timeout_s is not None and took_s > self._timeout_s and self._timed_out != job.id:
+            self._timed_out = job.id
+            self._kill_horse()
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         if job.get_status() is not JobStatus.QUEUED:  # canceled meanwhile, or done by another worker

@@ -1,6 +1,7 @@
 """The memory that this process holds, for its reports."""
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -12,6 +13,18 @@ def resident_mb() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def limit_memory(mb: int) -> None:
+    """Let this process's allocations fail, as in full memory, once it has this many MiB.
+
+    What counts is what it may write to (RLIMIT_DATA). Address space that is only reserved, of which engines take many
+    times as much, does not.
+    """
+    if sys.platform == "linux":  # elsewhere the limit counts something else
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = mb << 20 if most == resource.RLIM_INFINITY else min(mb << 20, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def gpu_memory_mb(device: str) -> int | None:

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import logging
+import time
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -17,8 +18,10 @@ from models.pictures import Picture
 from worker import contract
 from worker.batching import StartedJob
 from worker.contract import Failure, FailureCode, JobEvent, JobMeta, Status, Task
-from worker.errors import TaskError
+from worker.errors import OutOfMemory, TaskError, TimedOut
 from worker.picture_bytes import unpack
+
+_NO_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
 
 log = logging.getLogger("doppel.worker")
 
@@ -168,8 +171,32 @@ def _read_task(data: bytes) -> Task | TaskError:
         return TaskError(f"The job cannot be read: {error}")
 
 
+def within(steps: Iterable[Step], seconds: float) -> Iterator[Step]:
+    """The steps of a long task, while they take no longer than this; what is done between them does not count.
+
+    Raises:
+        TimedOut
+    """
+    left_s = seconds
+    begun = time.monotonic()
+    for step in steps:
+        left_s -= time.monotonic() - begun
+        if left_s < 0 and step.done < 1:
+            raise TimedOut(seconds)
+        yield step
+        begun = time.monotonic()
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error means that there was no memory; libraries in C++ say so in their own words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
 def failure_of(error: Exception) -> Failure:
     """Describe an error to the job's owner. An unexpected one is logged with its traceback."""
+    if out_of_memory(error):
+        log.error("a job took too much memory: %s", error)
+        error = OutOfMemory()
     if isinstance(error, TaskError):
         return Failure(code=error.code, detail=str(error))
     if isinstance(error, DoppelError):

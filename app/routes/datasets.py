@@ -52,13 +52,18 @@ async def upload_dataset(
     ],
     name: Annotated[str, Form(description="letters, digits, `.`, `_` and `-`; at most 64")],
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response | DatasetDetails:
     """Every picture is decoded once, checked and counted; bad ones are left out and listed, duplicates are reported."""
     if not valid_name(name):
         raise Invalid("name: a data set is named by up to 64 letters, digits, '.', '_' and '-'.")
     await run_in_threadpool(_check_free, services, name)
     ended = await take_in(
-        request, services, lambda job_id: services.uploads.accept(job_id, name, archive.file, caller_of(request)), wait
+        request,
+        services,
+        lambda job_id, hook: services.uploads.accept(job_id, name, archive.file, caller_of(request), hook=hook),
+        wait,
+        webhook,
     )
     if isinstance(ended, Response):
         return ended

@@ -28,6 +28,11 @@ Wait = Annotated[
     float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: answer with the job at once")
 ]
 
+WEBHOOK = (
+    "an https:// address to which the job is sent, as `GET /jobs/{id}` shows it, when it has ended; see docs/clients.md"
+)
+Webhook = Annotated[str, Form(description=WEBHOOK)]
+
 
 class StartParameters(BaseModel):
     """Query parameters of the calls that start runs. Others are refused: a misspelt ``dry_run`` must not start one."""

@@ -57,10 +57,11 @@ def _figures(services: Services) -> Figures:
         ):
             pipe.execute()
         fields = cast(dict[bytes, bytes], connection.hgetall(contract.METERS))
+        hooks = connection.zcard(contract.HOOKS_DUE)
     status = server_status(services)
     runs, trainings = _training(services)
     models = {model.name for model in services.catalog.all()}
-    return Figures(status, read_totals(fields), models, runs, trainings)
+    return Figures(status, read_totals(fields), models, runs, hooks, trainings)
 
 
 def _training(services: Services) -> tuple[Tally[RunState], list[Training]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -84,6 +84,7 @@ async def add_model(
         str, Form(description="StarGAN v2 with a high-pass path: what divides its strength; empty: 1")
     ] = "",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response | ModelInfo:
     """Put anyone's weights into service, at once on every worker.
 
@@ -108,10 +109,11 @@ async def add_model(
     ended = await take_in(
         request,
         services,
-        lambda job_id: services.uploads.accept_model(
-            job_id, label, addition, file.file, caller_of(request), torch=torch
+        lambda job_id, hook: services.uploads.accept_model(
+            job_id, label, addition, file.file, caller_of(request), torch=torch, hook=hook
         ),
         wait,
+        webhook,
         torch_for="Adding a weights file" if torch else None,
     )
     if isinstance(ended, Response):
@@ -156,7 +158,13 @@ def read_model_sample(request: Request, services: ServicesDep, name: str) -> Res
 @router.post(
     "/{name}/fetch", status_code=202, summary="Fetch a model's weights", responses=answers.problems(404, 409, 503)
 )
-def fetch_model(request: Request, services: ServicesDep, name: str, response: Response) -> Job:
+def fetch_model(
+    request: Request,
+    services: ServicesDep,
+    name: str,
+    response: Response,
+    webhook: Annotated[str, Query(description=fields.WEBHOOK)] = "",
+) -> Job:
     """Download the weights from the model's authors, as a job with progress that can be canceled.
 
     Without this call, a model is fetched when it is first asked for. While a fetch is under way, whoever began it, the
@@ -166,7 +174,9 @@ def fetch_model(request: Request, services: ServicesDep, name: str, response: Re
     if model.weights is not None:
         raise Conflict(f"The weights of {name!r} are on this server already.")
     lists = client_of(request), list_name(caller_of(request), None)
+    services.webhooks.check(webhook)
     job_id = services.selection.fetch(name)
+    services.webhooks.order(services.webhooks.hook(webhook, "job", job_id, owner=caller_of(request).name))
     for listed in filter(None, lists):
         Overview(services.queue.connection).remember(listed, job_id)
     state = services.queue.state(job_id)

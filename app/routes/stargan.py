@@ -50,6 +50,7 @@ class Choices:
     resolution: fields.Resolution = ""
     fit: fields.FitField = "keep"
     wait: fields.Wait = 60
+    webhook: fields.Webhook = ""
 
     @property
     def geometry(self) -> Geometry:
@@ -128,7 +129,7 @@ async def _translate(
 ) -> Response:
     media_type = accepted_type(request.headers.get("accept"))
     order = await _order(services, [image], [style], choices)
-    return await reply(services, await submit(request, services, order, choices.wait), media_type)
+    return await reply(services, await submit(request, services, order, choices.wait, choices.webhook), media_type)
 
 
 @router.post(
@@ -149,6 +150,7 @@ async def read_style(
     model: StarganModel = "",
     align: Align = "auto",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response | StyleCode:
     """A style code is a list of numbers that describes a picture's style. Send it as `style` instead of a reference.
 
@@ -157,7 +159,7 @@ async def read_style(
     await services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.stargan, model)
     order = style_code_order(runs, await image.read(), domain, align=align == "auto")
-    submission = await submit(request, services, order, wait)
+    submission = await submit(request, services, order, wait, webhook)
     if submission.end is not None and submission.end.status is Status.SUCCEEDED:
         state = await services.jobs.state(submission.job_id)
         if state is not None and state.style is not None:
@@ -203,7 +205,7 @@ async def draw_grid(
     _check_count("sources", sources, 1, MAX_GRID)
     styles = await _styles(references, seeds, choices.domain, psi, at_least=1)
     order = await _order(services, sources, styles, choices, kind="grid")
-    return await reply(services, await submit(request, services, order, choices.wait), media_type)
+    return await reply(services, await submit(request, services, order, choices.wait, choices.webhook), media_type)
 
 
 @router.post(
@@ -236,7 +238,7 @@ async def film_styles(
     _check_count("sources", sources, 1, MAX_FILMED)
     styles = await _styles(references, seeds, choices.domain, psi, at_least=2)
     order = await _order(services, sources, styles, choices, kind="video", frames=frames, fps=fps)
-    return await reply(services, await submit(request, services, order, choices.wait), media_type)
+    return await reply(services, await submit(request, services, order, choices.wait, choices.webhook), media_type)
 
 
 async def _order(

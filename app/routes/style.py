@@ -81,6 +81,7 @@ async def paint(
     resolution: fields.Resolution = "",
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response:
     """Upload a photo and a painting, and get the photo back as if it were painted so.
 
@@ -92,7 +93,7 @@ async def paint(
     await services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.style, look.model)
     order = painting_order(runs, await image.read(), geometry, await look.fields())
-    return await reply(services, await submit(request, services, order, wait), media_type)
+    return await reply(services, await submit(request, services, order, wait, webhook), media_type)
 
 
 @router.post(
@@ -111,6 +112,7 @@ async def read_style_code(
     style: Annotated[list[UploadFile], File(description="the picture; several are mixed")],
     weights: Weights = "",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response | PaintingCode:
     """A style code is a list of 100 numbers that describe how a picture is painted: send it as `code` to `POST /style`.
 
@@ -121,7 +123,7 @@ async def read_style_code(
     if not style:
         raise Invalid("style: a picture is needed.")
     order = mixed_code_order(runs, [await picture.read() for picture in style], weights)
-    submission = await submit(request, services, order, wait)
+    submission = await submit(request, services, order, wait, webhook)
     if submission.end is not None and submission.end.status is Status.SUCCEEDED:
         state = await services.jobs.state(submission.job_id)
         if state is not None and state.style is not None:

@@ -34,6 +34,7 @@ async def paint_video(
     stroke: Stroke = 1.0,
     resolution: fields.Resolution = "",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
 ) -> Response:
     """Upload a clip and a painting, and get the clip back as if each frame were painted so: an MP4 with its sound.
 
@@ -45,4 +46,4 @@ async def paint_video(
     await services.dispatcher.require_worker()
     runs = await run_in_threadpool(services.selection.style, look.model)
     order = clip_order(runs, await video.read(), geometry, await look.fields())
-    return await reply(services, await submit(request, services, order, wait), media_type)
+    return await reply(services, await submit(request, services, order, wait, webhook), media_type)

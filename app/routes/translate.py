@@ -33,6 +33,7 @@ async def translate(
     resolution: fields.Resolution = "",
     fit: fields.FitField = "keep",
     wait: fields.Wait = 60,
+    webhook: fields.Webhook = "",
     domain: Annotated[str, Form(description="StarGAN only: one of the model's domains; empty: the first of them")] = "",
     reference: Annotated[
         UploadFile | None, File(description="StarGAN and style models: a picture whose style is applied")
@@ -65,4 +66,4 @@ async def translate(
     style_fields = StyleFields(domain, reference_bytes, seed, latent, style, psi)
     runs = await services.selection.running_soon(model)
     order = translation_order(runs, await image.read(), geometry, style_fields)
-    return await reply(services, await submit(request, services, order, wait), media_type)
+    return await reply(services, await submit(request, services, order, wait, webhook), media_type)

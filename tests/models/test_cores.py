@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from models.cores import core_limit, cpu_quota, usable_cores
+from models.cores import core_limit, cpu_quota, usable_cores, usable_memory_bytes
 from models.device import serving_device
 
 SECOND = "34 25 0:30 {root} /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw,nsdelegate"
@@ -45,15 +45,42 @@ GROUPS = {
 @pytest.mark.parametrize("case", GROUPS)
 def test_the_quota_of_the_control_groups_is_counted_in_cores(case, tmp_path):
     groups, mounts, files, cores = GROUPS[case]
-    process = tmp_path / "proc" / "self"
+    mount(tmp_path, groups, mounts, files)
+    assert cpu_quota(tmp_path) == cores
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "limit_mb"),
+    [
+        ("0::/a/b", [SECOND.format(root="/")], {"a/memory.max": f"{64 << 20}", "a/b/memory.max": "max"}, 64),
+        ("0::/a/b", [SECOND.format(root="/")], {"a/b/memory.max": "max"}, None),
+        (
+            "3:memory:/docker/1f",
+            ["32 31 0:29 /docker/1f /sys/fs/cgroup/memory rw shared:5 - cgroup cgroup rw,memory"],
+            {"memory.limit_in_bytes": f"{32 << 20}"},
+            32,
+        ),
+        ("", [], {}, None),
+    ],
+)
+def test_the_memory_of_a_process_is_that_of_its_control_groups_or_the_machines(
+    groups, mounts, files, limit_mb, tmp_path
+):
+    mount(tmp_path, groups, mounts, files)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert usable_memory_bytes(tmp_path) == (machine if limit_mb is None else limit_mb << 20)
+
+
+def mount(root, groups, mounts, files):
+    """Write what a process sees of its control groups."""
+    process = root / "proc" / "self"
     process.mkdir(parents=True)
     (process / "cgroup").write_text(f"{groups}\n".lstrip("\n"))
     (process / "mountinfo").write_text("".join(f"{line}\n" for line in [ANY, *mounts]))
     for name, content in files.items():
-        file = tmp_path / mounts[0].split()[4].lstrip("/") / name
+        file = root / mounts[0].split()[4].lstrip("/") / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{content}\n")
-    assert cpu_quota(tmp_path) == cores
 
 
 def test_without_proc_there_is_no_quota(tmp_path):

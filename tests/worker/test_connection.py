@@ -6,8 +6,9 @@ import threading
 import pytest
 import redis
 
+from app.settings import Settings
 from tests.processes import eventually, file_server
-from worker.connection import connect, require_redis
+from worker.connection import connect, require_redis, with_password
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueUnreachable, RedisUnusable
 from worker.preparation_process import EstimateWorker
@@ -86,3 +87,17 @@ def test_a_worker_waits_for_room_in_a_full_redis(own_server, options, caplog):
             options("maxmemory", "512mb")
             birth.join()
         assert connection.exists(worker.key)
+
+
+def test_the_password_of_a_file_goes_into_an_address_that_has_none(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("p@ss/word\n")
+    with_it = Settings(redis_url="redis://redis:6379/1", redis_password_file=file).redis_url
+    assert redis.ConnectionPool.from_url(with_it).connection_kwargs["password"] == "p@ss/word"
+    for url in ("redis://:other@redis:6379", "redis://redis?password=other", "unix:///redis.sock"):
+        assert with_password(url, file) == url
+    assert with_password("redis://user@redis", file) == "redis://user:p%40ss%2Fword@redis"
+    file.write_text("\n")
+    for path in (file, tmp_path / "none"):
+        with pytest.raises(ValueError, match="password file"):
+            with_password("redis://redis", path)

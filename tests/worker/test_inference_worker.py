@@ -9,13 +9,14 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from models.serving.style_guide import StyleGuide
-from tests.fake_worker import GO, HELD, RAISES, first_pixel
+from tests.fake_worker import GO, HELD, HUGE, RAISES, first_pixel
 from tests.processes import eventually, fake_worker
 from worker import contract
-from worker.contract import JobEvent, Status, Task
+from worker.contract import FailureCode, JobEvent, Status, Task
 from worker.errors import QueueFull
 from worker.inference_queue import rq_queue
 from worker.inference_worker import worker_name
+from worker.tasks import failure_of
 
 GREY = (128, 128, 128)
 
@@ -271,6 +272,32 @@ def test_a_picture_in_tiles_whose_worker_died_is_made_once_by_the_next(queue, re
     assert [event.status for event in told if event.id == picture and event.status.ended] == [Status.SUCCEEDED]
     assert (queue.result(picture)[0] == 255 - first_pixel(GREY)).all()
     assert Job.fetch(picture, queue.connection, serializer=JSONSerializer).retries_left == contract.MAX_TRIES - 2
+
+
+def test_a_job_that_takes_too_much_memory_or_time_fails_alone(queue, redis_url):
+    before = [submit(queue), submit(queue, HUGE), submit(queue), submit_tiled(queue)]
+    with fake_worker(redis_url, "--memory-mb", "2000", "--fixed-ms", "30", "--max-job-s", "0.1") as worker:
+        jobs = [*before, submit(queue)]
+        eventually(lambda: all_ended(queue, jobs))
+        assert worker.poll() is None
+    errors = [queue.state(job).error for job in jobs]
+    codes = [error and error.code for error in errors]
+    assert codes == [None, FailureCode.OUT_OF_MEMORY, None, FailureCode.TIMED_OUT, None]
+    assert "0.1 s" in errors[3].detail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("Exception from cpu_memory.cpp:257:\nFailed to allocate 562331648 bytes of memory\n"),
+    ],
+    ids=["numpy", "torch", "OpenVINO"],
+)
+def test_every_engines_word_for_full_memory_is_understood(error):
+    assert failure_of(error).code is FailureCode.OUT_OF_MEMORY
+    assert failure_of(RuntimeError("another")).code is FailureCode.TRANSLATION_FAILED
 
 
 def test_sigterm_hands_a_long_job_back_at_no_cost(queue, redis_url):

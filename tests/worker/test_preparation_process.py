@@ -163,7 +163,10 @@ def test_no_function_but_ours_is_called(settings, preparation, tmp_path, janitor
     assert not any((tmp_path / name).exists() for name in names)
 
 
-def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(queue, settings, submit):
+def test_only_the_process_of_an_import_loads_pillow_and_its_memory_and_time_are_limited(
+    queue, settings, submit, incoming, monkeypatch
+):
+    monkeypatch.setenv("DOPPEL_IMPORT_TIMEOUT_S", "1")
     job = submit(slow(1000))
     with preparer(settings, "imports") as worker:
         forked = Path(f"/proc/{eventually(lambda: importing(worker, queue, job))}")
@@ -171,6 +174,11 @@ def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(qu
         limit = rf"Max address space +{MEMORY_BYTES} "
         eventually(lambda: re.search(limit, (forked / "limits").read_text()))
         own = Path(f"/proc/{worker.pid}/maps").read_text()
+        os.kill(int(forked.name), signal.SIGSTOP)  # as if it hung
+        state = eventually(lambda: (found := queue.state(job)).status.ended and found)
+        eventually(lambda: not incoming.job_ids())
+        assert not forked.exists()
+    assert (state.status, state.error.code) == (Status.FAILED, FailureCode.TIMED_OUT)
     assert "/PIL/" not in own
     assert "libtorch" not in own
 

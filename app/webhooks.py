@@ -1,0 +1,59 @@
+"""Orders to report the end of a job or a run: the form field ``webhook``, checked and made to wait."""
+
+from typing import Literal
+
+from app.settings import Settings
+from app.webhook_targets import Targets
+from models.errors import Invalid
+from worker.inference_queue import translating_errors
+from worker.webhooks import Hook, Hooks
+
+
+class Webhooks:
+    """Takes orders. Who delivers is ``webhook_sender.py``.
+
+    Attributes:
+        targets: the addresses that are accepted.
+    """
+
+    def __init__(self, settings: Settings, hooks: Hooks) -> None:
+        self._wanted = settings.webhooks
+        self._hooks = hooks
+        self.targets = Targets(http=settings.webhook_http, private=settings.webhook_private)
+
+    def check(self, url: str | None) -> None:
+        """Refuse an address that is never reached.
+
+        Raises:
+            Invalid
+        """
+        if not url:
+            return
+        if not self._wanted:
+            raise Invalid("webhook: this server reports to no addresses; leave it out.")
+        self.targets.parse(url)
+
+    def hook(
+        self, url: str | None, subject: Literal["job", "run"], id: str, *, turn: int = 1, owner: str | None = None
+    ) -> Hook | None:
+        """The hook for an address, which is not waiting yet; None for none.
+
+        Args:
+            turn: of a run: the attempt at whose end it is to be told.
+            owner: the name of the API key that ordered it.
+
+        Raises:
+            Invalid: the address is never reached.
+        """
+        self.check(url)
+        return Hook(subject=subject, id=id, turn=turn, url=url, owner=owner) if url else None
+
+    def order(self, hook: Hook | None) -> None:
+        """Make a hook wait; None does nothing.
+
+        Raises:
+            QueueError: Redis does not take it.
+        """
+        if hook is not None:
+            with translating_errors():
+                self._hooks.order(hook)
