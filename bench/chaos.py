@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import redis
@@ -96,7 +97,7 @@ class Load:
                     order.outcome, order.job = "accepted", answer.json()["id"]
                     return
                 if answer.status_code == 500:
-                    order.outcome = f"failed ({answer.json().get('detail')})"
+                    order.outcome = _failure(answer.json())
                     return
                 self.refused[answer.status_code] += 1
                 order.outcome = f"refused with {answer.status_code} for {GIVE_UP_S:.0f} s ({answer.text[:200]})"
@@ -113,7 +114,8 @@ class Load:
                 while job.get("status") in ("queued", "running") and time.monotonic() < deadline:
                     time.sleep(0.2)
                     job = client.get(f"/jobs/{order.job}").json()
-                order.outcome = str(job.get("status", "lost"))
+                status = job.get("status", "lost")
+                order.outcome = _failure(job) if status == "failed" else str(status)
                 if order.outcome == "succeeded" and client.get(f"/jobs/{order.job}/image").status_code != 200:
                     order.outcome = "without a picture"
 
@@ -201,6 +203,11 @@ def _until(look: Callable[[], bool]) -> float:
     return time.monotonic() - begun
 
 
+def _failure(job: dict[str, Any]) -> str:
+    error = job.get("error") or {}
+    return f"failed visibly ({error.get('detail') or job.get('detail')})"
+
+
 def _required(pid: int | None) -> int:
     assert pid is not None, "the role does not run"
     return pid
@@ -249,7 +256,7 @@ def _small_disk() -> Iterator[Path | None]:
 
 def _start_training(stack: Stack) -> str:
     """Begin a small run that ends with the measurement; its address."""
-    options = cyclegan(epochs=1_000_000, save_every=200, sample_every=100_000)
+    options = cyclegan(epochs=1_000_000, save_every=5, sample_every=100_000)
     with httpx.Client(base_url=stack.url, timeout=120, trust_env=False) as client:
         deadline = time.monotonic() + 60
         while (answer := client.post("/training/cyclegan", json=options)).status_code != 202:
@@ -267,7 +274,9 @@ def _training_result(stack: Stack, run: str) -> str:
         lines = client.get(f"{run}/metrics", params={"points": 0, "format": "csv"}).text.splitlines()[1:]
     steps = [int(line.partition(",")[0]) for line in lines]
     twice, gaps = len(steps) - len(set(steps)), (max(steps, default=0) - len(set(steps)))
-    return f"The training: {state['status']} at step {state['step']}, {twice} steps recorded twice, {gaps} not at all."
+    why = f" ({state['error']})" if state.get("error") else ""
+    recorded = f"{twice} steps recorded twice, {gaps} not at all"
+    return f"The training: {state['status']}{why} at step {state['step']}; {recorded}."
 
 
 def _computed(log: Path) -> Counter[str]:

@@ -189,6 +189,8 @@ class EmbeddedRedis:
             "aof-use-rdb-preamble": "no",
             "maxmemory": f"{MAX_MEMORY_MB}mb",
             "maxmemory-policy": "noeviction",
+            # RQ keeps a stream for each job, with one small entry. Redis would set 4 KiB aside for it.
+            "stream-node-max-bytes": "256",
         }
         if (self._folder / "appendonlydir").exists():
             # The default since Redis 7. An older server looks elsewhere and would start without data; it does not know

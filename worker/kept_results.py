@@ -1,14 +1,23 @@
-"""Results that are kept for clients who may come for them: given up, oldest first, when new work needs their memory."""
+"""What is kept of ended jobs for clients who may come for it: given up, oldest first, when new work needs the memory.
+
+Results go before records, which are small. Yet a queue that is never idle makes more records than memory holds.
+"""
 
 import time
 
 from rq import Queue
+from rq.defaults import RQ_KEY_PREFIX
+from rq.job import Job
 
-from worker.picture_bytes import output_key
+from models.provenance.origin import SIGNED_TYPES
+from worker.picture_bytes import history_key, output_key, splices_key
 from worker.shared_connection import SharedConnection
 
 FRESH_S = 10.0  # a result that is younger may be on its way to its client
 MORE_BYTES = 32 << 20  # that are freed beyond what is needed, so that not every request has to
+RECORD_FRESH_S = 60.0  # a record that is younger may be asked for by its client
+MORE_RECORD_BYTES = 4 << 20
+RECORDS_AT_ONCE = 1_000  # Redis does nothing else meanwhile
 LOOKED_AT = 5_000  # ended jobs, of which most have no result any more, that are looked at in one go
 
 # RQ's registry of jobs that succeeded has them by the time at which their records expire: in the order of their ends.
@@ -29,6 +38,28 @@ end
 return {{freed, tostring(reached), #ended == 2 * most and 1 or 0}}
 """
 
+# All that is kept of the jobs that ended first.
+_DROP = """
+local before, needed, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local freed = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, most)) do
+  for n = 4, #ARGV do
+    local key = string.format(ARGV[n], id)
+    freed = freed + (redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 0) or 0)
+    redis.call('DEL', key)
+  end
+  redis.call('ZREM', KEYS[1], id)
+  if freed >= needed then break end
+end
+return freed
+"""
+_OF_A_JOB = (
+    Job.key_for("%s"),
+    f"{RQ_KEY_PREFIX}:results:%s",
+    output_key("%s"),
+    history_key("%s"),
+    *(splices_key("%s", media_type) for media_type in sorted(SIGNED_TYPES)),
+)
 
 # The same walk over the fresh ones, of which none is given up; the end of the last one that is needed, or nothing.
 _FIND_ROOM = f"""
@@ -55,7 +86,26 @@ class KeptResults:
         self._reached = b"0"  # up to where in the registry there is nothing left to give up
 
     async def give_up(self, nbytes: int) -> int:
-        """Delete the oldest results until this much is free, or only fresh ones are left; how much was freed."""
+        """Delete the oldest results, and then the oldest records, until this much is free, or only fresh ones are left.
+
+        Returns:
+            How much was freed, in bytes.
+        """
+        freed = await self._give_up_results(nbytes)
+        return freed if freed >= nbytes else freed + await self._drop_records(nbytes - freed)
+
+    async def _drop_records(self, nbytes: int) -> int:
+        freed, needed = 0, nbytes + MORE_RECORD_BYTES
+        before = repr(time.time() + self._record_ttl_s - RECORD_FRESH_S)
+        while freed < needed:
+            numbers = before, needed - freed, RECORDS_AT_ONCE
+            [more] = await self._shared.execute(("EVAL", _DROP, 1, self._key, *numbers, *_OF_A_JOB))
+            if not more:
+                break
+            freed += more
+        return freed
+
+    async def _give_up_results(self, nbytes: int) -> int:
         freed = 0
         before = time.time() + self._record_ttl_s - FRESH_S
         needed = nbytes + MORE_BYTES

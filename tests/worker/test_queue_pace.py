@@ -13,7 +13,10 @@ from worker.async_inference_queue import AsyncInferenceQueue
 from worker.capacity import Capacity
 from worker.contract import Status, Task
 from worker.errors import QueueFull
-from worker.inference_queue import new_job_id
+from worker.inference_queue import new_job_id, rq_queue
+from worker.job_records import RECORD_TTL_S
+from worker.kept_results import KeptResults
+from worker.picture_bytes import splices_key
 from worker.queue_pace import Ended, QueuePace
 from worker.shared_connection import SharedConnection
 
@@ -160,3 +163,31 @@ def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url
     assert queue.result(done[0]) is None
     assert queue.result(done[-1]) is not None
     assert queue.result(new) is not None
+
+
+def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url, monkeypatch):
+    monkeypatch.setattr(kept_results, "MORE_RECORD_BYTES", 0)
+    connection = redis.Redis.from_url(redis_url)
+    rq = rq_queue(connection)
+    ages_s = {"youngest": 1, "third": 100, "second": 200, "first": 300}
+    for job_id, age_s in ages_s.items():
+        for key in (f"rq:job:{job_id}", f"rq:results:{job_id}", splices_key(job_id, "image/png")):
+            connection.set(key, bytes(2000))
+        connection.zadd(rq.finished_job_registry.key, {job_id: time.time() + RECORD_TTL_S - age_s})
+
+    async def give_up(nbytes):
+        shared = SharedConnection(redis_url, patience_s=5)
+        try:
+            return await KeptResults(rq, shared, record_ttl_s=RECORD_TTL_S).give_up(nbytes)
+        finally:
+            await shared.aclose()
+
+    def left():
+        in_registry = [job_id.decode() for job_id in connection.zrange(rq.finished_job_registry.key, 0, -1)]
+        assert connection.dbsize() == 3 * len(in_registry) + 1
+        return in_registry
+
+    assert 7_000 < asyncio.run(give_up(7_000)) < 15_000
+    assert left() == ["third", "youngest"]
+    assert 6_000 < asyncio.run(give_up(1_000_000)) < 7_500
+    assert left() == ["youngest"]
