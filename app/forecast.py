@@ -22,7 +22,16 @@ FLOAT_BYTES = 4
 CHECKPOINT_COPIES = 5  # of every parameter: itself, Adam's two moments, its average, and what is published of it
 SIMILAR = 4.0  # a run's pace says something about runs whose steps are up to this many times larger or smaller
 # Paths and settings of this machine. A model to start from is shown by its name.
-HIDDEN_OPTIONS = {"dataset", "device", "init_from", "landmarks", "loader_processes", "reserved_mb", "family"}
+HIDDEN_OPTIONS = {
+    "dataset",
+    "device",
+    "init_back_from",
+    "init_from",
+    "landmarks",
+    "loader_processes",
+    "reserved_mb",
+    "family",
+}
 
 
 class RunSize(BaseModel):

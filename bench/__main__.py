@@ -17,6 +17,7 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "two-workers": "bench.start:two_workers",
     "large-pictures": "bench.tiles:large_pictures",
     "flicker": "bench.flicker:films",
+    "pictures": "bench.pictures:pictures",
     "official-faces": "bench.official:faces",
     "training-steps": "bench.training:steps",
     "beside-training": "bench.training:beside_training",

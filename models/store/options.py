@@ -22,7 +22,16 @@ class CycleGANChoices(UnpairedChoices):
     """The options of a CycleGAN run. The defaults are those of the paper's code."""
 
     FAMILY: ClassVar[str] = "cyclegan"
-    SIZES: ClassVar[tuple[str, ...]] = (*UnpairedChoices.SIZES, "lambda_identity", "pool_size")
+    SIZES: ClassVar[tuple[str, ...]] = (
+        *UnpairedChoices.SIZES,
+        "lambda_a",
+        "lambda_b",
+        "lambda_identity",
+        "lambda_content",
+        "discriminator",
+        "ema_beta",
+        "pool_size",
+    )
 
     lambda_a: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle A → B → A")] = 10.0
     lambda_b: Annotated[float, Field(ge=0, le=MOST, description="weight of the cycle B → A → B")] = 10.0
@@ -36,9 +45,42 @@ class CycleGANChoices(UnpairedChoices):
             ge=0, le=1, description="share of the cycle and identity losses that sees mean and contrast of a picture"
         ),
     ] = 1.0
+    discriminator: Annotated[
+        Literal["patch", "projected"],
+        Field(
+            description="patch: the paper's, of ndf channels; projected: judges the features of a network that knows "
+            "pictures (needs the extra features), and takes far fewer steps"
+        ),
+    ] = "patch"
+    lambda_content: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=MOST,
+            description="weight of the distance between the features of a picture and of its translation (needs the "
+            "extra features); with lambda_a and lambda_b at 0 it takes the place of the cycles; 0: not computed",
+        ),
+    ] = 0.0
+    ema_beta: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="decay of moving averages of the generators' weights, which are then shown, measured and "
+            "published; 0: none",
+        ),
+    ] = 0.0
     pool_size: Annotated[
         int, Field(ge=0, le=10_000, description="generated pictures kept to train the discriminators on; 0: none")
     ] = 50
+
+    @property
+    def projected(self) -> bool:
+        return self.discriminator == "projected"
+
+    @property
+    def needs_features(self) -> bool:
+        return self.projected or self.lambda_content > 0
 
 
 class StarGANChoices(RunChoices):
@@ -140,6 +182,9 @@ class CycleGANOptions(CycleGANChoices, RunPlace):
     init_direction: Annotated[
         Literal["AtoB", "BtoA"], Field(description="the generator that starts from init_from, if that is safetensors")
     ] = "AtoB"
+    init_back_from: Annotated[
+        Path | None, Field(description="with init_from in safetensors: such weights for the generator of the way back")
+    ] = None
 
 
 class StarGANOptions(StarGANChoices, RunPlace):

@@ -38,7 +38,16 @@ from models.store.unpaired_options import UnpairedChoices
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"
 # These describe the machine and not the model, so they stay out of the card.
-LOCAL_OPTIONS = {"dataset", "landmarks", "init_from", "device", "reserved_mb", "sample_every", "save_every"}
+LOCAL_OPTIONS = {
+    "dataset",
+    "landmarks",
+    "init_back_from",
+    "init_from",
+    "device",
+    "reserved_mb",
+    "sample_every",
+    "save_every",
+}
 
 
 def publish(

@@ -1,5 +1,6 @@
 """A run's status.json: its state, progress, losses and alarms. Loads no torch."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,9 @@ from models.errors import RunFolderError
 from models.store.files import replace_text
 
 STATUS_FILE = "status.json"
-SCORE = "score"  # name of the figure that decides which checkpoint is the best: the highest wins
+# The figures that decide which checkpoint is the best: the highest wins, by features wherever they were measured.
+FEATURE_SCORE = "Lite0 score"
+SCORE = "score"
 
 AlarmKind = Literal["not finite", "colour inversion", "collapse", "discriminator wins", "disk", "unreadable picture"]
 REMEDIES: dict[AlarmKind, str] = {
@@ -59,8 +62,20 @@ class Quality(BaseModel):
     """Measurements on held-out pictures."""
 
     step: int
-    figures: dict[str, float]  # lower is better, except for the score and the diversity LPIPS
+    figures: dict[str, float]  # lower is better, except for the scores and the diversity LPIPS
     not_available: dict[str, str] = {}  # figure → reason
+
+
+def best_measured(quality: Sequence[Quality]) -> int | None:
+    """The step of the best of these checkpoints; None if none has a score.
+
+    If some were measured by features and others not, the best is one of those that were.
+    """
+    for name in (FEATURE_SCORE, SCORE):
+        scores = {one.step: one.figures[name] for one in quality if name in one.figures}
+        if scores:
+            return max(scores, key=lambda step: scores[step])
+    return None
 
 
 class RunStatus(BaseModel):
@@ -93,7 +108,7 @@ class RunStatus(BaseModel):
     domains: list[str] = []
     device: str | None = None
     last_checkpoint: int | None = None
-    best_checkpoint: int | None = None  # by its score
+    best_checkpoint: int | None = None  # by its score, see best_measured
     alarms: list[Alarm] = []
     quality: list[Quality] = []
     error: str | None = None

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 
 from models.device import select_device
-from models.errors import CannotWrite, CheckpointError, DatasetError, DeviceError, Diverged, RunFolderError, UnevenBatch
+from models.errors import (
+    CannotWrite,
+    CheckpointError,
+    DatasetError,
+    DeviceError,
+    Diverged,
+    NotInstalled,
+    RunFolderError,
+    UnevenBatch,
+)
 from models.store.options import Options
 from models.store.run_changes import add_change
 from models.store.run_folder import RunFolder
@@ -24,7 +33,16 @@ from models.training.pace import length_within
 from models.training.plan import Plan, plan
 from models.training.reporter import Reporter
 
-REASONS = (RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch, Diverged, CannotWrite)
+REASONS = (
+    RunFolderError,
+    DatasetError,
+    DeviceError,
+    CheckpointError,
+    NotInstalled,
+    UnevenBatch,
+    Diverged,
+    CannotWrite,
+)
 
 log = logging.getLogger("doppel.training")
 
@@ -53,7 +71,7 @@ def attempt(
 
     Raises:
         RunBusy: another process trains in the folder.
-        RunFolderError, DatasetError, DeviceError, CheckpointError, UnevenBatch: training cannot start.
+        RunFolderError, DatasetError, DeviceError, CheckpointError, NotInstalled, UnevenBatch: training cannot start.
         Diverged, CannotWrite: training had to end; the last checkpoint is whole.
     """
     started = time.monotonic()

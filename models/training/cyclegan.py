@@ -1,6 +1,7 @@
 """Trains a CycleGAN: four networks, two optimizers and two image pools."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,26 @@ from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
+from models.training.averages import follow
 from models.training.cpu_layers import quicken
 from models.training.evaluation import Evaluation
+from models.training.feature_network import FeatureNetwork
+from models.training.projected import ProjectedDiscriminator
 from models.training.recorded_part import RecordedPart
 from models.training.unpaired import UnpairedTrainer, generator_arguments, in_float16
 from models.weights import doctor
 from models.weights.architecture import CYCLEGAN
 
 NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
+GENERATORS = ("g_ab", "g_ba")
 
 
 class CycleGANTrainer(UnpairedTrainer):
-    """Takes the step of the paper's code: both generators together, then both discriminators."""
+    """Takes the step of the paper's code: both generators together, then both discriminators.
+
+    Raises:
+        NotInstalled: the options need features of pictures, and the package for them is not installed.
+    """
 
     def __init__(
         self,
@@ -55,15 +64,23 @@ class CycleGANTrainer(UnpairedTrainer):
             {
                 "g_ab": ResnetGenerator(**form),
                 "g_ba": ResnetGenerator(**form),
-                "d_a": PatchDiscriminator(options.ndf, norm=options.norm, antialias=options.antialias),
-                "d_b": PatchDiscriminator(options.ndf, norm=options.norm, antialias=options.antialias),
+                "d_a": self._discriminator(),
+                "d_b": self._discriminator(),
             }
         )
-        init_normal(self.networks)
+        for name in GENERATORS if options.projected else NETWORKS:
+            init_normal(self.networks[name])
         if device.type == "cpu":
             quicken(self.networks, convolutions=options.precision == "fp32")
         self.networks.to(device).to(memory_format=self._memory_format)
         self._keep_balance()
+        self.averages = nn.ModuleDict()
+        if options.ema_beta:
+            self.averages.update({name: copy.deepcopy(self.networks[name]) for name in GENERATORS})
+            self.averages.requires_grad_(False)
+        self.see: FeatureNetwork | None = None
+        if options.needs_features:
+            self.see = FeatureNetwork().to(device).to(memory_format=self._memory_format)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
@@ -77,8 +94,18 @@ class CycleGANTrainer(UnpairedTrainer):
         self._improve_generators = RecordedPart(self._play, accelerator)
         self._improve_discriminators = RecordedPart(self._judge, accelerator)
 
+    def _discriminator(self) -> nn.Module:
+        if self.options.projected:
+            return ProjectedDiscriminator()
+        return PatchDiscriminator(self.options.ndf, norm=self.options.norm, antialias=self.options.antialias)
+
+    @property
+    def _generators(self) -> nn.ModuleDict:
+        """The generators whose pictures count: the averages, if they are kept."""
+        return self.averages or self.networks
+
     def _translating(self) -> contextlib.AbstractContextManager[None]:
-        return self._as_in_service(self.networks["g_ab"], self.networks["g_ba"])
+        return self._as_in_service(*(self._generators[name] for name in GENERATORS))
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], progress: int) -> dict[str, torch.Tensor]:
         """Train on (N, 3, S, S) pictures of each domain, float32 in [-1, 1]; the losses by name, each a scalar.
@@ -87,9 +114,11 @@ class CycleGANTrainer(UnpairedTrainer):
         """
         real_a, real_b = (self._place(x) for x in batch)
         self._begin_step(progress, self._optimizer_g, self._optimizer_d)
-        if progress < self.options.identity_steps:
-            return self._step_identity(real_a, real_b)
-        return self._step_game(real_a, real_b)
+        begins = progress < self.options.identity_steps
+        terms = self._step_identity(real_a, real_b) if begins else self._step_game(real_a, real_b)
+        for name, average in self.averages.items():
+            follow(average, self.networks[name], self.options.ema_beta)
+        return terms
 
     def _step_identity(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, torch.Tensor]:
         """Train the generators to leave pictures as they are.
@@ -129,6 +158,9 @@ class CycleGANTrainer(UnpairedTrainer):
                 lambda_b=self.options.lambda_b,
                 lambda_identity=self.options.lambda_identity,
                 color_share=self.options.color_share,
+                lambda_content=self.options.lambda_content,
+                see=self.see,
+                projected=self.options.projected,
             )
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
@@ -139,10 +171,11 @@ class CycleGANTrainer(UnpairedTrainer):
     ) -> dict[str, torch.Tensor]:
         self.d_a.requires_grad_(True)
         self.d_b.requires_grad_(True)
+        see = self.see if self.options.projected else None
         with self._autocast():
             judged = {
-                "d_b": discriminator_loss(self.d_b, real_b, fake_b, self._gan_loss),
-                "d_a": discriminator_loss(self.d_a, real_a, fake_a, self._gan_loss),
+                "d_b": discriminator_loss(self.d_b, real_b, fake_b, self._gan_loss, see),
+                "d_a": discriminator_loss(self.d_a, real_a, fake_a, self._gan_loss, see),
             }
         self._improve(self._optimizer_d, judged)
         return {name: term.detach() for name, term in judged.items()}
@@ -162,7 +195,7 @@ class CycleGANTrainer(UnpairedTrainer):
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:
         """Translate (N, 3, S, S) held-out pictures of A and of B, there and back."""
-        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        g_ab, g_ba = (self._generators[name] for name in GENERATORS)
         made, cycled = [], []
         for x, there, back in zip(held_out, (g_ab, g_ba), (g_ba, g_ab), strict=True):
             fakes, returned = [], []
@@ -179,7 +212,7 @@ class CycleGANTrainer(UnpairedTrainer):
     def sample(self, domains: Sequence[str]) -> tuple[list[SampleRow], Translations]:
         """The fixed inputs of A, translated, and translated back; then the same for B."""
         x_a, x_b = self._fixed_inputs
-        g_ab, g_ba = self.networks["g_ab"], self.networks["g_ba"]
+        g_ab, g_ba = (self._generators[name] for name in GENERATORS)
         a, b = domains
         with self._translating(), self._autocast():
             fake_b, fake_a = g_ab(x_a), g_ba(x_b)
@@ -198,6 +231,7 @@ class CycleGANTrainer(UnpairedTrainer):
     def state_dict(self) -> dict[str, Any]:
         return {
             **{name: self.networks[name].state_dict() for name in NETWORKS},
+            **({"averages": self.averages.state_dict()} if self.averages else {}),
             "optimizer_g": self._optimizer_g.state_dict(),
             "optimizer_d": self._optimizer_d.state_dict(),
             "pool_a": self._pool_a.state_dict(),
@@ -207,12 +241,14 @@ class CycleGANTrainer(UnpairedTrainer):
     def exports(self) -> dict[str, dict[str, torch.Tensor]]:
         """Direction → the weights of its generator in float16, for publication."""
         return {
-            direction: in_float16(self.networks[name].state_dict())
+            direction: in_float16(self._generators[name].state_dict())
             for direction, name in (("AtoB", "g_ab"), ("BtoA", "g_ba"))
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._load_networks(state)
+        if self.averages:
+            self.averages.load_state_dict(state["averages"])
         self._optimizer_g.load_state_dict(state["optimizer_g"])
         self._optimizer_d.load_state_dict(state["optimizer_d"])
         self._pool_a.load_state_dict(state["pool_a"])
@@ -229,15 +265,27 @@ class CycleGANTrainer(UnpairedTrainer):
             balance_upsampling(self.networks["g_ba"])
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Start a new run from the networks of another one (fine-tuning)."""
+        """Start a new run from the networks of another one (fine-tuning), its generators from their averages if any."""
         self._load_networks(state)
+        for name in GENERATORS if "averages" in state else ():
+            prefix = f"{name}."
+            average = {key: value for key, value in state["averages"].items() if key.startswith(prefix)}
+            self.networks[name].load_state_dict({key.removeprefix(prefix): value for key, value in average.items()})
+        self._average_anew()
 
     def start_from_weights(self, path: Path) -> None:
-        """Start a new run with published weights in the generator of one direction.
+        """Start a new run with published weights in the generator of one direction, and of both if the options say so.
 
         Raises:
             CheckpointError: the weights belong to a generator of other sizes.
         """
         arguments = generator_arguments(self.options)
-        name = "g_ab" if self.options.init_direction == "AtoB" else "g_ba"
-        self.networks[name].load_state_dict(doctor.load_exactly(path, CYCLEGAN, arguments).state)
+        there, back = GENERATORS if self.options.init_direction == "AtoB" else GENERATORS[::-1]
+        for name, weights in ((there, path), (back, self.options.init_back_from)):
+            if weights is not None:
+                self.networks[name].load_state_dict(doctor.load_exactly(weights, CYCLEGAN, arguments).state)
+        self._average_anew()
+
+    def _average_anew(self) -> None:
+        for name, average in self.averages.items():
+            average.load_state_dict(self.networks[name].state_dict())

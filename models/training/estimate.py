@@ -119,19 +119,46 @@ def _cyclegan(choices: CycleGANChoices) -> Estimate:
         options, device=META, fixed_inputs=(_pictures(side), _pictures(side)), constant_steps=1, decay_steps=0
     )
     generator = measured(trainer.g_ab, lambda: trainer.g_ab(_pictures(side)))
-    discriminator = measured(trainer.d_a, lambda: trainer.d_a(_pictures(side)))
-    # Each generator translates, rebuilds and, with the identity loss, repeats. Each discriminator judges a generated
-    # picture for its generator, which needs no gradients of its weights, then a real and a generated one for itself.
-    passes = 3 if choices.lambda_identity else 2
-    flop = 2 * (
-        passes * generator.flop + discriminator.forward_flop + discriminator.backward_flop / 2 + 2 * discriminator.flop
-    )
+    look, judged, judging = _judging(trainer, side)
+    # Each generator translates, rebuilds and, with the identity loss, repeats.
+    cycles = (choices.lambda_a > 0) + (choices.lambda_b > 0)
+    passes = 2 + cycles + (2 if cycles and choices.lambda_identity else 0)
+    flop = passes * generator.flop + 2 * judging
+    if look is not None:
+        looks = 2 * choices.projected + (choices.lambda_content > 0)  # without a gradient
+        flop += 2 * (look.flop + looks * look.forward_flop)
 
     def kept(of: Callable[[Pass], float]) -> float:
-        return 2 * passes * of(generator) + 2 * of(discriminator)
+        return passes * of(generator) + 2 * of(judged) + (0 if look is None else 2 * of(look))
 
     pools = 2 * choices.pool_size * _picture_bytes(side)
-    return _total(choices, trainer.networks, flop, kept, pools + _held_out_bytes(choices, side, 2))
+    known = 0 if trainer.see is None else FLOAT_BYTES * _count(trainer.see)
+    averages = FLOAT_BYTES * _count(trainer.averages)
+    fixed = pools + known + averages + _held_out_bytes(choices, side, 2)
+    return _total(choices, trainer.networks, flop, kept, fixed)
+
+
+def _judging(trainer: CycleGANTrainer, side: int) -> tuple[Pass | None, Pass, float]:
+    """What it costs to look at a picture's features, if the run does; to judge one; and all that is judged in a step.
+
+    A discriminator judges a generated picture for its generator, which needs no gradients of its weights, then a real
+    and a generated one for itself.
+    """
+    see, judge = trainer.see, trainer.d_a
+    look = None if see is None else measured(see, lambda: _sum(see(_pictures(side))))
+    if see is None or not trainer.options.projected:
+        judged = measured(judge, lambda: judge(_pictures(side)))
+        return look, judged, judged.forward_flop + judged.backward_flop / 2 + 2 * judged.flop
+    features = [one.detach() for one in see(_pictures(side))]
+    for_itself = measured(judge, lambda: _sum(judge(features)))
+    judge.requires_grad_(False)
+    for_generator = measured(judge, lambda: _sum(judge([one.requires_grad_() for one in features])))
+    judge.requires_grad_(True)
+    return look, for_generator, for_generator.flop + 2 * for_itself.flop
+
+
+def _sum(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([part.sum() for part in parts]).sum()
 
 
 def _cut(choices: CUTChoices) -> Estimate:

@@ -1,4 +1,4 @@
-"""Measures generators on held-out pictures: how far translations have come, cycle errors, FID, KID and LPIPS."""
+"""Measures generators on held-out pictures: how far translations have come, what they keep, FID, KID, LPIPS."""
 
 import logging
 import math
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from models.store.run_status import SCORE, Quality
-from models.training import distances
+from models.store.run_status import FEATURE_SCORE, SCORE, Quality
+from models.training import distances, feature_distances, feature_network
 from models.training.distances import (
     ALEXNET_FILE,
     INCEPTION_FILE,
@@ -21,8 +21,9 @@ from models.training.distances import (
 
 log = logging.getLogger("doppel.training")
 
-LEAST_DISTANCE = 1e-6  # between two domains: they may hold the same pictures
+LEAST_DISTANCE = 1e-6  # between two domains, or two pictures: they may be the same
 FORGETTING = 2.0  # a cycle that brings back nothing but the mean colour of its domain has kept exp(-2), a seventh
+LITE0 = "Lite0"  # the figures by features have names that begin so
 
 Variants = Callable[[], Iterator[torch.Tensor]]
 
@@ -45,7 +46,7 @@ class Evaluation:
 def quality(
     evaluation: Evaluation, step: int, domains: Sequence[str], device: torch.device, *, copies: bool = False
 ) -> Quality:
-    """Compute all figures. The score decides which checkpoint is the best.
+    """Compute all figures. The score by features decides which checkpoint is the best, without it the other one.
 
     Args:
         device: where the networks run that FID, KID and LPIPS need.
@@ -63,13 +64,12 @@ def quality(
     figures |= {f"cycle error of {domain}": error for domain, error in errors.items()}
     figures |= {f"distance left to {domains[y]}": share for y, share in left.items()}
     not_available: dict[str, str] = {}
-    if copies:
-        not_available[SCORE] = "within identity_steps the generators only learn to give pictures back"
-    for names, file, measure in (
-        (("FID", "KID"), INCEPTION_FILE, _by_inception),
-        (("LPIPS",), ALEXNET_FILE, _by_alexnet),
+    for names, missing, measure in (
+        ((LITE0,), feature_network.missing(), _by_features),
+        (("FID", "KID"), distances.missing(INCEPTION_FILE), _by_inception),
+        (("LPIPS",), distances.missing(ALEXNET_FILE), _by_alexnet),
     ):
-        why = distances.missing(file)
+        why = missing
         if why is None:
             try:
                 # Building a network draws random numbers on the CPU, before its weights are loaded.
@@ -80,6 +80,9 @@ def quality(
                 why = f"it could not be measured: {error}"
         if why is not None:
             not_available |= dict.fromkeys(names, why)
+    if copies:
+        why = "within identity_steps the generators only learn to give pictures back"
+        not_available |= {name: why for name in (SCORE, FEATURE_SCORE) if name in figures}
     not_available |= {name: "it is not a finite number" for name, value in figures.items() if not math.isfinite(value)}
     rounded = {name: round(value, 5) for name, value in figures.items() if name not in not_available}
     return Quality(step=step, figures=rounded, not_available=not_available)
@@ -108,8 +111,13 @@ def score(evaluation: Evaluation, left: Mapping[int, float]) -> float:
         else:
             assert generated is not None, "its distance was measured"
             kept = structure_kept(pictures, generated)
-        scores.append(2 * come * kept / (come + kept) if come > 0 else come)
+        scores.append(_both(come, kept))
     return sum(scores) / len(scores)
+
+
+def _both(come: float, kept: float) -> float:
+    """The harmonic mean of the share of the way and the share of the content, or how far back a translation went."""
+    return 2 * come * kept / (come + kept) if come > 0 else come
 
 
 def _distances_left(evaluation: Evaluation) -> dict[int, float]:
@@ -126,12 +134,36 @@ def _distances_left(evaluation: Evaluation) -> dict[int, float]:
     return left
 
 
-def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:
+def _by_features(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:
+    """Fréchet distances to each domain, what translations change of the content of a picture, and both as a score.
+
+    Two different pictures of a domain show how much content there is to lose.
+    """
+    _require_covariances(evaluation)
+    real = [feature_distances.seen(pictures, device) for pictures in evaluation.real]
+    scores, figures = [], dict[str, float]()
+    for y, (domain, pictures) in enumerate(zip(domains, evaluation.generated, strict=True)):
+        if pictures is None:
+            continue
+        sources, generated = real[y - 1], feature_distances.seen(pictures, device)
+        left, away = (feature_distances.frechet(x, real[y]) for x in (generated, sources))
+        lost, all_lost = (feature_distances.content(sources, x) for x in (generated, sources.rolled()))
+        kept = math.exp(-FORGETTING * lost / max(all_lost, LEAST_DISTANCE))
+        scores.append(_both(1 - left / max(away, LEAST_DISTANCE), kept))
+        figures |= {f"{LITE0} Frechet distance to {domain}": left, f"{LITE0} content loss of {domains[y - 1]}": lost}
+    return figures | {FEATURE_SCORE: sum(scores) / len(scores)}
+
+
+def _require_covariances(evaluation: Evaluation) -> None:
     fewest = min(len(pictures) for pictures in (*evaluation.generated, *evaluation.real) if pictures is not None)
     if fewest < distances.LEAST_PICTURES:
         raise ValueError(
             f"{distances.LEAST_PICTURES} held-out pictures of each domain are needed, but one domain has only 1"
         )
+
+
+def _by_inception(evaluation: Evaluation, domains: Sequence[str], device: torch.device) -> dict[str, float]:
+    _require_covariances(evaluation)
     inception = InceptionDistance(device)
     figures = {}
     for domain, generated, real in zip(domains, evaluation.generated, evaluation.real, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from models.store.run_status import SCORE, Alarm, Quality, RunState, RunStatus, now, write_status
+from models.store.run_status import Alarm, Quality, RunState, RunStatus, best_measured, now, write_status
 
 WRITE_EVERY_S = 1.0
 FLUSH_CURVES_EVERY_S = 10
@@ -85,9 +85,7 @@ class Reporter:
     def measured(self, quality: Quality) -> None:
         """Report the quality of a checkpoint. The one with the highest score is the best."""
         self.status.quality = [earlier for earlier in self.status.quality if earlier.step < quality.step] + [quality]
-        scores = {one.step: one.figures[SCORE] for one in self.status.quality if SCORE in one.figures}
-        if scores:
-            self.status.best_checkpoint = max(scores, key=lambda step: scores[step])
+        self.status.best_checkpoint = best_measured(self.status.quality)
         self._plot(
             quality.step, {f"held_out/{name.replace(' ', '_')}": value for name, value in quality.figures.items()}
         )

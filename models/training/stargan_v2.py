@@ -20,6 +20,7 @@ from models.store.samples import SampleRow
 from models.training import distributed
 from models.training.adam import Adam
 from models.training.alarms import Translations
+from models.training.averages import follow
 from models.training.cpu_layers import quicken
 from models.training.data import GuidedBatch
 from models.training.evaluation import Evaluation
@@ -111,7 +112,7 @@ class StarGANTrainer:
         else:
             losses = self._play(batch, self.lambda_ds(progress))
         for name in AVERAGED:
-            _follow(self.averages[name], self.networks[name], self.options.ema_beta)
+            follow(self.averages[name], self.networks[name], self.options.ema_beta)
         return losses
 
     def _rebuild(self, batch: GuidedBatch) -> Terms:
@@ -279,13 +280,6 @@ class StarGANTrainer:
             raise CheckpointError(f"{path.name} is a {found.kind} that doesn't fit this run: {error}") from error
         for name in AVERAGED:
             self.networks[name].load_state_dict(self.averages[name].state_dict())
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, beta: float) -> None:
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - beta)
-    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(buffer)
 
 
 def _named(prefix: str, terms: Terms) -> Terms:

@@ -111,6 +111,7 @@ def step(sizes, folder):
         SMALL_CYCLEGAN | {"lambda_identity": 0, "ngf": 16},
         SMALL_CYCLEGAN | {"patches": 64},
         SMALL_CYCLEGAN | {"patches": 64, "identity_nce": False, "flip_equivariance": True, "antialias": False},
+        SMALL_CYCLEGAN | {"discriminator": "projected", "lambda_content": 1, "lambda_a": 0, "lambda_b": 0},
         SMALL_STARGAN,
         SMALL_STARGAN | {"w_hpf": 0, "batch_size": 4},
     ],

