@@ -24,8 +24,11 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "studio": "bench.studio:studio",
     "worker-deaths": "bench.recovery:worker_deaths",
     "redis-deaths": "bench.recovery:redis_deaths",
+    "fuzz": "bench.fuzz:fuzz",
+    "attacks": "bench.attacks:attacks",
     "gpu": "bench.gpu:everything",
 }
+WITH_OPTIONS = (["gpu"], ["fuzz"], ["attacks"])
 
 
 def measure(name: str, *options: str) -> None:
@@ -35,8 +38,8 @@ def measure(name: str, *options: str) -> None:
 
 if __name__ == "__main__":
     names = [argument for argument in sys.argv[1:] if argument in MEASUREMENTS]
-    if names[:1] == ["gpu"]:
-        measure("gpu", *sys.argv[2:])
+    if names[:1] in WITH_OPTIONS:
+        measure(names[0], *sys.argv[2:])
     else:
         for name in sys.argv[1:] or MEASUREMENTS:
             measure(name)

@@ -7,7 +7,8 @@ DoppelError
 │   ├── RedisUnusable       the Redis that was configured is not one that Doppel can use
 │   └── QueueError
 │       ├── QueueFull
-│       └── QueueUnreachable
+│       ├── QueueUnreachable
+│       └── RecordUnreadable    Redis holds what no version of Doppel writes
 ├── TaskError               a job can't be done, whoever tries
 │   ├── BadClip             its clip is damaged somewhere
 │   └── ModelRemoved        its model went out of service while it waited
@@ -41,6 +42,10 @@ class QueueFull(QueueError):
 
 class QueueUnreachable(QueueError):
     """Redis does not answer."""
+
+
+class RecordUnreadable(QueueError):
+    """Redis holds something else than a record of Doppel's where one should be."""
 
 
 class TaskError(DoppelError):

@@ -57,7 +57,7 @@ class Overview:
                     pipe.zcard(queue.started_job_registry.key)
                     pipe.lindex(queue.key, 0)
                 memory, *counts = pipe.execute()
-            heads = [head.decode() if head else None for head in counts[2::3]]
+            heads = [head.decode(errors="replace") if head else None for head in counts[2::3]]
             created = dict(self._created([head for head in heads if head]))
         ages = [_age_s(created.get(head)) if head else None for head in heads]
         loads = [
@@ -94,7 +94,7 @@ class Overview:
                     return []
                 first = rank + 1
             ids = cast(list[bytes], self._connection.zrange(key, first, first + limit - 1, desc=True))
-        return [job_id.decode() for job_id in ids]
+        return [job_id.decode() for job_id in ids if job_id.isascii()]  # others are none of ours
 
     def _created(self, job_ids: Sequence[str]) -> list[tuple[str, str]]:
         """Each job that has a record, and when it was made, in the form of ISO 8601."""
@@ -104,7 +104,9 @@ class Overview:
             for job_id in job_ids:
                 pipe.hget(Job.key_for(job_id), "created_at")
             moments = pipe.execute()
-        return [(job_id, moment.decode()) for job_id, moment in zip(job_ids, moments, strict=True) if moment]
+        return [
+            (job_id, moment.decode(errors="replace")) for job_id, moment in zip(job_ids, moments, strict=True) if moment
+        ]
 
 
 def _age_s(created: str | None) -> float | None:
