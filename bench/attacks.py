@@ -1,4 +1,4 @@
-"""What a hostile client does to the whole service, by the promises of docs/operations.md: measured, and whether held."""
+"""What hostile clients do to the whole service, by the promises of docs/operations.md: measured, and whether held."""
 
 import contextlib
 import random
@@ -332,7 +332,7 @@ def attacks(*names: str) -> None:
 
 
 def _post(running: Service, data: bytes, *, wait: str = "60", timeout_s: float = 120) -> httpx.Response:
-    url = f"{running.client.base_url}translate"
+    url = running.client.base_url.join("/translate")
     return httpx.post(url, files={"image": data}, data=JOB | {"wait": wait}, timeout=timeout_s, trust_env=False)
 
 

@@ -174,7 +174,7 @@ def _make_quick(case: Any, rng: random.Random) -> None:
 
 def _is_number(sent: Any) -> bool:
     with contextlib.suppress(TypeError, ValueError):
-        return sent is None or 0 <= float(sent)
+        return sent is None or float(sent) >= 0
     return False
 
 
@@ -217,7 +217,7 @@ def _picture(rng: random.Random) -> bytes:
 
 def _training(path: str, things: Things, rng: random.Random) -> dict[str, Any]:
     dataset = {"dataset": rng.choice(things.datasets or ["none"])}
-    match path.split("/")[-1]:
+    match path.rsplit("/", maxsplit=1)[-1]:
         case "publish":
             return {"name": rng.choice(["mine", *things.models])}
         case "resume":

@@ -3,7 +3,9 @@
 import pytest
 
 from app.settings import Settings
-from tests.worker.conftest import janitor as janitor
+from tests.worker.conftest import janitor
+
+__all__ = ["janitor"]
 
 
 @pytest.fixture

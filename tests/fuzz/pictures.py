@@ -1,4 +1,4 @@
-"""Pictures of every kind that is read, and files that come of them by what a fuzzer does: turned bits, shuffled parts."""
+"""Pictures of every kind that is read, and the files that a fuzzer makes of them: turned bits, shuffled parts."""
 
 import functools
 import io

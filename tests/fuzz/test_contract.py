@@ -1,5 +1,6 @@
 """What crosses Redis comes back as it was, and whatever else is found there is read without an error."""
 
+import contextlib
 import json
 import zlib
 from datetime import UTC, datetime
@@ -89,10 +90,8 @@ def test_a_file_comes_back_as_it_was(data):
 @quick
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_pictures_are_refused(data):
-    try:
+    with contextlib.suppress(ValueError):
         assert pack(*unpack(data)) == data
-    except ValueError as error:
-        assert str(error)
 
 
 @quick
