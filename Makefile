@@ -6,6 +6,7 @@
 #   make check      format, lint, types, imports, all tests
 #   make format     fix formatting and what else can be fixed automatically
 #   make bench      measure, as ratios within one run (ONLY=latency: one of them)
+#   make audit      look for known vulnerabilities of the versions in constraints.txt, over the network
 #   make lock       renew constraints.txt: the newest versions that pyproject.toml allows
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := .venv/bin
 FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py tests/app/test_negotiation.py \
 	tests/worker/test_resident_models.py tests/models --ignore=tests/models/training
 
-.PHONY: serve test test-fast check lint bench lock install check-containers check-machines check-chart format
+.PHONY: serve test test-fast check lint bench audit lock install check-containers check-machines check-chart format
 
 serve: $(if $(LIGHT),.venv/installed-light,.venv/installed)
 	@$(BIN)/doppel serve
@@ -53,6 +54,12 @@ lock:
 	@.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@.venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-annotate \
 		--custom-compile-command 'make lock' --output-file constraints.txt pyproject.toml
+
+# Strict, so that it fails where nothing can be looked up.
+audit:
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 install: .venv/installed
 

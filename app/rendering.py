@@ -1,6 +1,7 @@
 """Make a file of a job's result, in the media type that the client prefers."""
 
 import io
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from app.credentials import Sign, unsigned
 from app.geometry import delivered, resized
 from models.pictures import Picture
 from worker.contract import Arrangement, Delivery, Kind
+from worker.errors import RecordUnreadable
 from worker.file_bytes import unpack_file
 
 ZIP = "application/zip"
@@ -72,10 +74,18 @@ def render(
         delivery: how each generated picture, and each source, becomes what the client asked for.
         media_type: one of those ``OFFERED`` for this kind.
         sign: what gives the file its credentials; of a ZIP, each picture in it.
+
+    Raises:
+        RecordUnreadable: the result, which lay in Redis, is not one of this kind and arrangement.
     """
-    if kind == "grid" and arrangement is not None and media_type == ZIP:
-        return _zipped(_delivered(result, arrangement, delivery), arrangement, sign)
-    return sign(_encoded(result, kind, arrangement, delivery, media_type), media_type)
+    try:
+        if kind == "grid" and arrangement is not None and media_type == ZIP:
+            return _zipped(_delivered(result, arrangement, delivery), arrangement, sign)
+        return sign(_encoded(result, kind, arrangement, delivery, media_type), media_type)
+    except (LookupError, ValueError, struct.error) as error:  # they are not the pictures that the record says
+        raise RecordUnreadable(
+            "The result of this job is not what its record says. Send the original again."
+        ) from error
 
 
 def _encoded(

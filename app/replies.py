@@ -60,12 +60,19 @@ async def job_reply(services: Services, submission: Submission) -> Response:
 
 def job_headers(job_id: str, model: str, *, notes: Sequence[str], seeds: list[int]) -> dict[str, str]:
     """Headers of every response that carries a job or its result."""
-    headers = {"X-Job-Id": job_id, "X-Model": model, "Vary": "Accept"}
+    headers = {"X-Job-Id": job_id, "X-Model": _sendable(model), "Vary": "Accept"}
     if notes:
-        headers["X-Note"] = "; ".join(notes)
+        headers["X-Note"] = _sendable("; ".join(notes))
     if seeds:
         headers["X-Seed"] = json.dumps(seeds if len(seeds) > 1 else seeds[0])  # as the field takes it
     return headers
+
+
+def _sendable(text: str) -> str:
+    """The text as a header can carry it: in Latin-1, without control characters, which a foreign record may have."""
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text.encode("latin-1", errors="replace").decode("latin-1")
 
 
 async def _file_reply(services: Services, submission: Submission, end: JobEvent, media_type: str) -> Response:

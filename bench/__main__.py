@@ -30,6 +30,8 @@ MEASUREMENTS = {  # each is loaded when it is its turn: not every machine has wh
     "redis-deaths": "bench.recovery:redis_deaths",
     "overload": "bench.overload:overload",
     "fair-share": "bench.fair_share:fair_share",
+    "fuzz": "bench.fuzz:fuzz",
+    "attacks": "bench.attacks:attacks",
     "gpu": "bench.gpu:everything",
 }
 

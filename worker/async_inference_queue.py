@@ -15,7 +15,7 @@ from worker.allowances import Allowance
 from worker.capacity import Capacity
 from worker.connection import Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
-from worker.errors import LimitReached
+from worker.errors import LimitReached, RecordUnreadable
 from worker.fair_order import FORESEE
 from worker.inference_queue import (
     job_state,
@@ -186,10 +186,17 @@ class AsyncInferenceQueue:
         return (await self.states([job_id]))[0]
 
     async def result(self, job_id: str) -> list[Picture] | None:
-        """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired."""
+        """Return the job's pictures, (H, W, 3) uint8 RGB each; None before they exist and after they expired.
+
+        Raises:
+            RecordUnreadable: what is stored is no pictures.
+        """
         with translating_errors():
             [data] = await self._shared.execute(("GET", output_key(job_id)))
-        return None if data is None else unpack(cast(bytes, data))
+        try:
+            return None if data is None else unpack(cast(bytes, data))
+        except ValueError as error:
+            raise RecordUnreadable(f"The result of this job can't be read: {error}.") from error
 
     async def signing(self, job_id: str, media_type: str) -> tuple[bytes | None, bytes | None]:
         """The credentials that the job's first upload brought along, and what :meth:`keep_splices` kept."""

@@ -73,7 +73,9 @@ local at = written()
 
 local function read(id, execution)
   local record = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{"', '".join(FIELDS)}')
-  started[#started + 1] = {{id, execution, record, redis.call('GET', string.format('{input_key("%s")}', id))}}
+  local packed = redis.pcall('GET', string.format('{input_key("%s")}', id))
+  if type(packed) == 'table' then packed = false end  -- the key holds something else
+  started[#started + 1] = {{id, execution, record, packed}}
 end
 
 local function is_unreadable(id)
@@ -95,7 +97,11 @@ local function start(id)
   redis.call('HSET', record, 'id', execution, 'job_id', id, 'created_at', exact, 'last_heartbeat', exact,
     'worker_name', name)
   redis.call('EXPIRE', record, {LEASE_S})
-  redis.call('ZADD', registry, lease_end + {REGISTRY_EXTRA_S}, execution)
+  local added = redis.pcall('ZADD', registry, lease_end + {REGISTRY_EXTRA_S}, execution)
+  if type(added) == 'table' then  -- the key holds something else
+    redis.call('DEL', registry)
+    redis.call('ZADD', registry, lease_end + {REGISTRY_EXTRA_S}, execution)
+  end
   redis.call('EXPIRE', registry, {LEASE_S + REGISTRY_EXTRA_S})
   redis.call('ZADD', wip, lease_end, both)
   redis.call('SADD', executions, both)
@@ -140,7 +146,7 @@ end
 if #started == tonumber(at_most) or key == '' then return {{at, started}} end
 for _, id in ipairs(redis.call('LRANGE', queue, 0, {WINDOW - 1})) do
   local job = redis.pcall('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{BATCH_KEY_FIELD}', 'retries_left')
-  if job[1] == key and job[2] == '{MAX_TRIES - 1}' then
+  if job[1] == key and job[2] == '{MAX_TRIES - 1}' and not string.find(id, '[\\128-\\255]') then
     start(id)
     redis.call('LREM', queue, 1, id)
     if #started == tonumber(at_most) then break end

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from models.provenance.origin import Origin
 from models.serving.painting import Painting
@@ -49,6 +49,7 @@ WORK_PIXELS = 128 * 128  # that are one unit of work
 MAX_RESULT_BYTES = 96 << 20  # of all pictures of a grid or a video, uncompressed; Redis keeps a result for a while
 MAX_ONE_RESULT_BYTES = 2 << 30  # of one picture, which settings bound to far less, or of a film
 MAX_SIDE = 1 << 16  # px
+MAX_DELIVERED_SIDE = 1 << 14  # px, of the answer
 MAX_TRIES = 3  # attempts at a job whose worker dies each time
 FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
 FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face
@@ -154,9 +155,9 @@ class Arrangement(BaseModel):
     each made of one picture per source.
     """
 
-    sources: int
-    references: int = 0
-    fps: int = 0  # frames per second, of a video
+    sources: int = Field(ge=1)
+    references: int = Field(0, ge=0)
+    fps: int = Field(0, ge=0, le=1000)  # frames per second, of a video
 
 
 class Delivery(BaseModel):
@@ -164,10 +165,10 @@ class Delivery(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    width: int  # px, of the part
-    height: int
-    out_width: int  # px, of the answer
-    out_height: int
+    width: int = Field(ge=1, le=MAX_SIDE)  # px, of the part
+    height: int = Field(ge=1, le=MAX_SIDE)
+    out_width: int = Field(ge=1, le=MAX_DELIVERED_SIDE)  # px, of the answer
+    out_height: int = Field(ge=1, le=MAX_DELIVERED_SIDE)
 
 
 class FailureCode(StrEnum):

@@ -8,7 +8,8 @@ DoppelError
 │   └── QueueError
 │       ├── QueueFull
 │       ├── LimitReached    the caller asks for more than its API key may, or more often
-│       └── QueueUnreachable
+│       ├── QueueUnreachable
+│       └── RecordUnreadable    Redis holds what no version of Doppel writes
 ├── TaskError               a job can't be done, whoever tries
 │   ├── BadClip             its clip is damaged somewhere
 │   ├── OutOfMemory         it takes more memory than a worker may have
@@ -48,6 +49,10 @@ class LimitReached(QueueError):
 
 class QueueUnreachable(QueueError):
     """Redis does not answer."""
+
+
+class RecordUnreadable(QueueError):
+    """Redis holds something else than a record of Doppel's where one should be."""
 
 
 class TaskError(DoppelError):

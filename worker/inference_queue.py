@@ -10,7 +10,7 @@ from uuid import uuid4
 import redis
 from pydantic import ValidationError
 from redis.client import Pipeline
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 from rq import Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -33,7 +33,7 @@ from worker.contract import (
     Timings,
     WorkerReport,
 )
-from worker.errors import QueueFull, QueueUnreachable
+from worker.errors import QueueFull, QueueUnreachable, RecordUnreadable
 from worker.fair_order import WITHDRAW
 from worker.job_records import CANCELABLE_FIELD, JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
@@ -52,6 +52,9 @@ _STATUSES = {
 WORKER_DIED = Failure(
     code=FailureCode.WORKER_DIED,
     detail=f"The worker process died while it worked on this job, {contract.MAX_TRIES} times in all.",
+)
+NO_STATUS = Failure(
+    code=FailureCode.CANNOT_BE_DONE, detail="The job's record can't be used: it has no status that can be read."
 )
 
 
@@ -180,7 +183,8 @@ class InferenceQueue:
 
 def job_status(job: Job) -> Status:
     """The status of an RQ job, as its client sees it."""
-    return _STATUSES.get(job.get_status(refresh=False), Status.QUEUED)
+    status = job.get_status(refresh=False)
+    return Status.FAILED if status is None else _STATUSES.get(status, Status.QUEUED)
 
 
 def job_state(job: Job, position: int | None) -> JobState | None:
@@ -194,7 +198,8 @@ def job_state(job: Job, position: int | None) -> JobState | None:
     status, meta = job_status(job), job_meta(job)
     error = meta.error
     if status is Status.FAILED and error is None:
-        error = WORKER_DIED  # a live worker writes the error; without one, RQ failed the job by its lease
+        # A live worker writes the error; without one, RQ failed the job by its lease.
+        error = NO_STATUS if job.get_status(refresh=False) is None else WORKER_DIED
     return JobState(
         id=job.id,
         kind=meta.kind,
@@ -282,3 +287,7 @@ def translating_errors() -> Iterator[None]:
         raise QueueFull("The memory set aside for pictures is full.") from error
     except LOST as error:
         raise QueueUnreachable("The queue cannot be reached. Try again shortly.") from error
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        raise RecordUnreadable("What the queue holds under this name is no record that can be read.") from error

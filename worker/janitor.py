@@ -178,7 +178,9 @@ class Janitor:
         """Forget canceled jobs that expired (RQ keeps their ids for ever), claims of ended jobs, and dead workers."""
         for queue in self._job_queues:
             self.connection.zremrangebyscore(queue.canceled_job_registry.key, 0, time.time() - RECORD_TTL_S)
-        claimants = [job_id.decode() for job_id in cast(list[bytes], self.connection.hkeys(contract.CLAIMS))]
+        claimants = [
+            job_id.decode(errors="replace") for job_id in cast(list[bytes], self.connection.hkeys(contract.CLAIMS))
+        ]
         for job_id, job in zip(claimants, fetch_jobs(self.connection, claimants), strict=True):
             if job is None or job.get_status(refresh=False) not in (JobStatus.QUEUED, JobStatus.STARTED):
                 self.connection.hdel(contract.CLAIMS, job_id)

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import redis
 from rq import Queue
-from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.utils import now, utcformat
 
@@ -37,10 +36,9 @@ class LenientJob(Job):
     """
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> Any:
+        raw_data = {b"data": b"", **raw_data}  # without which RQ says that there is no job
         try:
             return super().restore(raw_data)
-        except NoSuchJobError:
-            raise
         except Exception as error:
             log.debug("job %s has a field that can't be read: %s", self.id, error)
             return super().restore(self._readable(raw_data))

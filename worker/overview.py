@@ -57,7 +57,7 @@ class Overview:
                     pipe.zcard(queue.started_job_registry.key)
                     pipe.lindex(queue.key, 0)
                 memory, *counts = pipe.execute()
-            heads = [head.decode() if head else None for head in counts[2::3]]
+            heads = [head.decode(errors="replace") if head else None for head in counts[2::3]]
             created = dict(self._created([head for head in heads if head]))
         ages = [_age_s(created.get(head)) if head else None for head in heads]
         loads = [
@@ -98,7 +98,8 @@ class Overview:
             for key in keys:
                 pipe.zrange(key, newest, -math.inf, desc=True, byscore=True, offset=0, num=limit, withscores=True)
             found = sorted((at, job_id) for page in pipe.execute() for job_id, at in page)
-        return [job_id.decode() for _, job_id in found[: -limit - 1 : -1]]
+        page = found[: -limit - 1 : -1]
+        return [job_id.decode() for _, job_id in page if job_id.isascii()]  # others are none of ours
 
     def _created(self, job_ids: Sequence[str]) -> list[tuple[str, str]]:
         """Each job that has a record, and when it was made, in the form of ISO 8601."""
@@ -108,7 +109,9 @@ class Overview:
             for job_id in job_ids:
                 pipe.hget(Job.key_for(job_id), "created_at")
             moments = pipe.execute()
-        return [(job_id, moment.decode()) for job_id, moment in zip(job_ids, moments, strict=True) if moment]
+        return [
+            (job_id, moment.decode(errors="replace")) for job_id, moment in zip(job_ids, moments, strict=True) if moment
+        ]
 
 
 def _age_s(created: str | None) -> float | None:

@@ -47,6 +47,8 @@ def unpack(data: bytes) -> list[Picture]:
         if len(rest) < _HEADER.size:
             raise ValueError(f"{len(rest)} bytes are not a picture")
         height, width = _HEADER.unpack_from(rest)
+        if not height or not width:
+            raise ValueError(f"a picture of {height} × {width} has no pixels")
         end = _HEADER.size + height * width * 3
         if len(rest) < end:
             raise ValueError(f"a picture of {height} × {width} was cut short")

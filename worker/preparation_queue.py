@@ -139,8 +139,8 @@ class PreparationQueue:
     def _fetch(self, model: str, pipe: Pipeline) -> str:
         """Write what :meth:`fetch` does. redis-py calls this again if somebody else begins a fetch meanwhile."""
         known = cast(bytes | None, pipe.hget(contract.FETCHES, model))
-        if known is not None and pipe.hget(Job.key_for(known.decode()), "status") in _UNDER_WAY:
-            return known.decode()
+        if known is not None and pipe.hget(Job.key_for(known.decode(errors="replace")), "status") in _UNDER_WAY:
+            return known.decode(errors="replace")
         meta = _meta("fetch", model)
         job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
         _enqueue(self._fetches, job, pipe)
@@ -153,10 +153,14 @@ class PreparationQueue:
             newest = cast(dict[bytes, bytes], self.connection.hgetall(contract.FETCHES))
             with self.connection.pipeline(transaction=False) as pipe:
                 for job_id in newest.values():
-                    pipe.hget(Job.key_for(job_id.decode()), "status")
+                    pipe.hget(Job.key_for(job_id.decode(errors="replace")), "status")
                 statuses = pipe.execute()
         found = zip(newest.items(), statuses, strict=True)
-        return {model.decode(): job_id.decode() for (model, job_id), status in found if status in _UNDER_WAY}
+        return {
+            model.decode(errors="replace"): job_id.decode(errors="replace")
+            for (model, job_id), status in found
+            if status in _UNDER_WAY
+        }
 
     def estimate(self, requests: list[dict[str, Any]], *, timeout_s: float) -> list[dict[str, Any]]:
         """Have training runs sized on the real networks, and wait for the answer.

@@ -22,6 +22,7 @@ from worker.errors import OutOfMemory, TaskError, TimedOut
 from worker.picture_bytes import unpack
 
 _NO_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
+MAX_TASK_BYTES = 16 << 20  # of a task as JSON; the API takes far less
 
 log = logging.getLogger("doppel.worker")
 
@@ -104,6 +105,8 @@ class RunningJob:
             waited = started.started_at - datetime.fromisoformat(queued_at.decode())
             meta.timings.queue_ms = round(waited.total_seconds() * 1000, 1)
         task = _read_task(started.fields.get(b"data", b""))
+        if isinstance(task, Task) and task.long and started.batch_key is not None:
+            task = TaskError("The job's record says that it can run in a batch, and its task that it can't.")
         if isinstance(task, Exception):
             return cls(started, None, meta, result=task)
         if started.packed is None:
@@ -161,14 +164,22 @@ def _read_task(data: bytes) -> Task | TaskError:
     """
     try:
         # JSON keeps pickles out, but a job still names a function. It is compared, and never imported.
-        name, _, _, arguments = json.loads(zlib.decompress(data))
+        name, _, _, arguments = json.loads(_inflated(data))
         if name != contract.RUN_TASK:
-            return TaskError(f"The function {name!r} is not one that this worker runs.")
+            return TaskError(f"The function {name!r:.80} is not one that this worker runs.")
         task = Task.model_validate(arguments)
         task.require_bounded()
         return task
-    except (zlib.error, ValueError, TypeError) as error:
-        return TaskError(f"The job cannot be read: {error}")
+    except (zlib.error, ValueError, TypeError, RecursionError) as error:
+        return TaskError(f"The job cannot be read: {str(error)[:500]}")
+
+
+def _inflated(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    inflated = decompressor.decompress(data, MAX_TASK_BYTES)
+    if not decompressor.eof:
+        raise ValueError(f"it is cut short, or has more than {MAX_TASK_BYTES:,} bytes")
+    return inflated
 
 
 def within(steps: Iterable[Step], seconds: float) -> Iterator[Step]:

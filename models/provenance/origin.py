@@ -43,7 +43,7 @@ class Input(BaseModel):
 
     role: Literal["source", "reference"]
     sha256: str  # hex digest
-    media_type: str | None
+    media_type: str | None = None
 
     @classmethod
     def of(cls, data: bytes, role: Literal["source", "reference"]) -> "Input":
