@@ -26,6 +26,10 @@ from app.webhook_signing import Secrets, own_secret, secret_of, signed_headers
 from app.webhook_targets import Targets
 from doppel import BadSignature, verify_webhook
 from models.errors import Invalid
+from models.store.options import CycleGANOptions
+from models.store.run_lock import lock_run
+from models.store.run_status import RunState, RunStatus, now, write_status
+from models.store.runs import RunStore
 from tests.app.test_keys import describe, key, line
 from tests.app.test_translate import picture, upload
 from tests.fake_worker import HELD, RAISES
@@ -93,7 +97,7 @@ def keyed(redis_server, tmp_path_factory, impatient):
     places = {"weights_dir": root / "weights", "data_dir": root / "var", "redis_url": redis_server.url}
     with api(Settings(api_keys_file=keys, offline=True, **ALLOWED, **places)) as client:
         client.headers.update(key("ann"))
-        yield SimpleNamespace(client=client, secret=secret_of(own_secret(root / "var"), "ann"))
+        yield SimpleNamespace(client=client, data_dir=root / "var", secret=secret_of(own_secret(root / "var"), "ann"))
 
 
 @pytest.fixture
@@ -387,6 +391,26 @@ def test_the_receiver_of_the_documentation_takes_messages(client, keyed, monkeyp
         server.server_close()
         thread.join()
     assert f"{job_id} canceled msg_" in capsys.readouterr().out
+
+
+def test_the_end_of_a_run_arrives_as_the_run_is_shown(client, keyed, queue):
+    store, moment = RunStore(keyed.data_dir), now()
+    status = RunStatus(status=RunState.RUNNING, created_at=moment, updated_at=moment, owner="ann")
+    run = store.create(CycleGANOptions(dataset=keyed.data_dir / "datasets" / "photos"), status)
+    with Receiver() as receiver, lock_run(store.folder(run).path):
+        Hooks(queue.connection).order(Hook(subject="run", id=run, url=receiver.url, owner="ann"))
+        eventually(lambda: queue.connection.zscore("doppel:hooks:due", _message_ids(queue)[0]) > time.time() + 0.1)
+        assert not receiver.got
+        write_status(store.folder(run).path, status.model_copy(update={"status": RunState.SUCCEEDED}))
+        [(_, head, body)] = messages(receiver)
+        eventually(lambda: metric(client, "delivered") == 1)
+    assert verify_webhook(body, head, keyed.secret) == client.get(f"/training/{run}").json()
+    refused = client.post("/training/cut", json={"dataset": "photos", "webhook": "http://10.0.0.1/"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "webhook: only public addresses are accepted.")
+
+
+def _message_ids(queue):
+    return queue.connection.hkeys("doppel:hooks")
 
 
 def test_a_hook_of_what_is_gone_is_given_up_and_a_strange_one_is_dropped(client, queue):
