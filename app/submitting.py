@@ -75,15 +75,15 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
         Invalid: the result would be too large, or the client's name or the webhook is malformed.
         OSError: the disk is full.
         LimitReached: the API key has as many jobs in hand as it may.
-        QueueFull: the queue has no room for the job, or could not begin it within ``wait_s``.
+        QueueFull: the queue has no room for the job, or could not end it within ``wait_s``.
     """
     services.uploads.require_disk()
-    await services.jobs.require_time(caller_of(request).name, wait_s, long=order.long)
-    found = keyed(request)
+    caller, found = caller_of(request), keyed(request)
     job_id = found.id if found else new_job_id()
-    hook = services.webhooks.hook(webhook, "job", job_id, owner=caller_of(request).name)
+    hook = services.webhooks.hook(webhook, "job", job_id, owner=caller.name)
     with services.dispatcher.watching(job_id) as events:
-        queued = await _submit(services, job_id, order, caller_of(request), client_of(request), found, hook)
+        async with services.jobs.promised(caller.name, wait_s, long=order.long):
+            queued = await _submit(services, job_id, order, caller, client_of(request), found, hook)
         end = await services.dispatcher.wait_for_end(request, job_id, events, wait_s) if wait_s else None
     return replace(queued, end=end)
 

@@ -1,6 +1,6 @@
 """A load generator that costs little: keep-alive connections that send one prepared request over and over.
 
-It takes some 0.15 ms of CPU a request, which is less than a tenth of what the API takes.
+It takes some 0.2 ms of CPU a request, of which a refusal takes the API 1.5 ms and a picture more.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """The client's end of the inference queue for an event loop: what every picture needs, without threads."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import cast
 
 import redis
@@ -118,10 +119,12 @@ class AsyncInferenceQueue:
             await self._shared.execute(dropped(commands))
             raise allowance.exceeded()
 
-    async def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
-        """Check that a job of this owner would be taken now, and begin within ``wait_s``; 0: whenever.
+    @contextlib.asynccontextmanager
+    async def promised(self, owner: str | None, wait_s: float, *, long: bool) -> AsyncIterator[None]:
+        """Check that a job of this owner would be taken now, and end within ``wait_s``, for a block that submits it.
 
         Args:
+            wait_s: 0: whenever.
             long: whether it would be a long one.
 
         Raises:
@@ -133,6 +136,8 @@ class AsyncInferenceQueue:
         self._capacity.require_place(owner, long=long)
         if wait_s:
             self._capacity.require_time(owner, wait_s, long=long)
+        with self._capacity.coming(owner):
+            yield
 
     def ended(self, job: Ended) -> None:
         """Take note of the end of a job, whichever process it is of."""

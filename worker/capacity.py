@@ -1,9 +1,10 @@
 """What the inference queue has room and time for: jobs, and the memory that their pictures take in Redis."""
 
+import contextlib
 import math
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models.errors import Unavailable
@@ -46,6 +47,7 @@ class Capacity:
         self._limit = limit
         self._pace = QueuePace()
         self._backlogs: defaultdict[tuple[str | None, bool], Backlog] = defaultdict(Backlog)
+        self._coming = Counter[str | None]()  # accepted requests whose jobs are not queued yet, by owner
         self.waiting = 0  # jobs
         self._used = 0  # bytes
         self._memory = 0  # bytes; 0: Redis sets no limit
@@ -86,16 +88,28 @@ class Capacity:
         Raises:
             QueueFull: its job would not end within that time. ``retry_after_s`` says when one would.
         """
+        coming = self._coming[owner]
         before_s = self.seconds_before(owner, long=long)
-        if not before_s:
+        if not before_s and not coming:
             return
-        needed_s = (before_s + self._pace.seconds_for_jobs(JOBS_BESIDE)) / CERTAIN
+        needed_s = (before_s + self._pace.seconds_for_jobs(coming + JOBS_BESIDE)) / CERTAIN
         if needed_s > wait_s:
             raise QueueFull(
                 f"With what is before it, this request would take about {needed_s:.1f} s; it waits {wait_s:g} s. Send "
                 "it with wait=0 to have it done as a job.",
                 retry_after_s=_told(needed_s - wait_s),
             )
+
+    @contextlib.contextmanager
+    def coming(self, owner: str | None) -> Iterator[None]:
+        """Count a request that was accepted, while its pictures are decoded and its job is queued."""
+        self._coming[owner] += 1
+        try:
+            yield
+        finally:
+            self._coming[owner] -= 1
+            if not self._coming[owner]:
+                del self._coming[owner]
 
     def seconds_before(self, owner: str | None, *, long: bool) -> float:
         """How long the owner's next job will wait; 0 if that is not known.

@@ -62,6 +62,18 @@ def test_an_owner_waits_for_its_own_turns_and_not_for_the_whole_queue(clock):
     assert capacity.seconds_before("a", long=False) == pytest.approx(90 * 4 * 0.5)
 
 
+def test_requests_whose_pictures_are_still_decoded_count(clock):
+    capacity = Capacity(1000)
+    foreseen(capacity, "a", waiting=0)
+    capacity.ended(Ended("a", took_s=2.0))
+    with capacity.coming("a"), capacity.coming("a"):
+        capacity.require_time("b", 1, long=False)
+        with pytest.raises(QueueFull):
+            capacity.require_time("a", 7, long=False)  # they take 4 s, itself 2, and one that may be in hand as many
+        capacity.require_time("a", 9, long=False)
+    capacity.require_time("a", 1, long=False)
+
+
 def test_large_jobs_count_for_more(clock):
     capacity = Capacity(1000)
     foreseen(capacity, waiting=100)
@@ -152,8 +164,10 @@ def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url
                 time.sleep(pause_s)
             used = connection.info("memory")["used_memory"]
             connection.config_set("maxmemory", int((used + nbytes) / 0.9))  # there is room for half a job
-            with pytest.raises(QueueFull):
+            with pytest.raises(QueueFull) as full:
                 asyncio.run(add())  # all results are fresh
+            assert 1 <= full.value.retry_after_s <= kept_results.FRESH_S
+            assert full.value.retry_after_s != QueueFull.retry_after_s  # which is said where nothing is known
             monkeypatch.setattr(kept_results, "FRESH_S", 1.0)
             new = asyncio.run(add())
             eventually(lambda: ended(new))
