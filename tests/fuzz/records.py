@@ -47,13 +47,13 @@ def put(connection: redis.Redis, job_id: str, rng: random.Random) -> None:
     """Queue a job of the fake model whose record, task or pictures are not as they should be."""
     task = Task(model="fake", height=SIDE, width=SIDE)
     picture = pack(first_pixel((128, 128, 128), SIDE, SIDE))
-    *record, push = queued(contract.INFERENCE_QUEUE, job_id, task, picture, JobMeta(model="fake"))
+    *record, _ = queued(contract.INFERENCE_QUEUE, job_id, task, picture, JobMeta(model="fake"))
     for command in record:
         connection.execute_command(*command)
     for _ in range(rng.choice((1, 1, 2, 3))):
         with contextlib.suppress(redis.ResponseError):  # the key holds a list by now
             rng.choice(_CHANGES)(connection, job_id, rng)
-    connection.execute_command(*push)
+    connection.rpush(rq_queue(connection).key, job_id)
 
 
 def put_result(connection: redis.Redis, job_id: str, rng: random.Random) -> None:
