@@ -33,7 +33,7 @@ WEIGHTS = ROOT / "weights"
 SIDE = 256  # px
 PAINTINGS, PHOTOS = 20, 50  # that are held out, and translated
 AMONG = 250  # pictures of the domain that translations are compared with
-SHOWN = 12
+SHOWN, SHOWN_SIDE = 12, 160  # pictures on a sheet, and their sides in px
 CPU = torch.device("cpu")
 
 Translate = Callable[[list[Picture], list[Picture]], list[Picture]]  # sources, references → as many pictures
@@ -158,7 +158,8 @@ def sheet(file: Path, direction: Direction, name: str, folders: Sequence[Path]) 
     """Draw held-out pictures in rows: themselves, and what the model of each folder makes of them."""
     sources, references = ([found[n] for n in _spread(len(found))] for found in (direction.sources, direction.real))
     rows = [sources, *(direction.models[name](weights)(sources, references) for weights in folders)]
-    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows])).save(file, quality=80)
+    small = [[_square(Image.fromarray(picture), SHOWN_SIDE) for picture in row] for row in rows]
+    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in small])).save(file, quality=70)
 
 
 def _spread(count: int) -> list[int]:
