@@ -7,7 +7,6 @@ import io
 import locale
 import logging
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import pydantic
 import redis
 
+from app import role_commands
 from app.key_options import LIMITS, add_key_options
 from app.settings import LISTENER, PREPARER_JOBS, Settings
 from app.style_options import STYLE_DEFAULT, add_style_options, style_options
@@ -30,7 +30,6 @@ from models.store.additions import Addition
 
 DEFAULT_MODEL = "style_monet"
 OVERRIDES = ("host", "port")  # settings that are options, too
-REDIS_PATIENCE_S = 30  # for roles that can do nothing without it, which may be started before it
 INTERRUPTED = 130  # the exit status that shells use
 
 log = logging.getLogger("doppel")
@@ -111,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         served.add_argument("--host", metavar="ADDRESS", help="address to listen on, instead of DOPPEL_HOST")
         served.add_argument("--port", metavar="PORT", help="port to listen on, instead of DOPPEL_PORT; 0: any free one")
         served.add_argument(LISTENER, type=int, help=argparse.SUPPRESS)  # of a process that another one starts
-    command("worker", _worker, "run one inference worker alone")
-    command("trainer", _trainer, "run one trainer alone")
+    command("worker", role_commands.worker, "run one inference worker alone")
+    command("trainer", role_commands.trainer, "run one trainer alone")
     preparer = command(
         "preparer", _preparer, "run the preparer alone: takes uploads in, fetches weights, sizes training runs"
     )
@@ -204,94 +203,8 @@ def _api(settings: Settings, parsed: argparse.Namespace) -> int:
     return run(settings, parsed.listener)
 
 
-def _worker(settings: Settings, parsed: argparse.Namespace) -> int:
-    redis_url = _checked_redis_url(settings)  # before torch is loaded, which takes a while
-    with quick_imports():
-        from worker.inference_process import run_worker
-
-    run_worker(
-        redis_url=redis_url,
-        weights_dir=settings.weights_dir,
-        data_dir=settings.data_dir,
-        device=settings.device,
-        threads=settings.worker_threads,
-        max_batch=settings.max_batch,
-        batch_wait_ms=settings.batch_wait_ms,
-        result_ttl_s=settings.result_ttl_s,
-        resident_mb=settings.resident_mb,
-        preload=settings.preload,
-        memory_mb=settings.worker_memory_mb,
-        max_job_s=settings.max_job_s,
-    )
-    return 0
-
-
-def _trainer(settings: Settings, parsed: argparse.Namespace) -> int:
-    from models.store.files import require_writable
-    from worker.training_process import run_trainer
-
-    require_torch("Training")
-    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
-    try:
-        run_trainer(
-            redis_url=_checked_redis_url(settings),
-            data_dir=settings.data_dir,
-            device=settings.device,
-            reserved_mb=settings.training_reserved_mb,
-            threads=settings.training_threads,
-        )
-    except subprocess.CalledProcessError as error:
-        return error.returncode
-    return 0
-
-
 def _preparer(settings: Settings, parsed: argparse.Namespace) -> int:
-    from models.store.files import require_writable
-    from worker.preparation_process import run_estimate_worker, run_fetch_worker, run_import_worker
-
-    require_writable(settings.data_dir, "DOPPEL_DATA_DIR")
-    redis_url = _checked_redis_url(settings)
-    weights_dir, data_dir = settings.weights_dir, settings.data_dir
-    match parsed.jobs:
-        case "imports":
-            run_import_worker(
-                redis_url=redis_url,
-                weights_dir=weights_dir,
-                data_dir=data_dir,
-                timeout_s=settings.import_timeout_s,
-            )
-        case "fetches":
-            run_fetch_worker(
-                redis_url=redis_url,
-                weights_dir=weights_dir,
-                data_dir=data_dir,
-                weights_url=settings.weights_url,
-                offline=settings.offline,
-            )
-        case "estimates":
-            run_estimate_worker(redis_url=redis_url)
-        case _:
-            from worker.supervisor import Supervisor
-
-            roles = {f"preparer-{jobs}": ["preparer", jobs] for jobs in PREPARER_JOBS}
-            env = {**os.environ, "DOPPEL_REDIS_URL": redis_url}
-            Supervisor(roles, env=env, redis_url=redis_url, embedded=None, run_role=main).run()
-    return 0
-
-
-def _checked_redis_url(settings: Settings) -> str:
-    """The address of the Redis to use, once it was found to be one that can be used.
-
-    Raises:
-        QueueUnreachable: it does not answer within ``REDIS_PATIENCE_S``.
-        RedisUnusable: it is not fit.
-    """
-    from worker.connection import require_redis
-    from worker.embedded_redis import socket_url
-
-    redis_url = settings.redis_url or socket_url(settings.data_dir)
-    require_redis(redis_url, patience_s=REDIS_PATIENCE_S)
-    return redis_url
+    return role_commands.preparer(settings, parsed.jobs, main)
 
 
 def _pull(settings: Settings, parsed: argparse.Namespace) -> int:

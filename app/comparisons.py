@@ -17,7 +17,8 @@ from app.comparison_sheet import ComparisonSheet, encode_films
 from app.errors import NotReady, sentence
 from app.parameters import refuse_unknown_names
 from app.run_requests import REQUESTS, AcceptedRun, RunRequest
-from app.training_runs import UNREADABLE, Runs
+from app.run_views import UNREADABLE
+from app.training_runs import Runs
 from app.training_schemas import (
     MAX_COMPARED,
     ComparedForecast,

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import redis
 
 from app.addresses import use_root_path
+from app.run_views import UNREADABLE
 from app.schemas import Job
-from app.training_runs import UNREADABLE, Runs
+from app.training_runs import Runs
 from app.webhook_delivery import DELIVERY_S, Carrier, Outcome
 from app.webhook_signing import Secrets, signed_headers
 from app.webhook_targets import Targets

@@ -19,7 +19,7 @@ from app.deps import CallerDep, OwnRunId, RunDep, ServicesDep
 from app.errors import NotReady
 from app.kept_files import kept_file
 from app.routes import answers
-from app.training_runs import UNREADABLE
+from app.run_views import UNREADABLE
 from app.training_schemas import Publication, Published, ResumeRequest, TrainingRun
 from models.errors import Conflict, Invalid, NotFound
 from models.store.options import CycleGANOptions
