@@ -26,7 +26,7 @@ SCOPES = {
     "training": Scope.TRAIN,
     "metrics": Scope.MONITOR,
 }
-UNCOUNTED = ("GET", "HEAD", "OPTIONS")  # by rates: to open the page takes forty requests for small files
+UNCOUNTED = ("GET", "HEAD", "OPTIONS")  # by rates: a page of models loads a sample picture of each
 SMALL_BODY = 64 << 10  # bytes; a larger one is not read for a request that is refused, and its connection is closed
 
 

@@ -79,7 +79,7 @@ class Comparisons:
 
         Raises:
             Invalid: there are too few or too many variants, or a run can't be accepted.
-            LimitReached: so many runs the caller may not have in hand.
+            LimitReached: the caller would have more runs in hand than its key allows.
             Unavailable: no trainer is alive, or too many runs are waiting.
         """
         variants = _variants(request)

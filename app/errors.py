@@ -88,10 +88,10 @@ class Unauthorized(DoppelError):
 
 
 class Forbidden(DoppelError):
-    """The API key is not good for this.
+    """The API key may not do this.
 
     Args:
-        scope: that would be needed; empty: it is not about that.
+        scope: the scope that is missing; empty if the refusal has another reason.
     """
 
     def __init__(self, message: str, *, scope: str = "") -> None:

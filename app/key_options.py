@@ -9,7 +9,7 @@ def add_key_options(parser: argparse.ArgumentParser) -> None:
     """Add the action ``new`` to the parser of ``doppel key``."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     new = actions.add_parser("new", help="draw a key; print it, and its line for the file DOPPEL_API_KEYS_FILE")
-    new.add_argument("name", metavar="NAME", help="of its holder, to whom belongs what is made with it")
+    new.add_argument("name", metavar="NAME", help="its name; what is made with the key belongs to it")
     new.add_argument(
         "--scope", action="append", help="translate (the default), train, monitor or admin; may be given several times"
     )

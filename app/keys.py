@@ -158,7 +158,7 @@ class KeyRing:
     """The keys of a server, those of its file as they are at this moment.
 
     If the file can't be read any more, or has a line that can't be used, the keys stay as they were, and the log says
-    so: a slip of the pen shuts nobody out.
+    so: a typing error locks nobody out.
 
     Args:
         inline: lines of keys, also with ``;`` between them.

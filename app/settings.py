@@ -185,7 +185,9 @@ class Settings(BaseSettings):
         int | None,
         Field(ge=512, description="most memory of a worker on a CPU, in MiB; unset: four fifths of the machine's"),
     ] = None
-    max_job_s: Annotated[float, Field(gt=0, description="most time for a grid, a video or a picture in tiles")] = 3600.0
+    max_job_s: Annotated[
+        float, Field(gt=0, description="most time for a grid, a video, a clip or a picture in tiles, in seconds")
+    ] = 3600.0
     import_timeout_s: Annotated[
         int, Field(ge=1, description="most time to take in a data set or a model, in seconds")
     ] = 7200

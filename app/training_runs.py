@@ -102,7 +102,7 @@ class Runs(RunViews):
         """Count runs that are about to be queued as the caller's.
 
         Raises:
-            LimitReached: so many they may not have in hand.
+            LimitReached: the caller would have more runs in hand than its key allows.
         """
         if (allowance := caller.run_allowance) is not None:
             self._queue.take_allowance(allowance, run_ids, attempt)

@@ -59,8 +59,8 @@ def list_jobs(
     """The jobs that were ordered with the same `X-Client`, newest first, of the newest 1000 those that are kept.
 
     Every call that makes a job takes that header. Without it, all jobs of the API key are listed, of one with the scope
-    `admin` those of all keys; a server without keys needs the header. Pictures are not in the answer. Training runs are
-    listed by `GET /training`. A page that is full has a `Link` to the next.
+    `admin` those of all keys in use; a server without keys needs the header. Pictures are not in the answer. Training
+    runs are listed by `GET /training`. A page that is full has a `Link` to the next.
     """
     ids = Overview(services.queue.connection).newest(
         *_lists(services, caller, x_client), limit=limit, before=before or None
