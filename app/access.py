@@ -9,15 +9,15 @@ from app.callers import NOBODY, Caller, Scope, identify
 from app.errors import Forbidden, Unauthorized, answer
 from app.keys import KeyRing
 from app.request_record import record_of
-from models.errors import DoppelError
+from models.errors import DoppelError, NotFound
 from worker.rates import Rates
 
 # What tells nothing of anybody's: probes, the page's own files and the document's, and the root certificate, which is
 # for whoever meets a signed picture.
 OPEN = frozenset(("/", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/openapi.json", "/verify/root"))
 OPEN_FOLDERS = ("/studio/", "/static-offline-docs/")
-# By the first part of the path.
-SCOPES = {
+# By the first part of the path; None: any API key will do.
+SCOPES: dict[str, Scope | None] = {
     "translate": Scope.TRANSLATE,
     "style": Scope.TRANSLATE,
     "stargan": Scope.TRANSLATE,
@@ -25,6 +25,8 @@ SCOPES = {
     "datasets": Scope.TRAIN,
     "training": Scope.TRAIN,
     "metrics": Scope.MONITOR,
+    "jobs": None,
+    "status": None,
 }
 UNCOUNTED = ("GET", "HEAD", "OPTIONS")  # by rates: a page of models loads a sample picture of each
 SMALL_BODY = 64 << 10  # bytes; a larger one is not read for a request that is refused, and its connection is closed
@@ -44,13 +46,18 @@ def needed_scope(method: str, path: str) -> Scope | None:
 
     Args:
         path: as above, or as the OpenAPI document has it.
+
+    Raises:
+        NotFound: no call has such a path, though its route may match: those take a line break at the end.
     """
+    if not path.isprintable():
+        raise NotFound("There is nothing at a path with such characters.")
     first, _, rest = path.removeprefix("/").partition("/")
     if first == "models":
         if rest.endswith("/fetch"):  # as ordering a picture from a model without weights does
             return Scope.TRANSLATE
         return Scope.TRAIN if method != "GET" or rest.endswith("/archive") else None
-    return SCOPES.get(first)
+    return SCOPES.get(first)  # every call is there, so what is not will be answered 404
 
 
 def install_key_check(app: FastAPI, ring: KeyRing | None, rates: Rates) -> None:
@@ -77,13 +84,13 @@ class KeyCheck:
             identify(scope, NOBODY)
         else:
             try:
-                identify(scope, await self._admitted(scope, headers, needed_scope(scope["method"], path)))
+                identify(scope, await self._admitted(scope, headers, path))
             except DoppelError as error:
                 await answer(error, _closing(headers))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _admitted(self, scope: AsgiScope, headers: Headers, needed: Scope | None) -> Caller:
+    async def _admitted(self, scope: AsgiScope, headers: Headers, path: str) -> Caller:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             raise Unauthorized(sent=False)
@@ -93,6 +100,7 @@ class KeyCheck:
         record = record_of(scope)
         if record is not None:
             record.key = key.caller.name
+        needed = needed_scope(scope["method"], path)
         if needed is not None and not key.caller.may(needed):
             raise Forbidden(f"This API key lacks the scope {needed!s}.", scope=needed)
         if key.rate is not None and scope["method"] not in UNCOUNTED:

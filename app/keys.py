@@ -117,9 +117,10 @@ def rate_of(text: str, burst: str | None = None) -> Rate:
         Invalid: it is no rate.
     """
     known = _RATE.fullmatch(text)
-    if known is None or not int(known[1]):
+    if known is None:
         raise Invalid(f"rate={text[:80]} is no rate such as 60/min or 5/s")
-    return Rate(int(known[1]), UNITS_S[known[2]], _count("burst", burst) if burst is not None else int(known[1]))
+    count = _count("rate", known[1])
+    return Rate(count, UNITS_S[known[2]], _count("burst", burst) if burst is not None else count)
 
 
 def _count(option: str, text: str) -> int:

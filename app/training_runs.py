@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.callers import Caller
-from app.own_datasets import own_dataset
+from app.own_datasets import own_dataset, own_datasets
 from app.run_requests import AcceptedRun, RunChecker, RunRequest
 from app.run_views import TRAINER_SEEN_S, RunViews
 from app.settings import Settings
@@ -22,14 +22,12 @@ from models.store.run_lock import is_locked
 from models.store.run_pictures import check_pictures
 from models.store.run_status import RunState, RunStatus, now, write_status
 from models.store.runs import RunStore
-from worker.contract import ESTIMATE_QUEUE
+from worker import contract
 from worker.errors import QueueError, QueueFull
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainingQueue
 
 log = logging.getLogger("doppel.app")
-
-TRAINING_RETRY_AFTER_S = 600
 
 
 class Runs(RunViews):
@@ -149,7 +147,8 @@ class Runs(RunViews):
         run_id = self.store.create(accepted.options, status, run_id)
         if not self._datasets.path(accepted.dataset).is_dir():  # removed since the request was checked
             self.store.remove(run_id)
-            raise UnknownDataset(accepted.dataset, self._datasets.names())
+            own = [info.name for info in own_datasets(self._datasets, accepted.caller)]
+            raise UnknownDataset(accepted.dataset, own)
         return run_id
 
     def require_room(self, runs: int = 1) -> None:
@@ -165,7 +164,7 @@ class Runs(RunViews):
         if waiting + runs > limit:
             raise QueueFull(
                 f"{waiting} training runs are waiting already; no more than {limit} may. Stop some, or wait.",
-                retry_after_s=TRAINING_RETRY_AFTER_S,
+                retry_after_s=contract.TRAINING_RETRY_AFTER_S,
             )
 
     def require_trainer(self) -> None:
@@ -177,7 +176,7 @@ class Runs(RunViews):
         """
         if not self.trainers():
             if self._preparation.preparers(seen_within_s=TRAINER_SEEN_S):
-                self._preparation.require_preparer(ESTIMATE_QUEUE, torch_for="Training")
+                self._preparation.require_preparer(contract.ESTIMATE_QUEUE, torch_for="Training")
             raise Unavailable(
                 f"No trainer has been seen for {TRAINER_SEEN_S} s. The operator starts one with: doppel trainer"
             )

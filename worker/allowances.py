@@ -81,11 +81,14 @@ class Allowance:
             retry_after_s=retry_after_s,
         )
 
-    def take(self, connection: redis.Redis, ids: Sequence[str]) -> None:
+    def take(self, connection: redis.Redis, ids: Sequence[str], retry_after_s: int = 1) -> None:
         """Count these jobs, all or none. There must be records of them within ``BEGUN_S``.
+
+        Args:
+            retry_after_s: when it is worth asking again.
 
         Raises:
             LimitReached: they would be too many.
         """
         if not StoredScript(connection, _TAKE).run([self.key], [self.most, *ids]):
-            raise self.exceeded()
+            raise self.exceeded(retry_after_s)

@@ -55,6 +55,7 @@ FACE_SIDE = 512  # px, side of a cut-out face as the worker gets it
 FACE_MARGIN = 2.4  # side of the cut-out, in widths of the face
 LEASE_S = 6  # a worker owns a job for this long after each heartbeat
 HEARTBEAT_S = 2
+TRAINING_RETRY_AFTER_S = 600  # after a run was refused because of others
 SWEEP_S = 1  # the janitor's period
 
 

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 
 from models.store.run_life import Turn
 from worker import contract
-from worker.allowances import Allowance
+from worker.allowances import BEGUN_S, Allowance
 from worker.inference_queue import fetch_jobs, translating_errors
 from worker.job_records import RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
@@ -65,7 +65,8 @@ class TrainingQueue:
             LimitReached: they would be too many.
         """
         with translating_errors():
-            allowance.take(self.connection, [attempt_id(run_id, attempt) for run_id in run_ids])
+            ids = [attempt_id(run_id, attempt) for run_id in run_ids]
+            allowance.take(self.connection, ids, contract.TRAINING_RETRY_AFTER_S)
 
     def submit(self, run_id: str, attempt: int) -> None:
         """Queue an attempt at a run."""
@@ -101,7 +102,12 @@ class TrainingQueue:
         with translating_errors():
             removed = self.connection.lrem(self._queue.key, 1, attempt_id(run_id, attempt))
             if removed:
-                self.connection.delete(Job.key_for(attempt_id(run_id, attempt)))
+                # What counts the runs of an API key looks for a record, and waits for one that is not there.
+                key = Job.key_for(attempt_id(run_id, attempt))
+                with self.connection.pipeline() as pipe:
+                    pipe.hset(key, "status", JobStatus.CANCELED.value)
+                    pipe.expire(key, BEGUN_S)
+                    pipe.execute()
             return bool(removed)
 
     def kill(self, run_id: str, attempt: int) -> None:

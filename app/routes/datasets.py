@@ -1,5 +1,6 @@
 """POST and GET /datasets, one of them, its preview; DELETE."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -7,13 +8,13 @@ from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Up
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
-from app.callers import caller_of
+from app.callers import Caller, caller_of
 from app.deps import CallerDep, Services, ServicesDep
 from app.own_datasets import own_dataset
 from app.routes import answers, fields
 from app.training_schemas import DatasetDetails
 from app.upload_jobs import take_in
-from models.errors import DatasetExists, Invalid, UnknownDataset
+from models.errors import DatasetError, DatasetExists, Invalid, UnknownDataset
 from models.store.datasets import DatasetInfo, valid_name
 
 MAX_LISTED = 200  # on a page
@@ -76,6 +77,8 @@ def _check_free(services: Services, name: str) -> None:
         services.datasets.get(name)
     except UnknownDataset:
         return
+    except DatasetError:  # an operator's folder, of which others learn nothing but that it is there
+        pass
     raise DatasetExists(name)
 
 
@@ -99,13 +102,17 @@ def list_datasets(
         query = urlencode({"limit": limit, "after": last})
         response.headers["Link"] = f'<{address("/datasets")}?{query}>; rel="next"'
     runs = services.runs.unfinished()
-    return [DatasetDetails.of(info, runs.get(info.name, [])) for info in found]
+    return [DatasetDetails.of(info, _seen(services, caller, runs.get(info.name, []))) for info in found]
+
+
+def _seen(services: Services, caller: Caller, run_ids: Sequence[str]) -> list[str]:
+    return [run_id for run_id in run_ids if caller.is_admin or services.runs.is_seen(run_id, caller)]
 
 
 @router.get("/{name}", summary="Read a data set", responses=answers.problems(404, 422))
-def read_dataset(services: ServicesDep, dataset: DatasetDep) -> DatasetDetails:
+def read_dataset(services: ServicesDep, caller: CallerDep, dataset: DatasetDep) -> DatasetDetails:
     """Its domains and how many pictures each has; what was left out of the upload, and why; which are the same."""
-    return DatasetDetails.of(dataset, services.runs.using(dataset.name))
+    return DatasetDetails.of(dataset, _seen(services, caller, services.runs.using(dataset.name)))
 
 
 @router.get(

@@ -312,6 +312,7 @@ def publish_run(
     services: ServicesDep, caller: CallerDep, run: RunDep, asked: Publication, response: Response
 ) -> Published:
     """Put the generator into service, at once on every worker. Publishing under the same name again adds a version."""
+    services.settings.room.require()
     folder = services.runs.store.folder(run.id)
     step = _step(run, asked.step)
     cyclegan = isinstance(folder.options(), CycleGANOptions)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.errors import StoreFull
 
-STORES = ("datasets", "runs", "models")  # the folders of a data folder that what is stored lies in
+STORES = ("datasets", "runs", "models", "versions")  # the folders of a data folder that what is stored lies in
 
 
 def require_free(folder: Path, nbytes: int) -> None:

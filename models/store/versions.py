@@ -91,7 +91,7 @@ class Versions:
     def owner(self, name: str) -> str | None:
         """The name of the API key that a published model belongs to; None: it belongs to the server's operator."""
         with contextlib.suppress(FileNotFoundError):
-            return (self._root / name / OWNER_FILE).read_text()
+            return (self._root / name / OWNER_FILE).read_text().strip()
         return None
 
     def require_free(self, name: str, *, new: bool = False, in_place_of_missing: bool = False) -> None:

@@ -24,6 +24,7 @@ from worker.allowances import Allowance
 from worker.connection import connect
 from worker.errors import LimitReached
 from worker.preparation_queue import Addition, AddTask, PreparationQueue
+from worker.training_queue import TrainingQueue
 
 LINES = {
     "ann": "scopes=translate,train",
@@ -129,6 +130,11 @@ def test_a_key_does_what_its_scopes_say_as_the_document_has_it(client):
     assert order(client, "root").status_code == 202
     assert client.get("/metrics", headers=key("ann")).status_code == 403
     assert client.get("/metrics", headers=key("prom")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/datasets", "/models/tiny/archive"])
+def test_a_line_break_behind_a_path_opens_nothing(client, path):
+    assert client.get(f"{path}%0A", headers=key("slow")).status_code == 404
 
 
 def test_another_sites_page_is_refused_even_with_a_key(client):
@@ -285,6 +291,18 @@ def test_uploads_and_runs_count_too(redis_url):
     runs.take(connection, ["third", "one"])
 
 
+def test_a_run_that_is_withdrawn_leaves_its_place_at_once(redis_url):
+    queue = TrainingQueue(connect(redis_url, patience_s=1))
+    one = Allowance.of_runs("few", 1)
+    queue.take_allowance(one, ["first"])
+    queue.submit("first", 1)
+    with pytest.raises(LimitReached) as refused:
+        queue.take_allowance(one, ["second"])
+    assert refused.value.retry_after_s > 60
+    assert queue.withdraw("first", 1)
+    queue.take_allowance(one, ["second"])
+
+
 def test_a_key_goes_when_its_line_goes(stack, caplog):
     text = stack.file.read_text()
     try:
@@ -315,7 +333,7 @@ HASH = f"sha256:{'0' * 64}"
         (f"a/b {HASH} scopes=train", "'a/b' can't name a key"),
         (f"ann {HASH}", "'' is no scope; scopes are translate, train, monitor, admin"),
         (f"ann {HASH} scopes=train,all", "'all' is no scope"),
-        (f"ann {HASH} scopes=train rate=0/s", "rate=0/s is no rate"),
+        (f"ann {HASH} scopes=train rate=0/s", "rate=0 is no number"),
         (f"ann {HASH} scopes=train jobs=0", "jobs=0 is no number"),
         (f"ann {HASH} scopes=train burst=3", "burst= needs a rate="),
         (f"ann {HASH} scopes=train limit=3", "'limit=3' is neither"),
