@@ -55,6 +55,7 @@ def test_a_setting_that_makes_no_sense_is_named(monkeypatch, capsys, variable, v
 
 def test_an_option_comes_before_its_variable(monkeypatch, capsys):
     monkeypatch.setenv("DOPPEL_PORT", "8000")
+    monkeypatch.setenv("DOPPEL_ALLOW_ANONYMOUS", "1")
     assert complaint(capsys, "serve", "--port", "65536")[1].startswith("doppel: --port: ")
     assert "no-host.invalid:0" in complaint(capsys, "api", "--host", "no-host.invalid", "--port", "0")[1]
 

@@ -44,7 +44,7 @@ def test_other_calls_are_answered_while_more_of_them_wait_than_there_are_threads
         assert done.wait(60)
         return images.Prepared(np.zeros((32, 32, 3), np.uint8), delivery=None, note=None)
 
-    def slow_check(requests):
+    def slow_check(requests, caller):
         assert done.wait(60)
         raise UnknownDataset("none", [])
 
