@@ -265,6 +265,8 @@ def _variants(request: Comparison) -> list[dict[str, Any]]:
     count = len(request.variants) or math.prod(map(len, request.grid.values()))
     if not 2 <= count <= MAX_COMPARED:
         raise Invalid(f"These are {count} runs; 2 to {MAX_COMPARED} can be compared.")
+    if any("webhook" in options for options in (*request.variants, request.grid)):  # it would show in the label
+        raise Invalid("webhook: it is accepted in base alone, for all runs.")
     return request.variants or [
         dict(zip(request.grid, values, strict=True)) for values in itertools.product(*request.grid.values())
     ]

@@ -9,6 +9,7 @@ from models.errors import Invalid, ModelUnavailable, NotInstalled, Unavailable, 
 from models.store.catalog import Catalog, Model
 from worker import contract
 from worker.preparation_queue import PreparationQueue
+from worker.webhooks import HookOf, no_hook
 
 STARGAN_DEFAULTS = ("stargan-celeba-hq", "stargan-monet-lite")  # the first one whose weights are here runs
 
@@ -53,8 +54,11 @@ class ModelSelection:
             log.warning("%s runs as %s until its own weights are fetched", name, runs.name)
         return runs
 
-    def fetch(self, name: str) -> str:
+    def fetch(self, name: str, hook_of: HookOf = no_hook) -> str:
         """Have a preparer download a model's weights; the id of the job, which may be under way already.
+
+        Args:
+            hook_of: whom to tell how the job of this id ended.
 
         Raises:
             ModelUnavailable: this server downloads nothing.
@@ -65,7 +69,7 @@ class ModelSelection:
             raise ModelUnavailable(name, "it downloads nothing: DOPPEL_OFFLINE is set")
         needing_torch = "Reading the files that upstream publishes"
         self._preparation.require_preparer(contract.FETCH_QUEUE, torch_for=needing_torch)
-        return self._preparation.fetch(name)
+        return self._preparation.fetch(name, hook_of)
 
     async def running_soon(self, name: str) -> Model:
         """As :meth:`running`, in a thread if the model's files must be looked at."""

@@ -30,6 +30,7 @@ async def post(
     Raises:
         ConnectionError: there is no answer, or none that is HTTP.
     """
+    in_tls = target.host.rstrip(".")  # without the brackets of the address or its last dot, which certificates lack
     host = f"[{target.host}]" if ":" in target.host else target.host
     url = httpcore.URL(scheme=target.scheme.encode(), host=host.encode(), port=target.port, target=target.path.encode())
     try:
@@ -37,7 +38,13 @@ async def post(
             httpcore.AsyncConnectionPool(
                 verify, max_connections=1, max_keepalive_connections=0, network_backend=_Pinned(addresses)
             ) as pool,
-            pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
+            pool.stream(
+                "POST",
+                url,
+                headers=list(headers.items()),
+                content=body,
+                extensions={"sni_hostname": in_tls},
+            ) as response,
         ):
             return response.status
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:

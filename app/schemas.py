@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.addresses import address
+from app.webhook_targets import FIELD
 from models.store.catalog import Model
 from worker.contract import Failure, JobState, Status, Timings
 
@@ -100,6 +101,14 @@ class Job(BaseModel):
             error=state.error,
             links=links,
         )
+
+
+class FetchRequest(BaseModel):
+    """How to fetch a model's weights."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    webhook: Annotated[str | None, Field(description=FIELD.format(what="job", call="/jobs/{id}"))] = None
 
 
 class ModelInfo(BaseModel):

@@ -137,7 +137,9 @@ class Settings(BaseSettings):
     ] = []
     webhook_secret: Annotated[
         SecretStr | None,
-        Field(description="what webhooks are signed with, whsec_ and 24 to 64 bytes in Base64; unset: one of its own"),
+        Field(
+            description="what webhooks' secrets follow from, whsec_ and 24 to 64 bytes in Base64; unset: one is drawn"
+        ),
     ] = None
 
     disk_reserved_mb: Annotated[

@@ -57,6 +57,7 @@ class Runs(RunViews):
         """
         for request in requests:
             self.webhooks.check(request.webhook)
+            self.webhooks.require_room(request.webhook)
         accepted = self._checker.check(requests, self.trainers(), caller)
         needed_mb, left_mb = sum(run.forecast.disk_mb for run in accepted), self._left_mb()
         if needed_mb > left_mb:
@@ -224,6 +225,7 @@ class Runs(RunViews):
 
     def _resume(self, run_id: str, request: ResumeRequest, caller: Caller) -> None:
         self.webhooks.check(request.webhook)
+        self.webhooks.require_room(request.webhook)
         folder = self.store.folder(run_id)
         if not self._has_ended(run_id):
             raise Conflict(f"The run is {self.status(run_id).status}; there is nothing to resume.")

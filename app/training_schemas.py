@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.addresses import address
+from app.webhook_targets import FIELD
 from models.store.cut_options import CUTChoices
 from models.store.datasets import DatasetInfo, DomainInfo, PictureNote, Rejected
 from models.store.names import NAME
@@ -23,10 +24,7 @@ InitFrom = Annotated[
 
 Webhook = Annotated[
     str | None,
-    Field(
-        description="an https:// address to which the run is sent, as `GET /training/{id}` shows it, when it has "
-        "ended; see docs/clients.md"
-    ),
+    Field(description=FIELD.format(what="run", call="/training/{id}")),
 ]
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import redis
 
@@ -28,7 +29,7 @@ from worker import meters
 from worker.errors import QueueError
 from worker.inference_queue import InferenceQueue
 from worker.meters import Meter
-from worker.webhooks import Hook, Hooks
+from worker.webhooks import MOST_WAITING, Hook, Hooks
 
 LOOK_S = 0.5  # between two looks for hooks that are due
 MOST_TAKEN = 100  # at once
@@ -40,7 +41,6 @@ LAST_S = 2.0  # that deliveries under way are given when the process ends
 MOST_ATTEMPTS = 8
 FIRST_RETRY_S, RETRY_FACTOR, LONGEST_RETRY_S = 2.0, 4.0, 3600.0  # about two hours in all
 LONGEST_WAIT_S = 3600.0  # that a message waits for others to the same host
-MOST_WAITING = 20_000  # hooks, above which what fails is given up at once
 
 log = logging.getLogger("doppel.app")
 
@@ -107,7 +107,7 @@ class WebhookSender:
             ready: list[tuple[Hook, bytes]] = []
             taken = 0
             try:
-                taken, ready = await asyncio.to_thread(self._look, MOST_AT_ONCE - len(under_way))
+                taken = await asyncio.to_thread(self._look, MOST_AT_ONCE - len(under_way), ready)
                 away = False
             except (redis.RedisError, QueueError) as error:
                 log.log(logging.DEBUG if away else logging.WARNING, "webhooks wait: %s", error)
@@ -118,23 +118,24 @@ class WebhookSender:
                 task = asyncio.create_task(self._deliver(hook, body))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
-            if taken < MOST_TAKEN:
+            if taken < MOST_TAKEN or len(under_way) >= MOST_AT_ONCE:
                 await asyncio.to_thread(self._stop.wait, LOOK_S)
         if under_way:
             await asyncio.wait(under_way, timeout=LAST_S)
         self._carrier.close()
 
-    def _look(self, free: int) -> tuple[int, list[tuple[Hook, bytes]]]:
+    def _look(self, free: int, ready: list[tuple[Hook, bytes]]) -> int:
         """Take the hooks that are due.
 
         Args:
             free: how many deliveries may begin.
+            ready: to which those to deliver now are added, with their messages, also if this raises an error later:
+                their hosts count them already.
 
         Returns:
-            How many were taken; and those to deliver now, with their messages. The others are put off.
+            How many were taken. Those that are not ready are put off.
         """
         hooks = self._hooks.take(at_most=MOST_TAKEN, lease_s=LEASE_S)
-        ready: list[tuple[Hook, bytes]] = []
         for hook, found in zip(hooks, self._looked_up(hooks), strict=True):
             match found:
                 case float():
@@ -151,7 +152,7 @@ class WebhookSender:
                         self._give_up(hook, Outcome(False, True, "too many wait for this host"), "given_up")
                     else:
                         self._hooks.put_off(hook, wait_s)
-        return len(hooks), ready
+        return len(hooks)
 
     def _looked_up(self, hooks: list[Hook]) -> Iterator[bytes | float | None]:
         """For each hook its message; how many seconds to wait for it; or None if there will be none."""
@@ -223,11 +224,11 @@ def _patience(age_s: float) -> float:
 
 
 def _host(hook: Hook) -> str:
-    return hook.url.split("/", 3)[2].lower()
+    return (urlsplit(hook.url).hostname or "").rstrip(".")
 
 
 def _named(hook: Hook) -> str:
-    """A hook for the log, without its path, which may be a secret."""
+    """A hook for the log, without its path and query, which may be secrets."""
     return f"{hook.subject} {hook.id} to {_host(hook)} (attempt {hook.attempts + 1})"
 
 

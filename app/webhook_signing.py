@@ -34,7 +34,7 @@ def secret_bytes(secret: str) -> bytes:
 
 
 def own_secret(data_dir: Path) -> str:
-    """The secret of this installation, in a file that its owner alone can read. It is drawn if there is none.
+    """The secret that those of receivers follow from, in a file that its owner alone can read. Drawn at first use.
 
     Raises:
         OSError: it can be neither read nor made.
@@ -59,7 +59,7 @@ class Secrets:
     """What the webhooks of this installation are signed with.
 
     Args:
-        configured: the secret; None: the installation's own.
+        configured: the secret that the others follow from; None: the installation's own.
     """
 
     def __init__(self, configured: str | None, data_dir: Path) -> None:
@@ -87,12 +87,11 @@ def secret_of(secret: str, owner: str | None) -> str:
     """The secret with which the webhooks of one API key are signed, so that no key's holder can sign for another's.
 
     Args:
-        secret: of this installation.
-        owner: the key's name; None: the installation's own secret, where there are no keys.
+        secret: of this installation, which no receiver is told.
+        owner: the key's name; None: where there are no keys.
     """
-    if owner is None:
-        return secret
-    return written(hmac.digest(secret_bytes(secret), f"key:{owner}".encode(), hashlib.sha256))
+    label = "no key" if owner is None else f"key:{owner}"
+    return written(hmac.digest(secret_bytes(secret), label.encode(), hashlib.sha256))
 
 
 def written(key: bytes) -> str:

@@ -27,6 +27,11 @@ _TRANSLATED = IPv6Network("64:ff9b::/96")  # an IPv4 address behind NAT64 (RFC 6
 _TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))  # 6to4 and Teredo lead to IPv4 addresses
 
 
+FIELD = (  # for the documentation of the field
+    "an https:// address to which the {what} is sent, as `GET {call}` shows it, when it has ended; see docs/webhooks.md"
+)
+
+
 @dataclass(frozen=True)
 class Target:
     """An address that a webhook may name, in parts."""
@@ -87,6 +92,8 @@ class Targets:
         return Target(parts.scheme, host, port, path)
 
     def _check_host(self, host: str) -> None:
+        if "%" in host:  # an IPv6 address with a zone, which is a network interface of this machine
+            raise Invalid("webhook: an IPv6 address without a zone (%) is accepted.")
         try:
             address = ip_address(host)
         except ValueError:

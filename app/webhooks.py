@@ -5,8 +5,11 @@ from typing import Literal
 from app.settings import Settings
 from app.webhook_targets import Targets
 from models.errors import Invalid
+from worker.errors import QueueFull
 from worker.inference_queue import translating_errors
-from worker.webhooks import Hook, Hooks
+from worker.webhooks import MOST_WAITING, Hook, Hooks
+
+RETRY_AFTER_S = 60
 
 
 class Webhooks:
@@ -32,6 +35,22 @@ class Webhooks:
         if not self._wanted:
             raise Invalid("webhook: this server reports to no addresses; leave it out.")
         self.targets.parse(url)
+
+    def require_room(self, url: str | None) -> None:
+        """Refuse an order if too many wait. Jobs whose queue has a limit need not ask.
+
+        Raises:
+            QueueFull
+        """
+        if not url:
+            return
+        with translating_errors():
+            waiting = self._hooks.waiting()
+        if waiting >= MOST_WAITING:
+            raise QueueFull(
+                f"{waiting} webhooks are waiting already. Try again later, or without webhook.",
+                retry_after_s=RETRY_AFTER_S,
+            )
 
     def hook(
         self, url: str | None, subject: Literal["job", "run"], id: str, *, turn: int = 1, owner: str | None = None

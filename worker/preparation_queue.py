@@ -23,7 +23,7 @@ from worker.contract import JobMeta, Kind
 from worker.inference_queue import new_job_id, translating_errors
 from worker.job_records import CANCELABLE_FIELD, RECORD_TTL_S
 from worker.malformed_records import LenientJob, is_credible
-from worker.webhooks import Hook
+from worker.webhooks import Hook, HookOf, no_hook
 
 PREPARER_SEEN_S = 30  # without a preparer; a restart takes less
 ESTIMATE_TTL_S = 60  # how long the answer is kept, which its client reads at once
@@ -125,27 +125,34 @@ class PreparationQueue:
             if allowance is not None:
                 allowance.take(self.connection, [job.id])
             _enqueue(self._imports, job, pipe)
-            for command in hook.ordered() if hook is not None else ():
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            _order(hook, pipe)
             pipe.execute()
 
-    def fetch(self, model: str) -> str:
-        """Have a model's weights downloaded; the id of the job, which may be under way already."""
-        begin = functools.partial(self._fetch, model)
+    def fetch(self, model: str, hook_of: HookOf = no_hook) -> str:
+        """Have a model's weights downloaded; the id of the job, which may be under way already.
+
+        Args:
+            hook_of: whom to tell how the job of this id ended.
+        """
+        begin = functools.partial(self._fetch, model, hook_of)
         with translating_errors():
             found = self.connection.transaction(begin, contract.FETCHES, value_from_callable=True)  # type: ignore[arg-type]
         return cast(str, found)
 
-    def _fetch(self, model: str, pipe: Pipeline) -> str:
+    def _fetch(self, model: str, hook_of: HookOf, pipe: Pipeline) -> str:
         """Write what :meth:`fetch` does. redis-py calls this again if somebody else begins a fetch meanwhile."""
         known = cast(bytes | None, pipe.hget(contract.FETCHES, model))
         if known is not None and pipe.hget(Job.key_for(known.decode(errors="replace")), "status") in _UNDER_WAY:
-            return known.decode(errors="replace")
-        meta = _meta("fetch", model)
-        job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
-        _enqueue(self._fetches, job, pipe)
-        pipe.hset(contract.FETCHES, model, job.id)
-        return job.id
+            job_id = known.decode(errors="replace")
+            pipe.multi()
+        else:
+            meta = _meta("fetch", model)
+            job = _job(self._fetches, contract.FETCH_MODEL, new_job_id(), FetchTask(model=model), meta)
+            job_id = job.id
+            _enqueue(self._fetches, job, pipe)
+            pipe.hset(contract.FETCHES, model, job_id)
+        _order(hook_of(job_id), pipe)
+        return job_id
 
     def fetches(self) -> dict[str, str]:
         """The models whose weights are being fetched, or are about to be, and for each the job's id."""
@@ -258,3 +265,9 @@ def _enqueue(queue: Queue, job: Job, pipe: Pipeline) -> None:
     """Write onto a pipeline that ``job`` waits in ``queue``. RQ begins the transaction, so this comes first."""
     queue.enqueue_job(job, pipeline=pipe)
     pipe.hset(job.key, CANCELABLE_FIELD, 1)
+
+
+def _order(hook: Hook | None, pipe: Pipeline) -> None:
+    """Write onto a pipeline that has begun its transaction that ``hook`` waits; None does nothing."""
+    for command in hook.ordered() if hook is not None else ():
+        pipe.execute_command(*command)  # type: ignore[no-untyped-call]

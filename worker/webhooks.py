@@ -8,6 +8,7 @@ it is delivered at least once.
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from typing import Literal, cast
 
 import redis
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from worker import contract
 from worker.connection import Command
 from worker.stored_script import StoredScript
+
+MOST_WAITING = 20_000  # hooks; then runs and fetches with a further one are refused, and what fails is given up
 
 _TAKE = """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
@@ -57,6 +60,13 @@ class Hook(BaseModel):
             ("HSET", contract.HOOKS, self.message_id, self.model_dump_json(exclude_defaults=True)),
             ("ZADD", contract.HOOKS_DUE, time.time(), self.message_id),
         ]
+
+
+HookOf = Callable[[str], Hook | None]  # of the id of the job
+
+
+def no_hook(job_id: str) -> None:
+    """Nobody is told how the job ended."""
 
 
 class Hooks:

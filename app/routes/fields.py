@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import geometry
 from app.geometry import Fit
+from app.webhook_targets import FIELD
 from models.errors import Invalid
 
 MAX_WAIT_S = 600
@@ -28,10 +29,7 @@ Wait = Annotated[
     float, Form(ge=0, le=MAX_WAIT_S, description="seconds to wait for the result; 0: answer with the job at once")
 ]
 
-WEBHOOK = (
-    "an https:// address to which the job is sent, as `GET /jobs/{id}` shows it, when it has ended; see docs/clients.md"
-)
-Webhook = Annotated[str, Form(description=WEBHOOK)]
+Webhook = Annotated[str, Form(description=FIELD.format(what="job", call="/jobs/{id}"))]
 
 
 class StartParameters(BaseModel):

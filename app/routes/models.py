@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +13,7 @@ from app.deps import CallerDep, Services, ServicesDep, client_of, list_name
 from app.errors import Forbidden, sentence
 from app.kept_files import kept_file
 from app.routes import answers, fields
-from app.schemas import Job, ModelInfo
+from app.schemas import FetchRequest, Job, ModelInfo
 from app.training_schemas import Published
 from app.upload_jobs import take_in
 from app.waiting import ALIVE_S
@@ -163,7 +163,7 @@ def fetch_model(
     services: ServicesDep,
     name: str,
     response: Response,
-    webhook: Annotated[str, Query(description=fields.WEBHOOK)] = "",
+    wanted: FetchRequest | None = None,
 ) -> Job:
     """Download the weights from the model's authors, as a job with progress that can be canceled.
 
@@ -174,9 +174,11 @@ def fetch_model(
     if model.weights is not None:
         raise Conflict(f"The weights of {name!r} are on this server already.")
     lists = client_of(request), list_name(caller_of(request), None)
+    webhook = wanted.webhook if wanted is not None else None
     services.webhooks.check(webhook)
-    job_id = services.selection.fetch(name)
-    services.webhooks.order(services.webhooks.hook(webhook, "job", job_id, owner=caller_of(request).name))
+    services.webhooks.require_room(webhook)
+    owner = caller_of(request).name
+    job_id = services.selection.fetch(name, lambda job_id: services.webhooks.hook(webhook, "job", job_id, owner=owner))
     for listed in filter(None, lists):
         Overview(services.queue.connection).remember(listed, job_id)
     state = services.queue.state(job_id)

@@ -2,13 +2,15 @@
 
 import redis
 
+from app import webhooks
 from models.store.catalog import ModelFile
 from tests.app.test_models import generator, weights
 from tests.conftest import add_model
 from tests.pictures import encoded, landscape
 from tests.processes import api, eventually, file_server, fresh, preparer
-from worker.contract import FETCH_QUEUE, PREPARERS
+from worker.contract import FETCH_QUEUE, HOOKS, PREPARERS
 from worker.preparation_queue import PreparerReport
+from worker.webhooks import Hook
 
 ANN = "ann-0123456789abcdef"  # a client, as it names itself
 
@@ -53,6 +55,20 @@ def test_while_a_fetch_is_under_way_it_is_the_one_for_everybody(settings):
         assert client.delete(first.headers["Location"]).json()["status"] == "canceled"
         assert client.get("/models/missing").json()["fetch_job"] is None
         assert client.post("/models/missing/fetch").json()["id"] != job["id"]
+
+
+def test_a_fetch_is_reported_to_all_who_asked_until_too_many_wait(settings, monkeypatch):
+    report_preparer(settings)
+    monkeypatch.setattr(webhooks, "MOST_WAITING", 2)
+    with online(settings) as client:
+        answers = [
+            client.post("/models/missing/fetch", json={"webhook": f"https://example.org/{name}"}) for name in "abc"
+        ]
+        assert [answer.status_code for answer in answers] == [202, 202, 503]
+        job_id = answers[0].json()["id"]
+        hooks = [Hook.model_validate_json(data) for data in redis.Redis.from_url(settings.redis_url).hvals(HOOKS)]
+        assert {(hook.id, hook.url[-1]) for hook in hooks} == {(job_id, "a"), (job_id, "b")}
+        assert client.post("/models/missing/fetch").json()["id"] == job_id
 
 
 def test_the_first_use_of_a_model_begins_its_fetch(settings):

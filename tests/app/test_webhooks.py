@@ -36,7 +36,7 @@ from tests.fake_worker import HELD, RAISES
 from tests.processes import ROOT, api, eventually, fake_worker
 from worker.webhooks import Hook, Hooks
 
-ALLOWED = {"webhook_http": True, "webhook_private": ["127.0.0.1", "receiver.test"]}
+ALLOWED = {"webhook_http": True, "webhook_private": ["127.0.0.1", "localhost"]}
 
 
 class Receiver:
@@ -145,7 +145,7 @@ def test_the_end_of_a_job_arrives_as_the_job_is_shown(open_service, settings):
         eventually(lambda: service.get(held["links"]["self"]).json()["status"] == "running")
         service.delete(held["links"]["self"])
         got = messages(receiver, 3)
-    secret = own_secret(settings.data_dir)
+    secret = secret_of(own_secret(settings.data_dir), None)
     told = {message["id"]: message for message in (verify_webhook(body, head, secret) for _, head, body in got)}
     assert told == {job["id"]: service.get(job["links"]["self"]).json() for job in (*jobs, held)}
     assert [told[job["id"]]["status"] for job in (*jobs, held)] == ["succeeded", "failed", "canceled"]
@@ -169,7 +169,7 @@ def test_a_message_is_sent_again_under_its_id_until_it_is_taken(client):
 )
 def test_a_message_that_is_not_wanted_is_given_up(client, status, attempts, outcome, caplog):
     with Receiver(status) as receiver:
-        canceled(client, webhook=receiver.url)
+        canceled(client, webhook=receiver.url.replace("/done", ""))
         eventually(lambda: metric(client, outcome) == 1)
         assert len(receiver.got) == attempts
     assert "doppel_webhooks_waiting 0.0" in client.get("/metrics").text
@@ -206,7 +206,7 @@ def test_a_slow_receiver_holds_up_no_other(client):
         for _ in range(webhook_sender.MOST_PER_HOST + 3):
             canceled(client, webhook=slow.url)
         messages(slow, webhook_sender.MOST_PER_HOST)
-        canceled(client, webhook=quick.url)
+        canceled(client, webhook=quick.url.replace("127.0.0.1", "localhost"))
         messages(quick)
         assert len(slow.got) == webhook_sender.MOST_PER_HOST
         slow.go.set()
@@ -240,6 +240,7 @@ def test_a_slow_receiver_holds_up_no_other(client):
         "https://[2002:a00:1::]/",
         "https://[fe80::1%25eth0]/",
         "https://[fd00:ec2::254]/",
+        "https://[2606:4700::1111%25eth0]/",
         "https://167772161/",
         "https://012.0.0.1/",
         "https://0xa.0.0.1/",
@@ -319,13 +320,14 @@ def test_redirections_are_not_followed():
     assert (outcome.delivered, outcome.final) == (False, True)
 
 
-def test_a_certificate_is_checked_against_the_name(tmp_path, monkeypatch):
+def test_a_certificate_is_checked_against_the_name_or_address(tmp_path, monkeypatch):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "receiver")])
+    names = [x509.DNSName("receiver.example.org"), x509.IPAddress(ip_address("2606:4700::1111"))]
     begin = datetime.now(UTC) - timedelta(hours=1)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("receiver.example.org")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
@@ -336,15 +338,23 @@ def test_a_certificate_is_checked_against_the_name(tmp_path, monkeypatch):
     server.load_cert_chain(tmp_path / "both.pem")
     trusted = ssl.create_default_context(cafile=tmp_path / "both.pem")
     with Receiver(context=server) as receiver:
-        for host, reached in (("receiver.example.org", True), ("other.example.org", False)):
+        for host, reached in {
+            "receiver.example.org": True,
+            "receiver.example.org.": True,
+            "[2606:4700::1111]": True,
+            "other.example.org": False,
+            "[2606:4700::1112]": False,
+        }.items():
             url = receiver.url.replace("http://127.0.0.1", f"https://{host}")
             assert carried(url, monkeypatch, [["127.0.0.1"]], verify=trusted).delivered is reached
-        assert len(receiver.got) == 1
+        assert len(receiver.got) == 3
 
 
 def test_every_api_key_has_a_secret_of_its_own(tmp_path):
-    secret = Secrets(None, tmp_path).of(None)
-    assert Secrets(None, tmp_path).of(None) == secret == own_secret(tmp_path)
+    secret = own_secret(tmp_path)
+    assert Secrets(None, tmp_path).of("alice") == secret_of(secret, "alice")
+    without_keys = Secrets(None, tmp_path).of(None)  # is no way to those of keys that come later
+    assert len({own_secret(tmp_path), secret, without_keys, secret_of(without_keys, "alice")}) == 3
     assert (tmp_path / "webhook-secret").stat().st_mode & 0o777 == 0o600
     headers = signed_headers(secret_of(secret, "alice"), "msg_1", int(time.time()), b'{"id": "1"}')
     assert verify_webhook(b'{"id": "1"}', headers, secret_of(secret, "alice")) == {"id": "1"}
@@ -353,7 +363,7 @@ def test_every_api_key_has_a_secret_of_its_own(tmp_path):
         (b'{"id": "1"}', headers | {"Webhook-Id": "msg_2"}, secret_of(secret, "alice")),
         (b'{"id": "1"}', {}, secret_of(secret, "alice")),
         (b'{"id": "1"}', headers, secret_of(secret, "bob")),
-        (b'{"id": "1"}', headers, secret),
+        (b'{"id": "1"}', headers, secret_of(without_keys, "alice")),
     ]:
         with pytest.raises(BadSignature):
             verify_webhook(body, sent, known)

@@ -89,6 +89,8 @@ def test_a_comparison_is_stopped_as_a_whole(training):
     [
         {"family": "cyclegan", "base": {"dataset": "colors"}},
         {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{}]},
+        {"family": "cyclegan", "base": cyclegan(), "variants": [{}, {"webhook": "https://example.org/secret"}]},
+        {"family": "cyclegan", "base": cyclegan(), "grid": {"webhook": ["https://example.org/1", None]}},
         {"family": "cyclegan", "base": {"dataset": "colors"}, "variants": [{}, {}], "grid": {"lr": [1, 2]}},
         {"family": "cyclegan", "base": {"dataset": "colors"}, "grid": {"lr": []}},
         {"family": "cyclegan", "base": {"dataset": "colors"}, "grid": {"lr": list(range(1, 30))}},
