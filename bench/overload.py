@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ ROLES = ("api", "worker", "redis")
 
 @dataclass
 class Memory:
-    """Resident memory of each role, in MB, from the start to the end of a block."""
+    """Resident memory of all processes of each role, in MB, from the start to the end of a block."""
 
     stack: Stack
     first: dict[str, float] = field(default_factory=dict)
@@ -34,10 +35,12 @@ class Memory:
     last: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
+        pids = self.stack.pids()
         for role in ROLES:
-            if pid := self.stack.pid(role):
-                self.last[role] = psutil.Process(pid).memory_info().rss / 1e6
-                self.most[role] = max(self.most.get(role, 0.0), self.last[role])
+            with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
+                if own := pids.get(role):
+                    self.last[role] = sum(psutil.Process(pid).memory_info().rss for pid in own) / 1e6
+                    self.most[role] = max(self.most.get(role, 0.0), self.last[role])
         self.first = self.first or dict(self.last)
 
 
