@@ -123,8 +123,8 @@ class Load:
 
 def chaos(rounds: str = str(ROUNDS), seed: str = str(SEED)) -> None:
     """Each disturbance ``rounds`` times; what became of the requests, and how long each role took to recover."""
-    with _small_disk() as place:
-        data_dir = place or Path(tempfile.mkdtemp())
+    with _small_disk() as place, tempfile.TemporaryDirectory() as folder:
+        data_dir = place or Path(folder)
         add_dataset(data_dir)
         with serving(data_dir, disk_reserved_mb=64) as stack:
             load, recoveries, trained = asyncio.run(_disturbed(stack, int(rounds), int(seed), small_disk=bool(place)))
