@@ -235,7 +235,8 @@ def overload(running: Service) -> Finding:
     p99_s = ordered[int(0.99 * (len(ordered) - 1))]
     late = statuses[202] / max(1, statuses[200] + statuses[202])
     measured = f"{_shown(statuses)}; p99 of 200 {p99_s:.1f} s of {wait_s:g} s; {late:.0%} of the accepted late"
-    return Finding(measured, set(statuses) <= {200, 202, 503} and not untold and late < 0.1)
+    in_time = statuses[200] > 0 and p99_s <= wait_s and late < 0.1
+    return Finding(measured, set(statuses) <= {200, 202, 503} and not untold and in_time)
 
 
 def endless_body(running: Service) -> Finding:
