@@ -42,9 +42,11 @@ def measure(name: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    names = [argument for argument in sys.argv[1:] if argument in MEASUREMENTS]
-    if len(names) == 1:
-        measure(names[0], *sys.argv[2:])
+    names = sys.argv[1:] or list(MEASUREMENTS)
+    if names[0] in MEASUREMENTS and MEASUREMENTS.keys().isdisjoint(names[1:]):
+        measure(*names)
+    elif unknown := [name for name in names if name not in MEASUREMENTS]:
+        sys.exit(f"There is no measurement {', '.join(unknown)}, but {', '.join(MEASUREMENTS)}.")
     else:
-        for name in sys.argv[1:] or MEASUREMENTS:
+        for name in names:
             measure(name)

@@ -123,8 +123,8 @@ class Load:
 
 def chaos(rounds: str = str(ROUNDS), seed: str = str(SEED)) -> None:
     """Each disturbance ``rounds`` times; what became of the requests, and how long each role took to recover."""
-    with _small_disk() as place:
-        data_dir = place or Path(tempfile.mkdtemp())
+    with _small_disk() as place, tempfile.TemporaryDirectory() as folder:
+        data_dir = place or Path(folder)
         add_dataset(data_dir)
         with serving(data_dir, disk_reserved_mb=64) as stack:
             load, recoveries, trained = asyncio.run(_disturbed(stack, int(rounds), int(seed), small_disk=bool(place)))
@@ -178,15 +178,15 @@ def _disturb(stack: Stack, kind: str) -> float:
     action, _, what = kind.partition(" ")
     if what in ("trainer", "preparer"):
         known = _names(stack, what)
-        os.kill(_required(stack.pid(what)), signal.SIGKILL)
+        _signal(_processes(stack, what)[:1], signal.SIGKILL)
         return _until(lambda: bool(_names(stack, what) - known))
     if action == "kill":
-        os.kill(_required(stack.pid(what)), signal.SIGKILL)
+        _signal(_processes(stack, what), signal.SIGKILL)
     elif action == "stop":
-        pid = _required(stack.pid(what))
-        os.kill(pid, signal.SIGSTOP)
+        pids = _processes(stack, what)
+        _signal(pids, signal.SIGSTOP)
         time.sleep(STOPPED_S[what])
-        os.kill(pid, signal.SIGCONT)
+        _signal(pids, signal.SIGCONT)
     elif what == "redis":
         with stack.redis() as client:
             client.config_set("maxmemory", "1mb")
@@ -211,9 +211,16 @@ def _failure(job: dict[str, Any]) -> str:
     return f"failed visibly ({error.get('detail') or job.get('detail')})"
 
 
-def _required(pid: int | None) -> int:
-    assert pid is not None, "the role does not run"
-    return pid
+def _processes(stack: Stack, role: str) -> list[int]:
+    """All processes of a role: several APIs share a socket, so that while one is away, the others answer."""
+    pids = [pid for name, own in stack.pids().items() if name.split()[0] == role for pid in own]
+    assert pids, f"the {role} does not run"
+    return pids
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)
 
 
 def _translates(stack: Stack) -> bool:

@@ -6,7 +6,9 @@
 import argparse
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import itertools
+import time
+from collections.abc import Iterable, Sequence
 
 from bench.load import Answer, measure_for, percentile, translate_request
 from bench.recovery import MODEL
@@ -44,16 +46,21 @@ def fair_share(*arguments: str) -> None:
     with computing(fake_ms, api_keys=keys) as stack:
         asyncio.run(measure_for(stack.port, greedy, 1, 2))  # the first pictures take longer
         for name, at_greedy, at_polite in rows:
-            answers, of_greedy = asyncio.run(_together(stack.port, at_greedy, at_polite))
-            done_ms = [answer.latency_ms for answer in answers if answer.status == 200]
+            of_polite, of_greedy = asyncio.run(_together(stack.port, at_greedy, at_polite))
+            done_ms = [answer.latency_ms for answer in of_polite]
             shown = f"{percentile(done_ms, 50):.0f} / {percentile(done_ms, 95):.0f}" if done_ms else "none was answered"
-            greedy_done = sum(answer.status == 200 for answer in of_greedy)
-            print(f"| {name} | {shown} | {len(done_ms) / SECONDS:.1f} | {greedy_done / SECONDS:.1f} |")
+            print(f"| {name} | {shown} | {len(done_ms) / SECONDS:.1f} | {len(of_greedy) / SECONDS:.1f} |")
 
 
 async def _together(port: int, greedy: bytes | None, polite: Sequence[bytes]) -> tuple[list[Answer], list[Answer]]:
+    """The pictures that the polite clients and the greedy one got while all of them sent requests."""
     load = asyncio.create_task(measure_for(port, greedy, GREEDY, SECONDS + 1)) if greedy else None
     await asyncio.sleep(1)
+    began_s = time.perf_counter()
     answers = await asyncio.gather(*(measure_for(port, request, 1, SECONDS) for request in polite))
     of_greedy = await load if load else []
-    return [answer for each in answers for answer in each], of_greedy
+
+    def counted(answers: Iterable[Answer]) -> list[Answer]:
+        return [one for one in answers if one.status == 200 and began_s <= one.at_s < began_s + SECONDS]
+
+    return counted(itertools.chain(*answers)), counted(of_greedy)

@@ -4,9 +4,7 @@
 """
 
 import argparse
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -19,12 +17,12 @@ from pathlib import Path
 import httpx
 import redis
 
+from bench.stack import serving
 from tests.fuzz.calls import Things, call
 from tests.fuzz.pictures import mutant
 from tests.fuzz.records import put, put_result
-from tests.processes import children, eventually, free_port, process, ready
+from tests.processes import children, eventually
 from tests.training import add_dataset
-from worker.embedded_redis import socket_url
 from worker.inference_queue import rq_queue
 
 MODELS = ["style_monet-lite", "monet2photo-lite", "stargan-monet-lite", "style-by-example"]
@@ -40,7 +38,6 @@ class Service:
     pid: int
     client: httpx.Client
     redis: redis.Redis
-    data_dir: Path
 
     def roles(self) -> dict[int, str]:
         """Its processes that are to live for as long as it does."""
@@ -48,25 +45,16 @@ class Service:
 
 
 @contextmanager
-def service(**settings: str) -> Iterator[Service]:
-    """Start it, with a data set.
-
-    Args:
-        settings: further ones, by their names without ``DOPPEL_``.
-    """
+def service() -> Iterator[Service]:
+    """Start it, with a data set."""
     with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
         add_dataset(Path(folder))
-        own = {"PORT": str(port), "DATA_DIR": folder, "OFFLINE": "1", **settings}
-        env = os.environ | {f"DOPPEL_{name}": value for name, value in own.items()}
         with (
-            process(sys.executable, "-m", "app.cli", "serve", env=env) as supervisor,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client,
+            serving(Path(folder)) as stack,
+            httpx.Client(base_url=stack.url, timeout=120, trust_env=False) as client,
+            stack.redis() as connection,
         ):
-            eventually(lambda: ready(client), within_s=120)
-            yield Service(supervisor.pid, client, redis.Redis.from_url(socket_url(Path(folder))), Path(folder))
-            supervisor.send_signal(signal.SIGINT)
-            supervisor.wait(timeout=60)
+            yield Service(stack.supervisor, client, connection)
 
 
 def fuzz(*options: str) -> None:

@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ ROLES = ("api", "worker", "redis")
 
 @dataclass
 class Memory:
-    """Resident memory of each role, in MB, from the start to the end of a block."""
+    """Resident memory of all processes of each role, in MB, from the start to the end of a block."""
 
     stack: Stack
     first: dict[str, float] = field(default_factory=dict)
@@ -34,10 +35,12 @@ class Memory:
     last: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
+        pids = self.stack.pids()
         for role in ROLES:
-            if pid := self.stack.pid(role):
-                self.last[role] = psutil.Process(pid).memory_info().rss / 1e6
-                self.most[role] = max(self.most.get(role, 0.0), self.last[role])
+            with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
+                if own := pids.get(role):
+                    self.last[role] = sum(psutil.Process(pid).memory_info().rss for pid in own) / 1e6
+                    self.most[role] = max(self.most.get(role, 0.0), self.last[role])
         self.first = self.first or dict(self.last)
 
 
@@ -62,20 +65,22 @@ def overload(*arguments: str) -> None:
         usual_ms = percentile([answer.latency_ms for answer in alone], 95)
         memory = Memory(stack)
         with _Watched(memory.look):
-            began = time.process_time()
+            began = time.thread_time()
             answers, unanswered, ended_s, after = asyncio.run(
                 _pressed(port, request, options.times * capacity, options.seconds)
             )
-            cpu_s = time.process_time() - began
-    normal_s = next((one.at_s - ended_s for one in after if one.latency_ms <= NORMAL * usual_ms), None)
-    slowest_after_ms = max((one.latency_ms for one in after if one.at_s - ended_s > 5), default=0.0)
+            cpu_s = time.thread_time() - began  # that of the watching thread is not the generator's
+    asked = len(answers) + unanswered + len(after)
+    done = [answer for answer in after if answer.status == 200]
+    normal_s = next((one.at_s - ended_s for one in done if one.latency_ms <= NORMAL * usual_ms), None)
+    slowest_after_ms = max((one.latency_ms for one in done if one.at_s - ended_s > 5), default=0.0)
     _print(options, capacity, usual_ms, answers, unanswered)
     print(f"| first usual answer after the end, s (goal 5) | {'none' if normal_s is None else f'{normal_s:.1f}'} |")
     print(f"| slowest answer from 5 s after the end on, ms | {slowest_after_ms:.0f} |")
     for role in memory.first:
         shown = f"{memory.first[role]:.0f} / {memory.most[role]:.0f} / {memory.last[role]:.0f}"
         print(f"| {role}: resident MB at the start / most / at the end | {shown} |")
-    print(f"| CPU time of the load generator | {1000 * cpu_s / max(1, len(answers)):.2f} ms a request |")
+    print(f"| CPU time of the load generator | {1000 * cpu_s / asked:.2f} ms a request |")
 
 
 async def _pressed(
@@ -87,7 +92,7 @@ async def _pressed(
     ended_s = time.perf_counter()
     after = await measure_for(port, request, 1, AFTER_S)
     answers, unanswered = await load
-    return answers, unanswered, ended_s, [answer for answer in after if answer.status == 200]
+    return answers, unanswered, ended_s, after
 
 
 def _print(

@@ -1,4 +1,4 @@
-"""How good the pictures of the models that ship are, by figures and to the eye, on pictures that no training has seen.
+"""How good the pictures of the models that ship are, by figures and to the eye, from sources that no training has seen.
 
 ``python -m bench.pictures FOLDER`` prints a table for a folder with ``trainA``, ``testA`` (Monet's paintings) and
 ``trainB``, ``testB`` (photos). ``--weights`` names another folder of models. ``--sheet FILE --before WEIGHTS`` draws

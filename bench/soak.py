@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
+import psutil
 
 from bench.service import picture
 from bench.stack import Stack, serving
@@ -32,7 +32,7 @@ Call = Callable[[httpx.AsyncClient, random.Random], Awaitable[httpx.Response]]
 @dataclass(frozen=True)
 class Sample:
     at_min: float
-    memory_mb: dict[str, float]  # resident, by role
+    memory_mb: dict[str, float]  # resident, of all processes of each role
     descriptors: dict[str, int]
     keys: Counter[str]  # by kind
     files: int  # in the data folder, but for Redis'
@@ -168,13 +168,13 @@ CALLS: tuple[Call, ...] = (
 
 
 def _sample(stack: Stack, at_min: float) -> Sample:
-    memory_mb, descriptors = {}, {}
-    for role, pid in stack.pids().items():
-        with contextlib.suppress(OSError, StopIteration):  # it has just ended
-            status = Path(f"/proc/{pid}/status").read_text().splitlines()
-            resident = next(line for line in status if line.startswith("VmRSS"))
-            memory_mb[role] = int(resident.split()[1]) / 1000
-            descriptors[role] = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    memory_mb: dict[str, float] = {}
+    descriptors: dict[str, int] = {}
+    for role, pids in stack.pids().items():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
+            processes = [psutil.Process(pid) for pid in pids]
+            descriptors[role] = sum(process.num_fds() for process in processes)
+            memory_mb[role] = sum(process.memory_info().rss for process in processes) / 1e6
     with stack.redis() as redis:
         keys = Counter(_kind(key.decode(errors="replace")) for key in redis.scan_iter(count=1000))
     files = [path for path in stack.data_dir.rglob("*") if path.is_file()]

@@ -41,13 +41,14 @@ class Stack:
         """The process of a role, if it is there."""
         return child(self.supervisor, REDIS if role == "redis" else f"doppel {role}")
 
-    def pids(self) -> dict[str, int]:
-        """Role → process id, the supervisor among them."""
-        found = {self.supervisor: "supervisor"}
+    def pids(self) -> dict[str, list[int]]:
+        """Role → ids of its processes, the supervisor among them."""
+        found = {"supervisor": [self.supervisor]}
         for pid, line in children(self.supervisor).items():
             words = line.partition("doppel ")[2].partition(" --")[0].split()
-            found[pid] = "redis" if REDIS in line else " ".join(words)
-        return {role: pid for pid, role in found.items() if role}
+            if role := "redis" if REDIS in line else " ".join(words):
+                found.setdefault(role, []).append(pid)
+        return found
 
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(socket_url(self.data_dir))

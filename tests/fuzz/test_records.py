@@ -9,7 +9,7 @@ from tests.processes import eventually, fake_worker
 from worker.contract import Status, Task
 from worker.inference_queue import rq_queue
 
-RECORDS = 60
+RECORDS = 30
 ANSWERS = (200, 204, 404, 406, 409, 410, 503)
 
 
