@@ -14,10 +14,11 @@ from rq.job import Job
 from worker import contract
 from worker.stored_script import Script
 
-OWNER_FIELD = "owner"  # of a job's record; not there: none
+OWNER_FIELD = "owner"  # of a job's record; absent: none
 WORK_FIELD = "work"
 BYTES_FIELD = "bytes"  # of its pictures and its result
-TURN_FIELD = "turn"  # only while it is queued; not there: 0
+TURN_FIELD = "turn"  # only while it is queued; absent: 0
+_FREED_FIELD = "freed_turn"  # of jobs of the owner that were canceled, from which on none is between them and this one
 LONG_FIELD = "long"  # set only for long jobs
 PLACE = "PLACE"  # in place of a Redis command: PLACE queue job owner work
 
@@ -62,21 +63,24 @@ local function run_or_place(name, ...)
 end
 """
 
-# Takes a job that was canceled out of the queue, and gives its owner's next job the turn that it would have without it.
+# Takes a job that was canceled out of the queue. What its owner queues next gets the turn that it would have without it:
+# that of the job itself if it was the owner's last one. Otherwise the next one of the owner notes that turn, which
+# counts once that is canceled too.
 WITHDRAW = f"""
 local queue = KEYS[1]
 local id, owner = unpack(ARGV)
+local place = redis.call('LPOS', queue, id)
+if not place then return end
+local known = redis.call('HMGET', '{_JOB}' .. id, '{_FREED_FIELD}', '{TURN_FIELD}')
+local turn = known[1] or known[2] or '0'
 redis.call('LREM', queue, 1, id)
-if redis.call('HEXISTS', '{contract.TURNS}', '{_END}' .. owner) == 0 then return end
-local waiting = redis.call('LRANGE', queue, 0, -1)
-for n = #waiting, 1, -1 do
-  local job = redis.pcall('HMGET', '{_JOB}' .. waiting[n], '{OWNER_FIELD}', '{TURN_FIELD}', '{WORK_FIELD}')
-  if not job.err and (job[1] or '') == owner then
-    local following = (tonumber(job[2]) or 0) + (tonumber(job[3]) or 1)
-    return redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, string.format('%.0f', following))
+for _, later in ipairs(redis.call('LRANGE', queue, place, -1)) do
+  local job = redis.pcall('HMGET', '{_JOB}' .. later, '{OWNER_FIELD}', 'status')
+  if not job.err and job[2] and (job[1] or '') == owner then
+    return redis.call('HSET', '{_JOB}' .. later, '{_FREED_FIELD}', turn)
   end
 end
-redis.call('HDEL', '{contract.TURNS}', '{_END}' .. owner)
+redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, turn)
 """
 
 # What the next job of an owner would find: how many jobs wait; of those the owner's, with their bytes and their work;

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.fake_worker import FakeModel, first_pixel
-from worker.contract import Task
+from worker.contract import PREPARATION_QUEUE, Task
 from worker.inference_queue import rq_queue
 from worker.inference_worker import InferenceWorker
 
@@ -97,6 +97,45 @@ def test_what_is_canceled_costs_no_turn(queue, submit):
         queue.cancel(job_id)
     submit("b")
     assert order(queue) == "abaaa"
+
+
+def test_what_is_canceled_gives_no_turn_back_that_was_used(queue, submit):
+    submit("a", LARGE)
+    submit("b", many=20)
+    worker = Starter(queue)
+    [running] = worker.take()
+    queue.cancel(submit("a"))
+    queue.cancel(running)
+    submit("a")
+    assert (
+        order(queue) == 18 * "b" + "a" + 2 * "b"
+    )  # a large job is 17 small ones, and of equal turns the first is first
+
+
+@pytest.mark.parametrize("canceled", [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]])
+def test_in_whichever_order_jobs_are_canceled_they_cost_no_turn(queue, submit, canceled):
+    submit("a", many=6)
+    jobs = [submit("b") for _ in range(4)]
+    for n in canceled:
+        queue.cancel(jobs[n])
+    submit("b", many=2)
+    assert order(queue) == "abababaaa"
+
+
+def test_canceling_an_upload_gives_no_turn_back(queue, submit):
+    submit("a", many=3)
+    submit("b", many=3)
+    worker = Starter(queue)
+    for _ in range(5):
+        worker.take()  # of b one is left
+    uploads = rq_queue(queue.connection, PREPARATION_QUEUE)
+    upload = uploads.enqueue("none.such", meta={"kind": "dataset", "model": "", "owner": "a"})
+    submit("a")
+    queue.cancel(upload.id)
+    submit("a", many=2)
+    submit("b", many=2)
+    assert uploads.get_job_ids() == []
+    assert order(queue) == "bababa"
 
 
 def test_an_empty_queue_remembers_nobody(queue, submit):
