@@ -6,6 +6,9 @@ in the order of the turns, so RQ's way of taking the job at the head is also the
 tells how many are before it. The clock shows the turn of the last job that was taken from the head. Who has queued 200
 jobs thus has turns far ahead, and the next job of anybody else goes before all of them but one or two.
 
+Short jobs also run between the steps of a long one, before long ones whose turn is earlier. They have a clock of their
+own, which then goes on alone.
+
 Jobs without owner share one turn. Everything is forgotten when the queue is empty.
 """
 
@@ -25,6 +28,7 @@ PLACE = "PLACE"  # in place of a Redis command: PLACE queue job owner work
 _JOB = Job.redis_job_namespace_prefix
 # Fields of the hash ``contract.TURNS``:
 NOW = "now"  # the clock
+SHORT_NOW = "short"  # that of short jobs, where it is ahead
 _LAST = "last"  # the largest turn that was given
 _END = "end:"  # and an owner: the turn that its next job gets, if the clock does not show more
 
@@ -37,8 +41,10 @@ end
 
 local function place(queue, id, owner, work)
   if redis.call('LLEN', queue) == 0 then redis.call('DEL', '{contract.TURNS}') end
-  local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner, '{_LAST}')
+  local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner, '{_LAST}', '{SHORT_NOW}')
   local turn, last = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0), tonumber(known[3]) or 0
+  local short_now = tonumber(known[4]) or 0
+  if short_now > turn and redis.call('HEXISTS', '{_JOB}' .. id, '{LONG_FIELD}') == 0 then turn = short_now end
   redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, string.format('%.0f', turn + work),
     '{_LAST}', string.format('%.0f', math.max(turn, last)))
   if turn > 0 then redis.call('HSET', '{_JOB}' .. id, '{TURN_FIELD}', string.format('%.0f', turn)) end
@@ -63,8 +69,8 @@ local function run_or_place(name, ...)
 end
 """
 
-# Takes a job that was canceled out of the queue. What its owner queues next gets the turn that it would have without it:
-# that of the job itself if it was the owner's last one. Otherwise the next one of the owner notes that turn, which
+# Takes a job that was canceled out of the queue. What its owner queues next gets the turn that it would have without
+# it: that of the job itself if it was the owner's last one. Otherwise the next one of the owner notes that turn, which
 # counts once that is canceled too.
 WITHDRAW = f"""
 local queue = KEYS[1]
@@ -87,8 +93,8 @@ redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, turn)
 # and the work before it. Short jobs overtake long ones, which therefore don't count if it is a short one.
 FORESEE = Script(f"""
 local owner, long = unpack(ARGV)
-local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner)
-local mine = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0)
+local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner, '{SHORT_NOW}')
+local mine = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0, long == '1' and 0 or tonumber(known[3]) or 0)
 local waiting = redis.call('LRANGE', KEYS[1], 0, -1)
 local own, bytes, own_work, before = 0, 0, 0, 0
 for _, id in ipairs(waiting) do

@@ -12,6 +12,7 @@ from worker.inference_worker import InferenceWorker
 
 SMALL = Task(model="fake", height=32, width=32)  # 1 unit of work
 LARGE = Task(model="fake", height=512, width=512)  # 17
+LONG = Task(model="fake", height=512, width=512, tiled=True)  # as much, in steps
 
 
 class Starter:
@@ -24,6 +25,10 @@ class Starter:
 
     def take(self, at_most=1):
         return [started.id for started in self.starter.start_next(at_most)]
+
+    def take_short(self):
+        """As between the steps of a long job."""
+        return [started.id for started in self.starter.start(self.starter.pick_short(), 1)]
 
 
 @pytest.fixture
@@ -79,6 +84,21 @@ def test_large_jobs_are_longer_turns(queue, submit):
     submit("c", LARGE, many=2)
     # b has 17 small ones done in the time of a large one: its first beside theirs, 16 until their next.
     assert order(queue) == "abc" + 16 * "b" + "abc" + 16 * "b" + "a" + 6 * "b"
+
+
+def test_turns_go_on_between_the_steps_of_a_long_job(queue, submit):
+    submit("a", LONG)
+    submit("c", LONG)
+    submit("a")
+    submit("b", many=9)
+    worker = Starter(queue)
+    worker.take()
+    for _ in range(5):
+        worker.take_short()
+    submit("d", many=3)
+    submit("e", LONG)
+    # A newcomer's pictures take turns with b's, and a long job with the other long ones.
+    assert order(queue) == "cedbdbdbba"
 
 
 def test_batches_are_of_several_owners(queue, submit):
