@@ -181,6 +181,7 @@ def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url
 
 def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url, monkeypatch):
     monkeypatch.setattr(kept_results, "MORE_RECORD_BYTES", 0)
+    monkeypatch.setattr(kept_results, "RECORDS_AT_ONCE", 2)
     connection = redis.Redis.from_url(redis_url)
     rq = rq_queue(connection)
     ages_s = {"youngest": 1, "third": 100, "second": 200, "first": 300}
@@ -188,6 +189,7 @@ def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url,
         for key in (f"rq:job:{job_id}", f"rq:results:{job_id}", splices_key(job_id, "image/png")):
             connection.set(key, bytes(2000))
         connection.zadd(rq.finished_job_registry.key, {job_id: time.time() + RECORD_TTL_S - age_s})
+    connection.zadd(rq.finished_job_registry.key, {f"expired{n}": time.time() - 1 for n in range(5)})
 
     async def give_up(nbytes):
         shared = SharedConnection(redis_url, patience_s=5)
@@ -203,5 +205,7 @@ def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url,
 
     assert 7_000 < asyncio.run(give_up(7_000)) < 15_000
     assert left() == ["third", "youngest"]
-    assert 6_000 < asyncio.run(give_up(1_000_000)) < 7_500
+    assert asyncio.run(give_up(1_000_000)) == 0  # they would not suffice
+    assert left() == ["third", "youngest"]
+    assert 6_000 < asyncio.run(give_up(6_000)) < 7_500
     assert left() == ["youngest"]
