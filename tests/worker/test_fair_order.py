@@ -9,6 +9,7 @@ from tests.fake_worker import FakeModel, first_pixel
 from worker.contract import PREPARATION_QUEUE, Task
 from worker.inference_queue import rq_queue
 from worker.inference_worker import InferenceWorker
+from worker.janitor import Janitor
 
 SMALL = Task(model="fake", height=32, width=32)  # 1 unit of work
 LARGE = Task(model="fake", height=512, width=512)  # 17
@@ -177,6 +178,18 @@ def test_a_job_whose_worker_died_is_the_next(queue, submit, janitor):
     janitor.recover(worker.starter._worker.name)
     assert rq_queue(queue.connection).get_job_ids()[0] == lost
     assert worker.take() == [lost]
+
+
+def test_a_job_that_was_taken_and_not_started_is_the_next_and_has_no_turn(queue, submit, monkeypatch):
+    monkeypatch.setattr("worker.janitor.INTERMEDIATE_GRACE_S", -1)
+    submit("a", many=3)
+    worker, rq = Starter(queue), rq_queue(queue.connection)
+    worker.take()
+    lost = queue.connection.lmove(rq.key, rq.intermediate_queue_key).decode()
+    last = submit("b")  # before what was lost
+    Janitor(queue.connection).sweep()
+    assert rq.get_job_ids()[:2] == [lost, last]
+    assert queue.connection.hget(f"rq:job:{lost}", "turn") is None
 
 
 def test_foreign_records_do_not_keep_anybody_from_coming_in(queue, submit):
