@@ -14,8 +14,8 @@ from worker.queue_pace import Ended, QueuePace
 CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
 FULL_AGE_S = 0.02  # and how old one that found no room: many may be refused in that time
 MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
-CERTAIN = 0.9  # of a wait, that what is promised has to fit into
-JOBS_BESIDE = 2  # that are not before a job and take time as well: the one that is being done, and itself
+CERTAIN = 0.9  # share of a wait that a promise may use
+JOBS_BESIDE = 2  # also counted: the job being done and the new one
 MOST_OWNERS = 1000  # whose backlogs are remembered
 
 
@@ -80,7 +80,7 @@ class Capacity:
         raise QueueFull(why, retry_after_s=_told(needed_s))
 
     def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
-        """Refuse a request that would wait for nothing.
+        """Refuse a request that could not be answered in time.
 
         Args:
             wait_s: how long it would wait for its job.
