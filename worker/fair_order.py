@@ -89,24 +89,24 @@ end
 redis.call('HSET', '{contract.TURNS}', '{_END}' .. owner, turn)
 """
 
-# What the next job of an owner would find: how many jobs wait; of those the owner's, with their bytes and their work;
-# and the work before it. Short jobs overtake long ones, which therefore don't count if it is a short one.
+# What the next job of an owner would find: how many jobs wait, and their bytes; of those the owner's, with their bytes
+# and their work; and the work before it. Short jobs overtake long ones, which don't count if it is a short one.
 FORESEE = Script(f"""
 local owner, long = unpack(ARGV)
 local known = redis.call('HMGET', '{contract.TURNS}', '{NOW}', '{_END}' .. owner, '{SHORT_NOW}')
 local mine = math.max(tonumber(known[1]) or 0, tonumber(known[2]) or 0, long == '1' and 0 or tonumber(known[3]) or 0)
 local waiting = redis.call('LRANGE', KEYS[1], 0, -1)
-local own, bytes, own_work, before = 0, 0, 0, 0
+local bytes, own, own_bytes, own_work, before = 0, 0, 0, 0, 0
 for _, id in ipairs(waiting) do
   local job = redis.pcall('HMGET', '{_JOB}' .. id, '{OWNER_FIELD}', '{TURN_FIELD}', '{WORK_FIELD}', '{BYTES_FIELD}',
     '{LONG_FIELD}')
   if not job.err then
     local work = (long == '1' or not job[5]) and (tonumber(job[3]) or 1) or 0
-    if (job[1] or '') == owner then
-      own, bytes, own_work = own + 1, bytes + (tonumber(job[4]) or 0), own_work + work
-    end
+    local nbytes = tonumber(job[4]) or 0
+    bytes = bytes + nbytes
+    if (job[1] or '') == owner then own, own_bytes, own_work = own + 1, own_bytes + nbytes, own_work + work end
     if (tonumber(job[2]) or 0) <= mine then before = before + work end
   end
 end
-return {{#waiting, own, bytes, own_work, before}}
+return {{#waiting, bytes, own, own_bytes, own_work, before}}
 """)
