@@ -23,6 +23,7 @@ from models.store.files import require_writable
 from worker.connection import require_redis
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueUnreachable
+from worker.process_memory import worker_memory_mb
 from worker.supervisor import Supervisor
 
 LIGHT_NOTE = (
@@ -68,6 +69,7 @@ def _serve_at(settings: Settings, listener: socket.socket, run_role: Callable[[l
     }
     if (threads := threads_of_each_worker(settings)) is not None:
         env["DOPPEL_WORKER_THREADS"] = str(threads)
+    env["DOPPEL_WORKER_MEMORY_MB"] = str(settings.worker_memory_mb or worker_memory_mb(max(1, settings.workers)))
     roles = api_roles(listener, settings.api_process_count)
     roles |= {f"worker-{number}": ["worker"] for number in range(1, settings.workers + 1)}
     roles |= {f"preparer-{jobs}": ["preparer", jobs] for jobs in PREPARER_JOBS}

@@ -185,7 +185,10 @@ class Settings(BaseSettings):
     ] = 2048
     worker_memory_mb: Annotated[
         int | None,
-        Field(ge=512, description="most memory of a worker on a CPU, in MiB; unset: four fifths of the machine's"),
+        Field(
+            ge=512,
+            description="most memory of a worker on a CPU, in MiB; unset: its share of four fifths of the machine's",
+        ),
     ] = None
     max_job_s: Annotated[
         float, Field(gt=0, description="most time for a grid, a video, a clip or a picture in tiles, in seconds")

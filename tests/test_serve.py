@@ -11,6 +11,7 @@ from app.serve_command import threads_of_each_worker
 from app.settings import Settings
 from tests.pictures import decoded
 from tests.processes import ROOT, child, children, eventually, ready
+from worker.process_memory import worker_memory_mb
 
 SAMPLES = {"style_monet": "sample-photo.jpg", "monet2photo": "sample-painting.jpg"}
 
@@ -85,3 +86,8 @@ def test_ctrl_c_stops_every_role(served):
 def test_several_workers_divide_the_cores(settings, threads, monkeypatch):
     monkeypatch.setattr("app.serve_command.usable_cores", lambda: 8)
     assert threads_of_each_worker(Settings(**settings)) == threads
+
+
+def test_several_workers_divide_the_memory(monkeypatch):
+    monkeypatch.setattr("worker.process_memory.usable_memory_bytes", lambda: 10_000 << 20)
+    assert [worker_memory_mb(workers) for workers in (1, 2, 100)] == [8000, 4000, 512]

@@ -147,11 +147,12 @@ class AsyncInferenceQueue:
         if self._capacity.needs_look(owner, long=long, nbytes=nbytes):
             await self._look(owner, long=long)
         self._capacity.require_place(owner, long=long)
-        if not (lacking := self._capacity.lacking(owner, nbytes, long=long)):
+        self._capacity.require_share(owner, nbytes, long=long)
+        if not (lacking := self._capacity.lacking(nbytes)):
             return
         if await self._kept.give_up(lacking):
             await self._look(owner, long=long)
-            lacking = self._capacity.lacking(owner, nbytes, long=long)
+            lacking = self._capacity.lacking(nbytes)
         if lacking:
             raise self._capacity.memory_full(await self._kept.seconds_until(lacking))
 

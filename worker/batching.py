@@ -26,7 +26,7 @@ from worker import contract
 from worker.connection import Command
 from worker.contract import LEASE_S, MAX_TRIES, JobEvent, Status
 from worker.direct_connection import DirectConnection
-from worker.fair_order import LONG_FIELD, NOW, TURN_FIELD
+from worker.fair_order import LONG_FIELD, NOW, SHORT_NOW, TURN_FIELD
 from worker.inference_queue import restored
 from worker.job_records import BATCH_KEY_FIELD, CANCELABLE_FIELD
 from worker.malformed_records import refuse_unreadable
@@ -83,9 +83,9 @@ local function is_unreadable(id)
   return string.find(id, '[\\128-\\255]') or (type(status) == 'table' and status.err)
 end
 
-local function advance(turn)  -- the clock of the queue's order
-  local now = tonumber(redis.call('HGET', '{contract.TURNS}', '{NOW}')) or 0
-  if turn > now then redis.call('HSET', '{contract.TURNS}', '{NOW}', string.format('%.0f', turn)) end
+local function advance(clock, turn)  -- a clock of the queue's order
+  local now = tonumber(redis.call('HGET', '{contract.TURNS}', clock)) or 0
+  if turn > now then redis.call('HSET', '{contract.TURNS}', clock, string.format('%.0f', turn)) end
 end
 
 local function start(id)
@@ -110,7 +110,9 @@ local function start(id)
     'worker_name', name, '{CANCELABLE_FIELD}', 1)
   if known[2] then
     redis.call('HDEL', job, '{TURN_FIELD}')
-    if #started == 0 and (which == '{HEAD}' or which == '{MOVED}') then advance(tonumber(known[2])) end
+    if #started == 0 and which ~= '{NONE}' then
+      advance(which == '{NAMED}' and '{SHORT_NOW}' or '{NOW}', tonumber(known[2]))
+    end
   end
   redis.call('PERSIST', job)
   redis.call('HSET', worker, 'state', '{WorkerStatus.BUSY.value}')

@@ -14,8 +14,8 @@ from worker.queue_pace import Ended, QueuePace
 CAPACITY_AGE_S = 0.2  # how old a look at the capacity may be
 FULL_AGE_S = 0.02  # and how old one that found no room: many may be refused in that time
 MEMORY_SHARE = 0.9  # of Redis' maxmemory, for pictures; the rest is for bookkeeping
-CERTAIN = 0.9  # of a wait, that what is promised has to fit into
-JOBS_BESIDE = 2  # that are not before a job and take time as well: the one that is being done, and itself
+CERTAIN = 0.9  # share of a wait that a promise may use
+JOBS_BESIDE = 2  # also counted: the job being done and the new one
 MOST_OWNERS = 1000  # whose backlogs are remembered
 
 
@@ -35,9 +35,9 @@ class Capacity:
 
     Other API processes fill the queue too: it may exceed ``limit`` by what they accept between two looks.
 
-    An owner may have as many jobs waiting as there are free places left, and as many bytes as there is free memory. So
-    alone it gets half of everything, two get a third each, and there is always room for another one's first job. Jobs
-    without owner are those of a server without keys, and may take all.
+    An owner may have as many jobs waiting as there are free places left, and as many bytes as there is memory that no
+    waiting jobs take. So alone it gets half of everything, two get a third each, and there is always room for another
+    one's first job. Jobs without owner are those of a server without keys, and may take all.
 
     Args:
         limit: most jobs that may wait.
@@ -49,13 +49,14 @@ class Capacity:
         self._backlogs: defaultdict[tuple[str | None, bool], Backlog] = defaultdict(Backlog)
         self._coming = Counter[str | None]()  # accepted requests whose jobs are not queued yet, by owner
         self.waiting = 0  # jobs
+        self._waiting_bytes = 0  # of their pictures and results
         self._used = 0  # bytes
         self._memory = 0  # bytes; 0: Redis sets no limit
 
     def needs_look(self, owner: str | None, *, long: bool, nbytes: int = 0) -> bool:
         """Whether to look at Redis before a job is counted: jobs may have ended since the last time."""
         backlog = self._backlogs[owner, long]
-        full = self._surplus(owner, backlog) or self._lacking(owner, backlog, nbytes)
+        full = self._surplus(owner, backlog) or self._above_share(owner, nbytes, long=long) or self.lacking(nbytes)
         return time.monotonic() - backlog.seen_at > (FULL_AGE_S if full else CAPACITY_AGE_S)
 
     def require_place(self, owner: str | None, *, long: bool) -> None:
@@ -79,8 +80,22 @@ class Capacity:
             needed_s = self._pace.seconds_for_jobs(surplus) / self._pace.share(owner)
         raise QueueFull(why, retry_after_s=_told(needed_s))
 
+    def require_share(self, owner: str | None, nbytes: int, *, long: bool) -> None:
+        """Refuse a job of ``nbytes`` with which an owner would have too much of the memory.
+
+        Raises:
+            QueueFull: ``retry_after_s`` says when one of the owner's jobs will have ended.
+        """
+        if self._above_share(owner, nbytes, long=long):
+            own_mb = self._backlogs[owner, long].own_bytes >> 20
+            raise QueueFull(
+                f"Pictures of this key that are waiting take {own_mb} MB already, and the memory that is left is kept "
+                "for others.",
+                retry_after_s=self.retry_after_s(owner, long=long),
+            )
+
     def require_time(self, owner: str | None, wait_s: float, *, long: bool) -> None:
-        """Refuse a request that would wait for nothing.
+        """Refuse a request that could not be answered in time.
 
         Args:
             wait_s: how long it would wait for its job.
@@ -127,8 +142,9 @@ class Capacity:
         return _told(self.seconds_before(owner, long=long) / own)
 
     def count(self, owner: str | None, *, long: bool, work: int, nbytes: int) -> None:
-        """Count one more job of ``nbytes``, which :meth:`require_place` and :meth:`lacking` have let pass."""
+        """Count one more job of ``nbytes``, which all checks have let pass."""
         self.waiting += 1
+        self._waiting_bytes += nbytes
         self._used += nbytes
         backlog = self._backlogs[owner, long]
         backlog.own += 1
@@ -141,9 +157,9 @@ class Capacity:
         self.waiting = max(0, self.waiting - 1)
         self._pace.ended(job, waiting=self.waiting)
 
-    def lacking(self, owner: str | None, nbytes: int, *, long: bool) -> int:
+    def lacking(self, nbytes: int) -> int:
         """How many bytes more would have to be free for one more job of ``nbytes``; 0: there is room."""
-        return self._lacking(owner, self._backlogs[owner, long], nbytes)
+        return max(0, self._used + nbytes - self._limit_bytes) if self._memory else 0
 
     def memory_full(self, seconds_until_given_up: float | None) -> QueueFull:
         """Why a job finds no memory.
@@ -177,7 +193,7 @@ class Capacity:
         """
         if len(self._backlogs) > MOST_OWNERS:
             self._backlogs.clear()
-        self.waiting, own, own_bytes, own_work, work_before = foreseen
+        self.waiting, self._waiting_bytes, own, own_bytes, own_work, work_before = foreseen
         self._backlogs[owner, long] = Backlog(own, own_bytes, own_work, work_before, time.monotonic())
         self._used = used + sum(int(claim) for claim in claims if claim.isdigit())
         self._memory = memory
@@ -188,11 +204,15 @@ class Capacity:
         own = 0 if owner is None else (backlog.own + 2 - free) // 2  # each that ends also makes a place free
         return max(0, 1 - free, own)
 
-    def _lacking(self, owner: str | None, backlog: Backlog, nbytes: int) -> int:
-        if not self._memory:
-            return 0
-        own = 0 if owner is None else backlog.own_bytes
-        return max(0, self._used + nbytes + own - int(MEMORY_SHARE * self._memory))
+    def _above_share(self, owner: str | None, nbytes: int, *, long: bool) -> bool:
+        """Whether the owner would have more bytes waiting than are left. Results that are kept count as left."""
+        if owner is None or not self._memory:
+            return False
+        return self._waiting_bytes + nbytes + self._backlogs[owner, long].own_bytes > self._limit_bytes
+
+    @property
+    def _limit_bytes(self) -> int:
+        return int(MEMORY_SHARE * self._memory)
 
 
 def _told(needed_s: float) -> int:

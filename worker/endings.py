@@ -1,4 +1,4 @@
-"""End the jobs of a batch: results, events, and RQ's records as RQ would leave them.
+"""End the jobs of a batch, or hand one back: results, events, and RQ's records as RQ would leave them.
 
 RQ's own way takes five round trips a job, each of which waits for the disk, and a worker that dies in the middle would
 leave jobs half ended. Those that succeeded are ended by a script in one round trip; failures are rare, and RQ writes
@@ -92,6 +92,7 @@ class JobEnder:
     def __init__(
         self, queue: Queue, worker: BaseWorker, redis: DirectConnection, *, record_ttl_s: int, result_ttl_s: int
     ) -> None:
+        self._queue = queue
         self._worker = worker
         self._redis = redis
         self._keys = [
@@ -123,6 +124,19 @@ class JobEnder:
             for running in batch:
                 self._write_in_full_memory(running, idle=idle)
         return self._redis.execute(*following) if following else []
+
+    def hand_back(self, running: RunningJob) -> None:
+        """Put a job back at the head of the queue, for another worker to start afresh. This costs it no try."""
+        job, connection = running.started.job, self._worker.connection
+        running.requeued = forbid_cancel(connection, [job.key]) == [JobStatus.STARTED.value.encode()]
+        if not running.requeued:
+            return  # canceled, and to be ended as such
+        with connection.pipeline() as pipe:
+            job.set_status(JobStatus.QUEUED, pipeline=pipe)
+            self._worker.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
+            pipe.lpush(self._queue.key, job.id)
+            pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
+            pipe.execute()
 
     def _write_in_full_memory(self, running: RunningJob, *, idle: bool) -> None:
         """End one job although there may be no room for its result, or for a moment for anything at all."""

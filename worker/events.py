@@ -16,9 +16,9 @@ from worker.queue_pace import Ended
 from worker.shared_connection import subscribe
 
 STEADY_S = 2 * SILENCE_S  # a try that ends sooner never had the connection, or not for long: nothing new to log
-# As every event begins.
-_HEAD = re.compile(rb'\{"id":"(\w+)","status":"(\w+)"(?:,"owner":"([^"\\]*)")?(?:,"work":(\d+))?', re.ASCII)
-_TOOK = re.compile(rb'"inference_ms":(\d+(?:\.\d+)?)')
+# As every event begins. Only those of the inference queue's jobs say how much work it was.
+_HEAD = re.compile(rb'\{"id":"(\w+)","status":"(\w+)"(?:,"owner":"([^"\\]*)")?(?:,"work":([1-9]\d{0,8})\b)?', re.ASCII)
+_TOOK = re.compile(rb'"inference_ms":(\d{1,9}(?:\.\d+)?)\b')
 _ENDS = {Status.SUCCEEDED.value.encode(), Status.FAILED.value.encode()}
 
 log = logging.getLogger("doppel.worker")
@@ -26,7 +26,8 @@ log = logging.getLogger("doppel.worker")
 
 def _ended(head: re.Match[bytes], message: bytes) -> Ended:
     took = _TOOK.search(message, head.end())
-    return Ended(head[3].decode() if head[3] else None, int(head[4] or 1), float(took[1]) / 1000 if took else 0.0)
+    owner = head[3].decode(errors="replace") if head[3] else None
+    return Ended(owner, int(head[4]), float(took[1]) / 1000 if took else 0.0)
 
 
 async def follow_events(
@@ -41,13 +42,13 @@ async def follow_events(
     Reconnects when Redis is lost. Events published in the meantime are missed, so read the jobs' states as well.
 
     Args:
-        on_end: called whenever any job has succeeded or failed.
+        on_end: called whenever any job of the inference queue has succeeded or failed.
         wanted: the ids of the jobs that ``on_event`` is for, at each moment. Events of others are not parsed.
     """
 
     def read(message: bytes) -> None:
         if head := _HEAD.match(message):
-            if head[2] in _ENDS:
+            if head[2] in _ENDS and head[4]:
                 on_end(_ended(head, message))
             if head[1].decode() not in wanted:
                 return

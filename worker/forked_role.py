@@ -41,7 +41,7 @@ class ForkedRole:
     ) -> None:
         arguments = (os.getpid(), run, command, env, let_go)
         self._process = multiprocessing.get_context("fork").Process(target=_become, args=arguments)
-        with _no_stop_signals():  # one that comes before the fork heeds them itself would be lost
+        with _no_stop_signals():  # a signal that arrives before the child has reset its handlers would be lost
             self._process.start()
         assert self._process.pid is not None, "it was started"
         self.pid = self._process.pid

@@ -4,7 +4,6 @@ import logging
 import os
 from pathlib import Path
 
-from models.cores import usable_memory_bytes
 from models.device import serving_device
 from models.errors import DoppelError
 from models.store.catalog import Catalog
@@ -12,11 +11,10 @@ from worker.connection import connect
 from worker.errors import DeviceFailed
 from worker.inference_worker import MAX_JOB_S, PATIENCE_S, InferenceWorker, worker_name
 from worker.janitor import Janitor
-from worker.process_memory import limit_memory
+from worker.process_memory import limit_memory, worker_memory_mb
 from worker.resident_models import ResidentModels
 from worker.tracing import tracer_of
 
-MEMORY_SHARE = 0.8  # of the machine's or the container's, for a worker that is not told how much it may have
 DEFAULT_MAX_BATCH = 16  # on an accelerator; a CPU gains nothing from batches
 
 log = logging.getLogger("doppel.worker")
@@ -45,7 +43,7 @@ def run_worker(
     """
     chosen = serving_device(device, threads=threads)
     if chosen.is_cpu:  # drivers of GPUs allocate for themselves, by other rules
-        limit_memory(memory_mb or int(MEMORY_SHARE * usable_memory_bytes()) >> 20)
+        limit_memory(memory_mb or worker_memory_mb(1))
     catalog = Catalog(weights_dir, data_dir)
     batch = max_batch or (1 if chosen.is_cpu else DEFAULT_MAX_BATCH)
     residents = ResidentModels(catalog, chosen, budget_bytes=resident_mb << 20, step_size=batch)

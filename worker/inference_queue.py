@@ -168,7 +168,10 @@ class InferenceQueue:
         pipe.hset(found.key, "ended_at", utcformat(now()))
         pipe.expire(found.key, RECORD_TTL_S)
         queue = self._queues[found.origin]
-        pipe.eval(WITHDRAW, 1, queue.key, job_id, job_meta(found).owner or "")
+        if found.origin == contract.INFERENCE_QUEUE:
+            pipe.eval(WITHDRAW, 1, queue.key, job_id, job_meta(found).owner or "")
+        else:  # its jobs have no turns
+            pipe.lrem(queue.key, 1, job_id)
         queue.canceled_job_registry.add(found, pipeline=pipe)
         pipe.delete(input_key(job_id))
         pipe.hdel(contract.CLAIMS, job_id)

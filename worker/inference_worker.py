@@ -18,7 +18,7 @@ from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError, RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
-from rq.job import Job, JobStatus
+from rq.job import Job
 from rq.suspension import is_suspended
 from rq.worker import WorkerStatus
 
@@ -31,7 +31,7 @@ from worker.direct_connection import DirectConnection
 from worker.endings import SUCCEED, JobEnder
 from worker.errors import DeviceFailed
 from worker.heartbeat import ReportingWorker
-from worker.inference_queue import forbid_cancel, rq_queue
+from worker.inference_queue import rq_queue
 from worker.job_meters import count_batch
 from worker.job_records import JOB_TIMEOUT_S, RECORD_TTL_S
 from worker.job_traces import trace_batch
@@ -167,7 +167,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
         except StopRequested:
             self._state = WorkerStatus.BUSY  # or a second signal would leave this undone
             for started in self._starter.interrupted():
-                self._requeue(RunningJob.load(started))
+                self._ender.hand_back(RunningJob.load(started))
             raise
 
     def execute_job(self, job: Job, queue: Queue) -> None:
@@ -338,7 +338,7 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
                 if not self._save_progress(running):
                     return None
                 if self._stop_requested:
-                    self._requeue(running)
+                    self._ender.hand_back(running)
                     return None
                 if not alone:
                     self._run_short_job()
@@ -366,19 +366,6 @@ class InferenceWorker(ReportingWorker, SimpleWorker):
             pipe.publish(contract.EVENTS, running.event(Status.RUNNING))
             pipe.execute()
         return True
-
-    def _requeue(self, running: RunningJob) -> None:
-        """Put a long job back at the head of the queue, for another worker to start afresh. This costs it no try."""
-        job = running.started.job
-        running.requeued = forbid_cancel(self.connection, [job.key]) == [b"started"]
-        if not running.requeued:
-            return  # canceled, and to be ended as such
-        with self.connection.pipeline() as pipe:
-            job.set_status(JobStatus.QUEUED, pipeline=pipe)
-            self.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
-            pipe.lpush(self.queues[0].key, job.id)
-            pipe.publish(contract.EVENTS, running.event(Status.QUEUED))
-            pipe.execute()
 
     def _beat(self) -> None:
         """Report this worker alive and renew the leases of its running jobs, which RQ's SimpleWorker does not do."""

@@ -22,6 +22,7 @@ from rq.worker_registration import clean_worker_registry
 
 from worker import contract
 from worker.contract import JobEvent, Status, WorkerReport
+from worker.fair_order import TURN_FIELD
 from worker.inference_queue import WORKER_DIED, fetch_jobs, job_meta, rq_queue
 from worker.job_records import RECORD_TTL_S
 from worker.malformed_records import RETURNS_FIELD, is_credible, refuse, refuse_unreadable, why_unreadable
@@ -75,8 +76,8 @@ class Janitor:
             finally:
                 lock.release()
 
-    def _lock(self) -> Lock:
-        return Lock(self.connection, contract.JANITOR_LOCK, timeout=LOCK_S)
+    def _lock(self, patience_s: float | None = None) -> Lock:
+        return Lock(self.connection, contract.JANITOR_LOCK, timeout=LOCK_S, blocking_timeout=patience_s)
 
     def _sweep(self) -> None:
         self._end_leases()
@@ -104,18 +105,26 @@ class Janitor:
                 refused += 1
         return refused
 
-    def recover(self, worker_name: str) -> int:
+    def recover(self, worker_name: str, *, patience_s: float | None = None) -> int:
         """End the leases of a worker that is known to be dead at once, instead of when they run out.
+
+        Args:
+            patience_s: how long to wait for another janitor; None: until it is done, ``LOCK_S`` at most.
 
         Returns:
             The number of jobs that it held.
+
+        Raises:
+            LockError: another janitor was not done by then. (redis-py's.)
         """
         key = SimpleWorker.redis_worker_namespace_prefix + worker_name
         worker = SimpleWorker.find_by_key(key, connection=self.connection, serializer=JSONSerializer)
         if worker is None:
             return 0
         executions = worker.get_current_executions()
-        with self._lock():  # RQ drops every expired lease at the end of a sweep, also one that expires during it
+        with self._lock(
+            patience_s
+        ):  # RQ drops every expired lease at the end of a sweep, also one that expires during it
             for execution in executions:
                 for queue in self._on_abandoned:
                     self.connection.zadd(queue.started_job_registry.key, {execution.composite_key: 1}, xx=True)
@@ -171,6 +180,7 @@ class Janitor:
             pipe.lrem(queue.intermediate_queue_key, 1, job_id)
             if exists:
                 log.warning("job %s was taken but never started; it is queued again", job_id)
+                pipe.hdel(key, TURN_FIELD)  # the list is in the order of the turns
                 pipe.lpush(queue.key, job_id)
             pipe.execute()
 

@@ -1,6 +1,7 @@
 """What is kept of ended jobs for clients who may come for it: given up, oldest first, when new work needs the memory.
 
-Results go before records, which are small. Yet a queue that is never idle makes more records than memory holds.
+Results go before records, which are small. Yet a queue that is never idle makes more records than memory holds. The
+records of jobs that failed or were canceled are left until they expire: there are few, and no pictures with them.
 """
 
 import time
@@ -14,10 +15,11 @@ from worker.picture_bytes import history_key, output_key, splices_key
 from worker.shared_connection import SharedConnection
 
 FRESH_S = 10.0  # a result that is younger may be on its way to its client
-MORE_BYTES = 32 << 20  # that are freed beyond what is needed, so that not every request has to
+MORE_BYTES = 32 << 20  # freed in excess, so that the next requests need not
 RECORD_FRESH_S = 60.0  # a record that is younger may be asked for by its client
 MORE_RECORD_BYTES = 4 << 20
 RECORDS_AT_ONCE = 1_000  # Redis does nothing else meanwhile
+RECORDS_WEIGHED = 100  # by which all are estimated
 LOOKED_AT = 5_000  # ended jobs, of which most have no result any more, that are looked at in one go
 
 # RQ's registry of jobs that succeeded has them by the time at which their records expire: in the order of their ends.
@@ -38,10 +40,23 @@ end
 return {{freed, tostring(reached), #ended == 2 * most and 1 or 0}}
 """
 
-# All that is kept of the jobs that ended first.
+# About how many bytes all that is kept of the jobs that ended takes.
+_WEIGH = """
+local after, before, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local ended = redis.call('ZRANGEBYSCORE', KEYS[1], after, before, 'LIMIT', 0, most)
+local nbytes = 0
+for _, id in ipairs(ended) do
+  for n = 4, #ARGV do
+    nbytes = nbytes + (redis.call('MEMORY', 'USAGE', string.format(ARGV[n], id), 'SAMPLES', 0) or 0)
+  end
+end
+return math.floor(nbytes * redis.call('ZCOUNT', KEYS[1], after, before) / math.max(1, #ended))
+"""
+
+# Deletes all that is kept of the jobs that ended first; how many bytes that was, and how many jobs.
 _DROP = """
 local before, needed, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local freed = 0
+local freed, dropped = 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, most)) do
   for n = 4, #ARGV do
     local key = string.format(ARGV[n], id)
@@ -49,9 +64,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT'
     redis.call('DEL', key)
   end
   redis.call('ZREM', KEYS[1], id)
+  dropped = dropped + 1
   if freed >= needed then break end
 end
-return freed
+return {freed, dropped}
 """
 _OF_A_JOB = (
     Job.key_for("%s"),
@@ -88,6 +104,8 @@ class KeptResults:
     async def give_up(self, nbytes: int) -> int:
         """Delete the oldest results, and then the oldest records, until this much is free, or only fresh ones are left.
 
+        Records are deleted only if they suffice.
+
         Returns:
             How much was freed, in bytes.
         """
@@ -96,13 +114,18 @@ class KeptResults:
 
     async def _drop_records(self, nbytes: int) -> int:
         freed, needed = 0, nbytes + MORE_RECORD_BYTES
-        before = repr(time.time() + self._record_ttl_s - RECORD_FRESH_S)
+        now = time.time()
+        before = repr(now + self._record_ttl_s - RECORD_FRESH_S)
+        numbers: tuple[str | int, ...] = repr(now), before, RECORDS_WEIGHED
+        [there] = await self._shared.execute(("EVAL", _WEIGH, 1, self._key, *numbers, *_OF_A_JOB))
+        if there < nbytes:  # what waits takes the memory, and records would be deleted for nothing
+            return 0
         while freed < needed:
             numbers = before, needed - freed, RECORDS_AT_ONCE
-            [more] = await self._shared.execute(("EVAL", _DROP, 1, self._key, *numbers, *_OF_A_JOB))
-            if not more:
+            [(more, dropped)] = await self._shared.execute(("EVAL", _DROP, 1, self._key, *numbers, *_OF_A_JOB))
+            if not dropped:
                 break
-            freed += more
+            freed += more  # nothing of those that have expired
         return freed
 
     async def _give_up_results(self, nbytes: int) -> int:

@@ -65,6 +65,12 @@ class PreparationWorker(ReportingWorker, Worker):
         )
         self._tracer = tracer_of("doppel-preparer")
 
+    def teardown(self) -> None:
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        finally:
+            self._tracer.close()
+
     def _beat(self) -> None:
         report = PreparerReport(
             name=self.name,

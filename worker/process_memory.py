@@ -5,6 +5,11 @@ import resource
 import sys
 from pathlib import Path
 
+from models.cores import usable_memory_bytes
+
+MEMORY_SHARE = 0.8  # of the machine's or the container's, for workers that are not told how much they may have
+LEAST_MB = 512  # with less, no worker starts
+
 
 def resident_mb() -> int | None:
     """Resident memory in MiB; None where the system does not tell (it has no Linux /proc)."""
@@ -13,6 +18,11 @@ def resident_mb() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def worker_memory_mb(workers: int) -> int:
+    """How much each of so many workers on this machine may have, in MiB, if nobody says."""
+    return max(LEAST_MB, int(MEMORY_SHARE * usable_memory_bytes() / workers) >> 20)
 
 
 def limit_memory(mb: int) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from worker.tracer import Attributes, Tracer
 
 _W3C = TraceContextTextMapPropagator()
-_S = 1_000_000_000  # ns
+NS_PER_S = 1_000_000_000
 CLOSING_S = 2.0  # at most, so that a collector that is away keeps no process from ending
 
 
@@ -71,12 +71,12 @@ class SpanTracer(Tracer):
             kind=SpanKind.CONSUMER,
             attributes=attributes,
             links=[Link(get_current_span(_context(one)).get_span_context()) for one in links],
-            start_time=int(begun * _S),
+            start_time=int(begun * NS_PER_S),
         )
         if error is not None:
-            span.record_exception(error, timestamp=int(ended * _S))
+            span.record_exception(error, timestamp=int(ended * NS_PER_S))
             span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.end(int(ended * _S))
+        span.end(int(ended * NS_PER_S))
         return _traceparent(span)
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ STEADY_S = 3.0  # a role that lived so long is started again at once; one that d
 FIRST_PAUSE_S = 0.1  # after this pause, which doubles each time, up to
 LONGEST_PAUSE_S = 10.0
 STOP_TIMEOUT_S = 30.0
+RECOVERY_PATIENCE_S = 0.5  # with a sweep that goes on; no other role is looked after meanwhile
 
 # Kind of role → the name under which RQ knows such a process.
 WORKER_NAMES = {"worker": worker_name, "trainer": trainer_name, "preparer": preparer_name}
@@ -182,7 +183,7 @@ class Supervisor:
 
     def _recover(self, name: str) -> None:
         try:
-            held = self._janitor.recover(name)
+            held = self._janitor.recover(name, patience_s=RECOVERY_PATIENCE_S)
             log.warning("the dead worker held %d jobs", held)
         except Exception as error:  # the leases run out in a few seconds anyway
             log.warning("could not give back the dead worker's jobs: %s", error)

@@ -186,7 +186,7 @@ def within(steps: Iterable[Step], seconds: float) -> Iterator[Step]:
     """The steps of a long task, while they take no longer than this; what is done between them does not count.
 
     Raises:
-        TimedOut
+        TimedOut: they take longer, and another step is left.
     """
     left_s = seconds
     begun = time.monotonic()

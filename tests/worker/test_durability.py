@@ -4,6 +4,8 @@ import signal
 import time
 
 import pytest
+from redis.exceptions import LockError
+from rq import SimpleWorker
 
 from tests.blocking_queue import BlockingQueue
 from tests.fake_worker import GO, HELD, KILLS, first_pixel
@@ -13,7 +15,7 @@ from worker.connection import connect
 from worker.contract import Status, Task
 from worker.embedded_redis import EmbeddedRedis
 from worker.errors import QueueFull
-from worker.inference_queue import WORKER_DIED
+from worker.inference_queue import WORKER_DIED, rq_queue
 from worker.inference_worker import worker_name
 from worker.janitor import Janitor
 
@@ -151,3 +153,14 @@ def test_the_memory_for_pictures_is_never_overrun(tmp_path):
     assert accepted
     assert [state.status for state in queue.states(accepted)] == [Status.QUEUED] * len(accepted)
     server.stop()
+
+
+def test_a_supervisor_does_not_wait_for_a_sweep_that_goes_on(queue):
+    janitor = Janitor(queue.connection)
+    dead = SimpleWorker([rq_queue(queue.connection)], name="dead", connection=queue.connection)
+    dead.register_birth()
+    queue.connection.set(contract.JANITOR_LOCK, "another")
+    with pytest.raises(LockError):
+        janitor.recover(dead.name, patience_s=0.05)
+    queue.connection.delete(contract.JANITOR_LOCK)
+    assert janitor.recover(dead.name, patience_s=0.05) == 0

@@ -6,12 +6,14 @@ import random
 import pytest
 
 from tests.fake_worker import FakeModel, first_pixel
-from worker.contract import Task
+from worker.contract import PREPARATION_QUEUE, Task
 from worker.inference_queue import rq_queue
 from worker.inference_worker import InferenceWorker
+from worker.janitor import Janitor
 
 SMALL = Task(model="fake", height=32, width=32)  # 1 unit of work
 LARGE = Task(model="fake", height=512, width=512)  # 17
+LONG = Task(model="fake", height=512, width=512, tiled=True)  # as much, in steps
 
 
 class Starter:
@@ -24,6 +26,10 @@ class Starter:
 
     def take(self, at_most=1):
         return [started.id for started in self.starter.start_next(at_most)]
+
+    def take_short(self):
+        """As between the steps of a long job."""
+        return [started.id for started in self.starter.start(self.starter.pick_short(), 1)]
 
 
 @pytest.fixture
@@ -81,6 +87,21 @@ def test_large_jobs_are_longer_turns(queue, submit):
     assert order(queue) == "abc" + 16 * "b" + "abc" + 16 * "b" + "a" + 6 * "b"
 
 
+def test_turns_go_on_between_the_steps_of_a_long_job(queue, submit):
+    submit("a", LONG)
+    submit("c", LONG)
+    submit("a")
+    submit("b", many=9)
+    worker = Starter(queue)
+    worker.take()
+    for _ in range(5):
+        worker.take_short()
+    submit("d", many=3)
+    submit("e", LONG)
+    # A newcomer's pictures take turns with b's, and a long job with the other long ones.
+    assert order(queue) == "cedbdbdbba"
+
+
 def test_batches_are_of_several_owners(queue, submit):
     submit("a", many=9)
     submit("b", many=2)
@@ -97,6 +118,45 @@ def test_what_is_canceled_costs_no_turn(queue, submit):
         queue.cancel(job_id)
     submit("b")
     assert order(queue) == "abaaa"
+
+
+def test_what_is_canceled_gives_no_turn_back_that_was_used(queue, submit):
+    submit("a", LARGE)
+    submit("b", many=20)
+    worker = Starter(queue)
+    [running] = worker.take()
+    queue.cancel(submit("a"))
+    queue.cancel(running)
+    submit("a")
+    assert (
+        order(queue) == 18 * "b" + "a" + 2 * "b"
+    )  # a large job is 17 small ones, and of equal turns the first is first
+
+
+@pytest.mark.parametrize("canceled", [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]])
+def test_in_whichever_order_jobs_are_canceled_they_cost_no_turn(queue, submit, canceled):
+    submit("a", many=6)
+    jobs = [submit("b") for _ in range(4)]
+    for n in canceled:
+        queue.cancel(jobs[n])
+    submit("b", many=2)
+    assert order(queue) == "abababaaa"
+
+
+def test_canceling_an_upload_gives_no_turn_back(queue, submit):
+    submit("a", many=3)
+    submit("b", many=3)
+    worker = Starter(queue)
+    for _ in range(5):
+        worker.take()  # of b one is left
+    uploads = rq_queue(queue.connection, PREPARATION_QUEUE)
+    upload = uploads.enqueue("none.such", meta={"kind": "dataset", "model": "", "owner": "a"})
+    submit("a")
+    queue.cancel(upload.id)
+    submit("a", many=2)
+    submit("b", many=2)
+    assert uploads.get_job_ids() == []
+    assert order(queue) == "bababa"
 
 
 def test_an_empty_queue_remembers_nobody(queue, submit):
@@ -118,6 +178,18 @@ def test_a_job_whose_worker_died_is_the_next(queue, submit, janitor):
     janitor.recover(worker.starter._worker.name)
     assert rq_queue(queue.connection).get_job_ids()[0] == lost
     assert worker.take() == [lost]
+
+
+def test_a_job_that_was_taken_and_not_started_is_the_next_and_has_no_turn(queue, submit, monkeypatch):
+    monkeypatch.setattr("worker.janitor.INTERMEDIATE_GRACE_S", -1)
+    submit("a", many=3)
+    worker, rq = Starter(queue), rq_queue(queue.connection)
+    worker.take()
+    lost = queue.connection.lmove(rq.key, rq.intermediate_queue_key).decode()
+    last = submit("b")  # before what was lost
+    Janitor(queue.connection).sweep()
+    assert rq.get_job_ids()[:2] == [lost, last]
+    assert queue.connection.hget(f"rq:job:{lost}", "turn") is None
 
 
 def test_foreign_records_do_not_keep_anybody_from_coming_in(queue, submit):

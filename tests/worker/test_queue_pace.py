@@ -29,8 +29,12 @@ def clock(monkeypatch):
     return now
 
 
-def foreseen(capacity, owner=None, *, waiting, own=0, own_work=0, before=0, used=0, long=False):
-    capacity.seen(owner, [waiting, own, used, own_work, before], long=long, used=used, memory=0, claims=[])
+def foreseen(
+    capacity, owner=None, *, waiting, own=0, own_work=0, before=0, long=False, used=0, memory=0, nbytes=(0, 0)
+):
+    of_all, of_owner = nbytes
+    found = [waiting, of_all, own, of_owner, own_work, before]
+    capacity.seen(owner, found, long=long, used=used, memory=memory, claims=[])
 
 
 def test_a_request_is_refused_if_its_job_would_begin_too_late(clock):
@@ -102,6 +106,20 @@ def test_retry_after_is_when_there_is_a_place(clock):
     assert greedy.value.retry_after_s == 12
     foreseen(capacity, "b", waiting=7, own=1)
     capacity.require_place("b", long=False)
+
+
+def test_an_owner_may_have_half_of_the_memory_whatever_results_are_kept(clock):
+    capacity = Capacity(1000)
+    foreseen(capacity, "a", waiting=8, own=4, memory=1000, used=880, nbytes=(400, 250))
+    capacity.require_share("a", 250, long=False)
+    assert capacity.lacking(250) == 230  # for which results are given up
+    foreseen(capacity, "a", waiting=8, own=4, memory=1000, used=600, nbytes=(400, 300))
+    with pytest.raises(QueueFull, match="of this key"):
+        capacity.require_share("a", 250, long=False)
+    assert capacity.lacking(250) == 0  # nobody's results are given up for that
+    foreseen(capacity, "b", waiting=8, memory=1000, used=600, nbytes=(400, 0))
+    capacity.require_share("b", 250, long=False)
+    capacity.require_share(None, 250, long=False)
 
 
 def test_before_anything_waited_the_time_of_a_job_alone_counts(clock):
@@ -181,6 +199,7 @@ def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url
 
 def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url, monkeypatch):
     monkeypatch.setattr(kept_results, "MORE_RECORD_BYTES", 0)
+    monkeypatch.setattr(kept_results, "RECORDS_AT_ONCE", 2)
     connection = redis.Redis.from_url(redis_url)
     rq = rq_queue(connection)
     ages_s = {"youngest": 1, "third": 100, "second": 200, "first": 300}
@@ -188,6 +207,7 @@ def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url,
         for key in (f"rq:job:{job_id}", f"rq:results:{job_id}", splices_key(job_id, "image/png")):
             connection.set(key, bytes(2000))
         connection.zadd(rq.finished_job_registry.key, {job_id: time.time() + RECORD_TTL_S - age_s})
+    connection.zadd(rq.finished_job_registry.key, {f"expired{n}": time.time() - 1 for n in range(5)})
 
     async def give_up(nbytes):
         shared = SharedConnection(redis_url, patience_s=5)
@@ -203,5 +223,7 @@ def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url,
 
     assert 7_000 < asyncio.run(give_up(7_000)) < 15_000
     assert left() == ["third", "youngest"]
-    assert 6_000 < asyncio.run(give_up(1_000_000)) < 7_500
+    assert asyncio.run(give_up(1_000_000)) == 0  # they would not suffice
+    assert left() == ["third", "youngest"]
+    assert 6_000 < asyncio.run(give_up(6_000)) < 7_500
     assert left() == ["youngest"]

@@ -9,9 +9,11 @@ import redis
 from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, TimeoutError
 
 from tests.processes import eventually
-from worker import shared_connection
+from worker import events, shared_connection
+from worker.contract import JobEvent, Status, Timings
 from worker.embedded_redis import EmbeddedRedis
 from worker.events import follow_events
+from worker.queue_pace import Ended
 from worker.shared_connection import SharedConnection, subscribe
 
 
@@ -139,3 +141,27 @@ def test_while_redis_stays_away_that_is_logged_once(tmp_path, caplog):
         asyncio.run(follow())
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "DEBUG", "DEBUG"]
+
+
+def test_only_ends_of_inference_jobs_are_told_whatever_others_publish(monkeypatch):
+    ends, done = [], JobEvent(id="a", status=Status.SUCCEEDED, owner="ada", work=3, timings=Timings(inference_ms=1500))
+    messages = [
+        done.model_dump_json(exclude_none=True).encode(),
+        JobEvent(id="b", status=Status.SUCCEEDED).model_dump_json(exclude_none=True).encode(),  # of an import
+        b'{"id":"c","status":"failed","owner":"\xff","work":2}',
+        b'{"id":"d","status":"failed","work":0}',
+        b'{"id":"e","status":"failed","work":%s}' % (b"9" * 5000),
+    ]
+
+    async def subscribed(url, channel, read):
+        for message in messages:
+            read(message)
+        await asyncio.Event().wait()
+
+    async def follow():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(follow_events("redis://none", lambda event: None, ends.append, wanted=()), 0.01)
+
+    monkeypatch.setattr(events, "subscribe", subscribed)
+    asyncio.run(follow())
+    assert ends == [Ended("ada", 3, 1.5), Ended("\ufffd", 2, 0.0)]
