@@ -59,7 +59,7 @@ class UnpairedTrainer:
         self._gan_loss = GAN_LOSSES[options.gan_loss]
 
     def _adam(self, *networks: nn.Module) -> Adam:
-        parameters = [p for network in networks for p in network.parameters()]
+        parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
         betas = self._choices.beta1, self._choices.beta2
         return Adam(parameters, lr=self._choices.lr, betas=betas, recorded=self._accelerator is not None)
 
