@@ -81,7 +81,7 @@ class Forecaster:
 
         Raises:
             Invalid: a trainer's machine can't hold a run.
-            Unavailable: no preparer is alive, or none answered in time.
+            Unavailable: no preparer is alive, none answered in time, or they lack a package that a run needs.
         """
         for options, _, _ in runs:
             for trainer in trainers:
