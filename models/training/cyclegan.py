@@ -40,6 +40,8 @@ class CycleGANTrainer(UnpairedTrainer):
         NotInstalled: the options need features of pictures, and the package for them is not installed.
     """
 
+    options: CycleGANOptions
+
     def __init__(
         self,
         options: CycleGANOptions,
@@ -58,7 +60,6 @@ class CycleGANTrainer(UnpairedTrainer):
             decay_steps=decay_steps,
             accelerator=accelerator,
         )
-        self.options = options
         torch.manual_seed(options.seed)
         form: dict[str, Any] = generator_arguments(options)
         self.networks = nn.ModuleDict(
