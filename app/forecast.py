@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from app.training_schemas import Forecast
 from models.errors import Invalid, RunFolderError, UnknownRun
-from models.store.options import CycleGANOptions, Options, sizes
+from models.store.options import LOCAL_OPTIONS, CycleGANOptions, Options, sizes
 from models.store.runs import RunStore
 from worker.preparation_queue import PreparationQueue
 from worker.training_queue import TrainerReport
@@ -21,17 +21,7 @@ ASSUMED_GFLOP_PER_S = 150.0  # of two CPU cores in float32, before any run was t
 FLOAT_BYTES = 4
 CHECKPOINT_COPIES = 5  # of every parameter: itself, Adam's two moments, its average, and what is published of it
 SIMILAR = 4.0  # a run's pace says something about runs whose steps are up to this many times larger or smaller
-# Paths and settings of this machine. A model to start from is shown by its name.
-HIDDEN_OPTIONS = {
-    "dataset",
-    "device",
-    "init_back_from",
-    "init_from",
-    "landmarks",
-    "loader_processes",
-    "reserved_mb",
-    "family",
-}
+HIDDEN_OPTIONS = {*LOCAL_OPTIONS, "family"}  # the family has a field of its own; a model to start from has its name
 
 
 class RunSize(BaseModel):
@@ -81,7 +71,7 @@ class Forecaster:
 
         Raises:
             Invalid: a trainer's machine can't hold a run.
-            Unavailable: no preparer is alive, or none answered in time.
+            Unavailable: no preparer is alive, none answered in time, or they lack a package that a run needs.
         """
         for options, _, _ in runs:
             for trainer in trainers:

@@ -5,7 +5,7 @@ from typing import Any
 # Torch loads it when the meta device first needs it, which takes a second: once, before any fork.
 import torch.fx.experimental.symbolic_shapes  # noqa: F401
 
-from models.errors import Invalid
+from models.errors import Invalid, NotInstalled
 from models.training.estimate import estimate as estimate_run
 
 
@@ -13,10 +13,12 @@ def estimate(requests: list[dict[str, Any]]) -> dict[str, Any]:
     """Size runs; the answer is what :meth:`worker.preparation_queue.PreparationQueue.estimate` reads.
 
     Returns:
-        ``{"estimates": [...]}``, one for each request, or ``{"refused": why}`` if networks with these options can't be
-        built.
+        ``{"estimates": [...]}``, one for each request, ``{"refused": why}`` if networks with these options can't be
+        built, or ``{"not_installed": why}`` if they take a package that is not here.
     """
     try:
         return {"estimates": estimate_run(requests)}
     except Invalid as error:
         return {"refused": str(error)}
+    except NotInstalled as error:
+        return {"not_installed": str(error)}

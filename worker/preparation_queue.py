@@ -13,7 +13,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from models import logs
-from models.errors import Invalid, Unavailable
+from models.errors import Invalid, NotInstalled, Unavailable
 from models.installed import without_torch
 from models.store.additions import Addition
 from worker import contract
@@ -183,7 +183,7 @@ class PreparationQueue:
         Raises:
             Invalid: networks with these options can't be built.
             Unavailable: no preparer is alive, or none answered within ``timeout_s``.
-            NotInstalled: the preparers have no torch.
+            NotInstalled: the preparers lack torch, or another package that these options need.
         """
         self.require_preparer(contract.ESTIMATE_QUEUE, torch_for="Training")
         deadline = time.monotonic() + timeout_s
@@ -206,6 +206,8 @@ class PreparationQueue:
         answer = cast(dict[str, Any], result.return_value)
         if "refused" in answer:
             raise Invalid(answer["refused"])
+        if "not_installed" in answer:
+            raise NotInstalled(answer["not_installed"])
         estimates: list[dict[str, Any]] = answer["estimates"]
         return estimates
 

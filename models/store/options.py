@@ -210,6 +210,9 @@ class StarGANOptions(StarGANChoices, RunPlace):
 Choices = CycleGANChoices | CUTChoices | StarGANChoices
 Options = CycleGANOptions | CUTOptions | StarGANOptions
 
+# Of all families, where a run's inputs are on the machine that trains.
+LOCAL_OPTIONS = (*RunPlace.model_fields, "init_back_from", "landmarks")
+
 # By family.
 CHOICES: dict[str, type[Choices]] = {kind.FAMILY: kind for kind in (CycleGANChoices, CUTChoices, StarGANChoices)}
 OPTIONS: dict[str, type[Options]] = {kind.FAMILY: kind for kind in (CycleGANOptions, CUTOptions, StarGANOptions)}

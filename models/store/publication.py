@@ -29,7 +29,7 @@ from models.store.cut_options import CUTOptions
 from models.store.datasets import domain_folders
 from models.store.files import replace_text, replacing, sha256
 from models.store.finiteness import all_finite
-from models.store.options import StarGANOptions
+from models.store.options import LOCAL_OPTIONS, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
 from models.store.samples import PADDING_PX, read_rows
@@ -37,17 +37,8 @@ from models.store.unpaired_options import UnpairedChoices
 
 DIRECTIONS = ("AtoB", "BtoA")
 SAMPLE_FILE = "sample.png"
-# These describe the machine and not the model, so they stay out of the card.
-LOCAL_OPTIONS = {
-    "dataset",
-    "landmarks",
-    "init_back_from",
-    "init_from",
-    "device",
-    "reserved_mb",
-    "sample_every",
-    "save_every",
-}
+# These don't describe the model, so they stay out of the card.
+UNPUBLISHED_OPTIONS = {*LOCAL_OPTIONS, "sample_every", "save_every"}
 
 
 def publish(
@@ -140,7 +131,7 @@ def _training(run: RunFolder, step: int, direction: str | None) -> dict[str, Any
         "direction": direction,
         "dataset": (status.dataset if status else None) or None,
         "steps": step,
-        "options": run.options().model_dump(mode="json", exclude=LOCAL_OPTIONS),
+        "options": run.options().model_dump(mode="json", exclude=UNPUBLISHED_OPTIONS),
         "metrics": {name: round(value, 3) for name, value in metrics.items() if name not in ("step", "seconds")},
         "quality": measured[0].figures if measured else None,
     }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models.errors import Invalid, RunFolderError
 from models.store.files import replace_text
-from models.store.options import Options, StarGANOptions
+from models.store.options import LOCAL_OPTIONS, Options, StarGANOptions
 from models.store.run_choices import LENGTHS
 from models.store.run_status import now
 
@@ -27,7 +27,8 @@ CHANGEABLE = {
     "cut": ("epochs", "epochs_decay", *_OF_ALL),
     "stargan_v2": ("total_iters", *_OF_ALL),
 }
-PLACES = ("dataset", "landmarks", "device", "reserved_mb", "loader_processes")  # they don't change a run's result
+# They don't change a run's result. What it started from does.
+PLACES = tuple(name for name in LOCAL_OPTIONS if name not in ("init_from", "init_back_from"))
 
 
 class Change(BaseModel):

@@ -51,7 +51,11 @@ class UnpairedChoices(RunChoices):
         False
     )
     balanced_upsampling: Annotated[
-        bool, Field(description="keep transposed convolutions from drawing checkerboards, from the first step on")
+        bool,
+        Field(
+            description="keep transposed convolutions, which a run without antialias has, from drawing checkerboards, "
+            "from the first step on"
+        ),
     ] = False
 
     batch_size: Annotated[
@@ -90,6 +94,13 @@ class UnpairedChoices(RunChoices):
         if norm == "batch" and info.data.get("gpus", 1) > 1:
             raise ValueError("with batch normalisation each process would have statistics of its own; use gpus 1")
         return norm
+
+    @field_validator("balanced_upsampling")
+    @classmethod
+    def _there_is_something_to_balance(cls, balanced: bool, info: ValidationInfo) -> bool:
+        if balanced and info.data.get("antialias"):
+            raise ValueError("with antialias there are no transposed convolutions to balance; leave out one of the two")
+        return balanced
 
     @field_validator("epochs_decay")
     @classmethod

@@ -35,6 +35,8 @@ class CUTTrainer(UnpairedTrainer):
     draws the same.
     """
 
+    options: CUTOptions
+
     def __init__(
         self,
         options: CUTOptions,
@@ -53,7 +55,6 @@ class CUTTrainer(UnpairedTrainer):
             decay_steps=decay_steps,
             accelerator=accelerator,
         )
-        self.options = options
         self._source, self._target = (0, 1) if options.direction == "AtoB" else (1, 0)
         torch.manual_seed(options.seed)
         form: dict[str, Any] = generator_arguments(options)

@@ -30,6 +30,7 @@ from models.weights.architecture import CYCLEGAN
 
 NETWORKS = ("g_ab", "g_ba", "d_a", "d_b")  # the paper's G, F, D_X, D_Y: d_b judges what g_ab makes
 GENERATORS = ("g_ab", "g_ba")
+DISCRIMINATORS = ("d_a", "d_b")
 
 
 class CycleGANTrainer(UnpairedTrainer):
@@ -38,6 +39,8 @@ class CycleGANTrainer(UnpairedTrainer):
     Raises:
         NotInstalled: the options need features of pictures, and the package for them is not installed.
     """
+
+    options: CycleGANOptions
 
     def __init__(
         self,
@@ -57,7 +60,6 @@ class CycleGANTrainer(UnpairedTrainer):
             decay_steps=decay_steps,
             accelerator=accelerator,
         )
-        self.options = options
         torch.manual_seed(options.seed)
         form: dict[str, Any] = generator_arguments(options)
         self.networks = nn.ModuleDict(
@@ -143,8 +145,7 @@ class CycleGANTrainer(UnpairedTrainer):
         return terms | self._improve_discriminators(real_a, real_b, fake_a, fake_b)
 
     def _play(self, real_a: torch.Tensor, real_b: torch.Tensor) -> tuple[dict[str, torch.Tensor], Generated]:
-        self.d_a.requires_grad_(False)
-        self.d_b.requires_grad_(False)
+        self._train_discriminators(False)
         with self._autocast():
             terms, generated = generator_losses(
                 self.g_ab,
@@ -166,11 +167,14 @@ class CycleGANTrainer(UnpairedTrainer):
         self._keep_balance()
         return {name: term.detach() for name, term in terms.items()}, generated
 
+    def _train_discriminators(self, trained: bool) -> None:
+        for name in DISCRIMINATORS:
+            self.networks[name].requires_grad_(trained)  # not the wrapper, which would train fixed weights too
+
     def _judge(
         self, real_a: torch.Tensor, real_b: torch.Tensor, fake_a: torch.Tensor, fake_b: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        self.d_a.requires_grad_(True)
-        self.d_b.requires_grad_(True)
+        self._train_discriminators(True)
         see = self.see if self.options.projected else None
         with self._autocast():
             judged = {
@@ -190,7 +194,7 @@ class CycleGANTrainer(UnpairedTrainer):
     @property
     def undecided(self) -> dict[str, dict[str, float]]:
         """The loss of each discriminator when it can't tell real from generated pictures at all."""
-        return {name: {name: self._even()} for name in ("d_a", "d_b")}
+        return {name: {name: self._even()} for name in DISCRIMINATORS}
 
     @torch.no_grad()
     def evaluate(self, held_out: Sequence[torch.Tensor]) -> Evaluation:

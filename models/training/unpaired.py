@@ -44,7 +44,7 @@ class UnpairedTrainer:
         decay_steps: int,
         accelerator: Accelerator | None,
     ) -> None:
-        self._choices = options
+        self.options = options
         self.device = device
         if accelerator is None and device.type == "cuda":
             accelerator = cuda_device(str(device))
@@ -59,15 +59,15 @@ class UnpairedTrainer:
         self._gan_loss = GAN_LOSSES[options.gan_loss]
 
     def _adam(self, *networks: nn.Module) -> Adam:
-        parameters = [p for network in networks for p in network.parameters()]
-        betas = self._choices.beta1, self._choices.beta2
-        return Adam(parameters, lr=self._choices.lr, betas=betas, recorded=self._accelerator is not None)
+        parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
+        betas = self.options.beta1, self.options.beta2
+        return Adam(parameters, lr=self.options.lr, betas=betas, recorded=self._accelerator is not None)
 
     def _place(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.device, non_blocking=True, memory_format=self._memory_format)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self._choices.precision == "bf16":
+        if self.options.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
@@ -84,8 +84,8 @@ class UnpairedTrainer:
 
     def _begin_step(self, progress: int, *optimizers: Adam) -> None:
         """Set the learning rate, and the seed of what is dropped."""
-        if self._choices.dropout:  # it depends on the step alone, so that a resumed run drops the same
-            torch.manual_seed(zlib.crc32(f"{self._choices.seed}/{progress}/{distributed.rank()}".encode()))
+        if self.options.dropout:  # it depends on the step alone, so that a resumed run drops the same
+            torch.manual_seed(zlib.crc32(f"{self.options.seed}/{progress}/{distributed.rank()}".encode()))
         lr = self.learning_rate(progress)
         for optimizer in optimizers:
             optimizer.set_rate(lr)
@@ -93,7 +93,7 @@ class UnpairedTrainer:
     def learning_rate(self, progress: int) -> float:
         """The learning rate for the step after ``progress`` steps: constant, then falling linearly to 0."""
         done = max(0, progress - self.constant_steps)
-        return self._choices.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
+        return self.options.lr * (1.0 - done / self.decay_steps if self.decay_steps else 1.0)
 
     def rates(self, progress: int) -> dict[str, float]:
         return {"learning_rate": self.learning_rate(progress)}
@@ -106,7 +106,7 @@ class UnpairedTrainer:
 
     def _even(self) -> float:
         """The loss of a discriminator that can't tell real from generated pictures at all."""
-        return 0.25 if self._choices.gan_loss == "lsgan" else math.log(2)
+        return 0.25 if self.options.gan_loss == "lsgan" else math.log(2)
 
     def film(self) -> list[Picture]:
         return []  # there are no styles

@@ -20,6 +20,7 @@ def losses(options: Path, steps: int) -> list[dict[str, float]]:
     torch.set_default_dtype(torch.float64)
     try:
         planned = plan(read_options(options.read_text()))
+        planned.trainer.networks.double()  # buffers too
         found = []
         for step, batch in enumerate(planned.batches(0, steps)):
             pictures = [part.double() if part.is_floating_point() else part for part in batch]

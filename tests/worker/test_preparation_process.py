@@ -4,13 +4,16 @@ import io
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from rq import Queue
 from rq.job import Job
+from rq.results import Result
 
-from models.errors import Invalid, Unavailable
+from models.errors import Invalid, NotInstalled, Unavailable
 from models.store.datasets import DatasetStore
 from models.store.incoming import IncomingStore
 from tests.archives import slow, unpaired, zipped
@@ -21,7 +24,7 @@ from worker.contract import FailureCode, Status
 from worker.dataset_import import MEMORY_BYTES
 from worker.inference_queue import WORKER_DIED, new_job_id
 from worker.janitor import Janitor
-from worker.preparation_queue import ImportTask, PreparationQueue, rq_preparation_queue
+from worker.preparation_queue import ImportTask, PreparationQueue, PreparerReport, rq_preparation_queue
 from worker.preparation_worker import preparer_name
 
 
@@ -211,3 +214,22 @@ def test_an_estimate_that_takes_too_long_is_given_up(settings, preparation):
         worker.send_signal(signal.SIGSTOP)
         with pytest.raises(Unavailable, match="in time"):
             preparation.estimate([], timeout_s=1)
+
+
+def test_an_estimate_that_needs_a_package_which_is_not_there_says_what_to_install(preparation, monkeypatch):
+    monkeypatch.setattr("models.training.feature_network.PACKAGE", "package_that_nobody_has")
+    connection = preparation.connection
+    seen = PreparerReport(name="p", pid=1, host="h", queue=contract.ESTIMATE_QUEUE, seen_at=time.time())
+    connection.hset(contract.PREPARERS, seen.name, seen.model_dump_json())
+    waiting = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
+
+    def answer():
+        job, _ = Queue.dequeue_any([waiting], 60, connection=connection, serializer=waiting.serializer)
+        Result.create(job, Result.Type.SUCCESSFUL, ttl=60, return_value=job.perform())
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    by_features = {"family": "cyclegan", "num_domains": 2, "ngf": 2, "discriminator": "projected"}
+    with pytest.raises(NotInstalled, match=r"doppel\[features\]"):
+        preparation.estimate([by_features], timeout_s=60)
+    answering.join()

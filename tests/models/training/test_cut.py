@@ -141,6 +141,9 @@ def test_the_recipe_says_what_is_not_given():
     assert (slow.lambda_nce, slow.identity_nce, slow.flip_equivariance, slow.epochs) == (1, True, False, 200)
     with pytest.raises(ValidationError, match="load_size 40 is smaller"):
         CUTOptions(dataset="x", load_size=40)
+    with pytest.raises(ValidationError, match="antialias"):
+        CUTOptions(dataset="x", balanced_upsampling=True)
+    assert CUTOptions(dataset="x", antialias=False, balanced_upsampling=True).balanced_upsampling
 
 
 def test_structure_is_kept_by_other_colours_and_lost_with_the_places():

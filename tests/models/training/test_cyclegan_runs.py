@@ -236,4 +236,5 @@ def test_a_published_model_tells_how_it_was_trained_but_not_where(finished, tmp_
     card = publish(finished, tmp_path / "demo", direction="BtoA", description="d", licence="l", source="s")
     assert card.training["steps"] == 18
     assert card.training["options"]["ngf"] == 2
+    assert not {"dataset", "device", "reserved_mb", "loader_processes"}.intersection(card.training["options"])
     assert str(finished.options().dataset) not in (tmp_path / "demo" / "model.json").read_text()

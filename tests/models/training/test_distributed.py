@@ -5,16 +5,16 @@ import json
 
 import pytest
 
-from models.store.options import CycleGANOptions, StarGANOptions
+from models.store.options import CUTOptions, CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.launch import command
 from tests.models.spread import losses, print_losses
 from tests.models.training.forks import fork, training
 from tests.models.training.runs import steps, write_run
 from tests.processes import children, eventually, free_port, process, running
-from tests.training import CYCLEGAN, ENDLESS, STARGAN, add_dataset
+from tests.training import CUT, CYCLEGAN, ENDLESS, STARGAN, add_dataset
 
-STEPS = 5
+STEPS = 2
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,21 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def families(dataset, tmp_path_factory):
-    """The options of a run of each family, in a file."""
-    cyclegan = CycleGANOptions(dataset=dataset, device="cpu", **(CYCLEGAN | {"batch_size": 4, "epochs": 20}))
-    stargan = StarGANOptions(dataset=dataset, device="cpu", **(STARGAN | {"batch_size": 4, "total_iters": STEPS}))
+def kinds(dataset, tmp_path_factory):
+    """The options of a run of each kind, in a file."""
+    place = {"dataset": dataset, "device": "cpu"}
+    unpaired = place | {"batch_size": 2}
+    options = {
+        "cyclegan": CycleGANOptions(**(CYCLEGAN | unpaired | {"batch_size": 4})),
+        "projected": CycleGANOptions(**(CYCLEGAN | unpaired), discriminator="projected"),
+        "cut": CUTOptions(**(CUT | unpaired | {"patches": 10_000})),  # all, since each process draws its own
+        "stargan_v2": StarGANOptions(**(STARGAN | place | {"batch_size": 4, "total_iters": STEPS})),
+    }
     folder = tmp_path_factory.mktemp("options")
-    for options in (cyclegan, stargan):
-        (folder / f"{options.family}.json").write_text(options.model_dump_json())
-    return {path.stem: path for path in folder.iterdir()}
+    paths = {kind: folder / f"{kind}.json" for kind in options}
+    for kind, path in paths.items():
+        path.write_text(options[kind].model_dump_json())
+    return paths
 
 
 def ranks():
@@ -40,22 +47,22 @@ def ranks():
 
 
 @pytest.fixture(scope="module")
-def spread(families, tmp_path_factory):
-    """The losses of the families' runs in two processes that train together: family → a dict for each step."""
+def spread(kinds, tmp_path_factory):
+    """The losses of the runs in two processes that train together: kind → a dict for each step."""
     outputs = [tmp_path_factory.mktemp("spread") / name for name in ("first", "second")]
     with contextlib.ExitStack() as both:
         processes = [
-            both.enter_context(fork(print_losses, STEPS, *families.values(), output=output, env=env))
+            both.enter_context(fork(print_losses, STEPS, *kinds.values(), output=output, env=env))
             for output, env in zip(outputs, ranks(), strict=True)
         ]
         assert [process.wait(300) for process in processes] == [0, 0], processes[0].printed
     lines = [line for line in outputs[0].read_text().splitlines() if line.startswith("[")]
-    return dict(zip(families, map(json.loads, lines), strict=True))
+    return dict(zip(kinds, map(json.loads, lines), strict=True))
 
 
-@pytest.mark.parametrize("family", ["cyclegan", "stargan_v2"])
-def test_two_processes_have_the_losses_of_one(family, families, spread):
-    one, two = losses(families[family], STEPS), spread[family]
+@pytest.mark.parametrize("kind", ["cyclegan", "projected", "cut", "stargan_v2"])
+def test_two_processes_have_the_losses_of_one(kind, kinds, spread):
+    one, two = losses(kinds[kind], STEPS), spread[kind]
     assert len(one) == len(two) == STEPS
     for alone, together in zip(one, two, strict=True):
         assert together == pytest.approx(alone, abs=1e-4)

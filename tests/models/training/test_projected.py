@@ -70,13 +70,15 @@ def _plain(weights, x):
     return scales, functional.relu6(layer(y, "_conv_head", "_bn1")).mean(dim=(2, 3))
 
 
-def test_the_network_sees_what_the_released_weights_say():
+@pytest.mark.parametrize("side", [64, 36])
+def test_the_network_sees_what_the_released_weights_say(side):
     torch.manual_seed(0)
-    network, x = FeatureNetwork(), torch.rand(2, 3, 64, 64) * 2 - 1
+    network, x = FeatureNetwork(), torch.rand(2, 3, side, side) * 2 - 1
     weights = torch.load(feature_network.weights_file(), weights_only=True)
     expected, vector = _plain(weights, x)
     found = network(x)
-    assert [(one.shape[1], 64 // one.shape[2]) for one in found] == list(zip(CHANNELS, (4, 8, 16, 32), strict=True))
+    sides = [-(-side // stride) for stride in (4, 8, 16, 32)]
+    assert [(one.shape[1], one.shape[2]) for one in found] == list(zip(CHANNELS, sides, strict=True))
     for one, right in zip(found, expected, strict=True):
         torch.testing.assert_close(one, right, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(network.embedding(found), vector, rtol=1e-3, atol=1e-3)
