@@ -92,10 +92,8 @@ async def _file_reply(services: Services, submission: Submission, end: JobEvent,
     sign = Signing(services.credentials, origin, history)
     work = partial(render, result, submission.kind, submission.arrangement, submission.delivery, media_type, sign)
     small = len(result) == 1 and submission.delivery is None and is_small(result[0].shape[:2])
-    # Signing takes a millisecond, for which others would wait.
-    here = small and (not services.credentials.wanted or (services.credentials.quick and services.dispatcher.idle))
     with services.tracer.span("encode", {"doppel.media_type": media_type}):
-        body = work() if here else await services.encoders.run(work)
+        body = work() if small and services.credentials.quick else await services.encoders.run(work)
     encode_s = time.perf_counter() - started
     services.meter.observe(STAGE_SECONDS, encode_s, "encode")
     spent_ms = {

@@ -62,11 +62,6 @@ class Dispatcher:
                 f"No worker has reported for {NO_WORKER_S} s. The operator starts one with: doppel worker"
             )
 
-    @property
-    def idle(self) -> bool:
-        """Whether no request of this process waits for a job."""
-        return not self._watchers
-
     @contextlib.contextmanager
     def watching(self, job_id: str) -> Iterator[Events]:
         """Collect the events of one job. To miss none, enter this before the job is submitted."""
