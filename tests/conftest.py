@@ -40,6 +40,7 @@ LONGEST = (
     "tests/models/training/test_cyclegan_runs.py",
     "tests/models/training/test_alarms.py",
     "tests/test_readme.py",
+    "tests/fuzz",
     "tests/models/training",
     "tests/worker",
     "tests/models/weights/test_onnx_export.py",
