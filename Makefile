@@ -21,9 +21,9 @@ FAST := tests/test_errors.py tests/app/test_faces.py tests/app/test_images.py te
 serve: $(if $(LIGHT),.venv/installed-light,.venv/installed)
 	@$(BIN)/doppel serve
 
-# Six processes for two cores, because many tests wait for other processes.
+# Five processes for two cores, because many tests wait for other processes.
 test: install
-	@$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 test-fast: install
 	@$(BIN)/pytest -n 2 $(FAST)

@@ -150,11 +150,11 @@ def test_the_commands_move_a_model(settings, tmp_path, monkeypatch, capfd):
     adding = ("add", tmp_path / "several.pth", "--name", "mine", "--network", "netG_B", "--licence", "CC0")
     status, output = doppel(*adding, data_dir=here)
     assert (status, "added mine" in output) == (0, True), output
-    status, output = doppel(*adding, data_dir=here)
-    assert (status, "There is a model 'mine' already" in output, "Traceback" in output) == (1, True, False)
     assert doppel("export", "mine", "-o", tmp_path / "mine.zip", data_dir=here)[0] == 0
     status, output = doppel("check", tmp_path / "mine.zip", data_dir=there)
     assert (status, "the exported model 'mine'" in output, "licence: CC0" in output) == (0, True, True)
     assert doppel("add", tmp_path / "mine.zip", data_dir=there)[0] == 0
+    status, output = doppel("add", tmp_path / "mine.zip", data_dir=there)
+    assert (status, "There is a model 'mine' already" in output, "Traceback" in output) == (1, True, False)
     assert "mine" in doppel("models", data_dir=there)[1]
     assert doppel("export", "missing", data_dir=here)[0] == 1

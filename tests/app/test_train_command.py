@@ -111,10 +111,11 @@ def test_a_stopped_run_is_resumed_with_its_own_pictures_wherever_they_are(pictur
     assert (run.options().sample_every, run.options().dataset) == (7, pictures.resolve())
 
 
-def test_several_processes_stop_with_a_checkpoint(pictures, tmp_path):
+def test_several_processes_leave_what_one_does_and_stop_with_a_checkpoint(pictures, tmp_path):
     output = tmp_path / "run"
     run = RunFolder(output)
-    several = [*SMALL, "--gpus=2", "--batch-size=2", "--epochs=100000", "--save-every=100000"]
+    endless = ["--epochs=100000", "--save-every=100000", "--sample-every=2"]
+    several = [*SMALL, "--gpus=2", "--batch-size=2", *endless]
     run.path.mkdir()
     run.request_stop()  # left behind by a process that was killed
     with trained("cyclegan", pictures, "-o", output, *several) as training:
@@ -123,6 +124,8 @@ def test_several_processes_stop_with_a_checkpoint(pictures, tmp_path):
         assert training.wait(timeout=120) == 0
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
+    assert [record["step"] for record in run.metrics()] == list(range(1, status.step + 1))
+    assert run.samples()[0] == 2
     assert not run.stop_requested
 
 

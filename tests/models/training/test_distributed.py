@@ -9,7 +9,7 @@ from models.store.options import CUTOptions, CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.launch import command
 from tests.models.spread import losses, print_losses
-from tests.models.training.forks import fork, training
+from tests.models.training.forks import fork
 from tests.models.training.runs import steps, write_run
 from tests.processes import children, eventually, free_port, process, running
 from tests.training import CUT, CYCLEGAN, ENDLESS, STARGAN, add_dataset
@@ -89,15 +89,3 @@ def test_a_torchrun_that_is_killed_takes_all_along(dataset, tmp_path):
         torchrun.kill()
         torchrun.wait()
     eventually(lambda: running(str(run.path)) is None)
-
-
-def test_a_run_of_two_processes_leaves_what_one_does(dataset, tmp_path):
-    options = CycleGANOptions(dataset=dataset, device="cpu", gpus=2, **(CYCLEGAN | {"batch_size": 2}))
-    run = write_run(tmp_path / "run", options)
-    with contextlib.ExitStack() as both:
-        processes = [both.enter_context(training(run, env=env)) for env in ranks()]
-        assert [process.wait(300) for process in processes] == [0, 0], processes[0].printed
-    assert steps(run) == list(range(1, 10))
-    status = read_status(run.path)
-    assert (status.status, status.step, status.last_checkpoint) == (RunState.SUCCEEDED, 9, 9)
-    assert run.samples() == [5, 9]
