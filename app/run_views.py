@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
@@ -54,6 +54,10 @@ class RunViews:
         except RunFolderError:
             status = None
         return caller.sees(status.owner if status is not None else None)
+
+    def seen(self, run_ids: Iterable[str], caller: Caller) -> list[str]:
+        """Those of these runs that the caller may see."""
+        return [run_id for run_id in run_ids if caller.is_admin or self.is_seen(run_id, caller)]
 
     def _has_ended(self, run_id: str) -> bool:
         """Whether a run has ended and nobody trains in its folder. Waits for a process that is about to end."""
@@ -128,7 +132,7 @@ class RunViews:
         Raises:
             UnknownRun: there is no run ``before``.
         """
-        ids = [run_id for run_id in self.store.ids() if caller.is_admin or self.is_seen(run_id, caller)]
+        ids = self.seen(self.store.ids(), caller)
         if before is not None:
             if before not in ids:
                 raise UnknownRun(before)

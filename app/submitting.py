@@ -77,7 +77,7 @@ async def submit(request: Request, services: Services, order: Order, wait_s: flo
         LimitReached: the API key has as many jobs in hand as it may.
         QueueFull: the queue has no room for the job, or could not end it within ``wait_s``.
     """
-    services.uploads.require_disk()
+    services.settings.room.require_disk()
     caller, found = caller_of(request), keyed(request)
     job_id = found.id if found else new_job_id()
     hook = services.webhooks.hook(webhook, "job", job_id, owner=caller.name)

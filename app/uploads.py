@@ -7,7 +7,6 @@ from typing import BinaryIO
 from app.callers import Caller
 from app.settings import Settings
 from models.store.additions import Addition
-from models.store.disk import require_free
 from models.store.incoming import IncomingStore
 from worker.errors import QueueError
 from worker.preparation_queue import AddTask, ImportTask, PreparationQueue
@@ -24,14 +23,6 @@ class Uploads:
         self._settings = settings
         self._queue = queue
         self._incoming = IncomingStore(settings.data_dir)
-
-    def require_disk(self, nbytes: int = 0) -> None:
-        """Check that there is room for ``nbytes`` beside what is reserved.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        require_free(self._settings.data_dir, nbytes + self._settings.room.reserved_bytes)
 
     def require_preparer(self, *, torch_for: str | None = None) -> None:
         """Refuse an upload that nobody would take in.

@@ -28,7 +28,7 @@ from worker.inference_queue import rq_queue
 MODELS = ["style_monet-lite", "monet2photo-lite", "stargan-monet-lite", "style-by-example"]
 PICTURE_STATUSES = (200, 202, 422, 503)
 RECORD_STATUSES = (200, 204, 404, 406, 409, 410, 503)
-SLOW_S = 10.0  # an answer that takes longer is told
+SLOW_S = 10.0  # an answer that takes longer is reported
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Sample:
 
 
 def soak(minutes: str = str(MINUTES)) -> None:
-    """Mixed calls for half an hour, or as many minutes as it is told."""
+    """Mixed calls for half an hour, or for the given number of minutes."""
     with serving(result_ttl_s=RESULT_TTL_S) as stack:
         samples, statuses = asyncio.run(_soak(stack, float(minutes)))
     calls = sum(statuses.values())

@@ -66,7 +66,7 @@ HookOf = Callable[[str], Hook | None]  # of the id of the job
 
 
 def no_hook(job_id: str) -> None:
-    """Nobody is told how the job ended."""
+    """No hook: nobody asked to be told how the job ends."""
 
 
 class Hooks:

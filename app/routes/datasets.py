@@ -1,6 +1,5 @@
 """POST and GET /datasets, one of them, its preview; DELETE."""
 
-from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -8,7 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Up
 from starlette.concurrency import run_in_threadpool
 
 from app.addresses import address
-from app.callers import Caller, caller_of
+from app.callers import caller_of
 from app.deps import CallerDep, Services, ServicesDep
 from app.own_datasets import own_dataset
 from app.routes import answers, fields
@@ -102,17 +101,13 @@ def list_datasets(
         query = urlencode({"limit": limit, "after": last})
         response.headers["Link"] = f'<{address("/datasets")}?{query}>; rel="next"'
     runs = services.runs.unfinished()
-    return [DatasetDetails.of(info, _seen(services, caller, runs.get(info.name, []))) for info in found]
-
-
-def _seen(services: Services, caller: Caller, run_ids: Sequence[str]) -> list[str]:
-    return [run_id for run_id in run_ids if caller.is_admin or services.runs.is_seen(run_id, caller)]
+    return [DatasetDetails.of(info, services.runs.seen(runs.get(info.name, []), caller)) for info in found]
 
 
 @router.get("/{name}", summary="Read a data set", responses=answers.problems(404, 422))
 def read_dataset(services: ServicesDep, caller: CallerDep, dataset: DatasetDep) -> DatasetDetails:
     """Its domains and how many pictures each has; what was left out of the upload, and why; which are the same."""
-    return DatasetDetails.of(dataset, _seen(services, caller, services.runs.using(dataset.name)))
+    return DatasetDetails.of(dataset, services.runs.seen(services.runs.using(dataset.name), caller))
 
 
 @router.get(

@@ -201,8 +201,7 @@ def remove_model(services: ServicesDep, caller: CallerDep, name: str) -> None:
     """Take the model out of service, at once on every worker, and delete all its versions. Its training run is kept."""
     _require_own(services, caller, name)
     if runs := services.runs.begun_from(name):
-        seen = [run_id for run_id in runs if services.runs.is_seen(run_id, caller)]
-        named = ", ".join(seen) or "of others"
+        named = ", ".join(services.runs.seen(runs, caller)) or "of others"
         raise Conflict(f"The runs {named} start from the model {name!r}; they must end first.")
     services.versions.remove(name)
 

@@ -35,10 +35,7 @@ async def read_status(services: ServicesDep, caller: CallerDep) -> ServerStatus:
 
 def _of(status: ServerStatus, services: Services, caller: Caller) -> ServerStatus:
     """The same with the runs that the caller sees."""
-    runs = {
-        name: [run_id for run_id in getattr(status, name) if services.runs.is_seen(run_id, caller)]
-        for name in ("runs_running", "runs_queued")
-    }
+    runs = {name: services.runs.seen(getattr(status, name), caller) for name in ("runs_running", "runs_queued")}
     return status.model_copy(update=runs)
 
 

@@ -53,14 +53,22 @@ class Room:
     reserved_bytes: int = 0
     most_bytes: int | None = None
 
+    def require_disk(self, nbytes: int = 0) -> None:
+        """Check that there is disk for ``nbytes`` beside what is reserved, whatever is stored.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        require_free(self.data_dir, nbytes + self.reserved_bytes)
+
     def require(self, nbytes: int = 0) -> None:
-        """Check that there is room for ``nbytes`` more.
+        """Check that there is room for ``nbytes`` more. It looks at all files that are stored, if there is a quota.
 
         Raises:
             OSError: the disk is full.
             StoreFull: they would take too much.
         """
-        require_free(self.data_dir, nbytes + self.reserved_bytes)
+        self.require_disk(nbytes)
         if self.most_bytes is not None and (taken := self._taken()) + nbytes > self.most_bytes:
             raise StoreFull(
                 f"Data sets, runs and models take {taken >> 20:,} MiB, and {nbytes / 2**20:,.1f} MiB more are needed; "

@@ -11,13 +11,12 @@ from models import pixels
 from models.cut.losses import generator_losses
 from models.cut.patches import PatchHeads, PatchTranslator, draw_places, encoder_layers, init_xavier, mirrored_places
 from models.cyclegan.losses import discriminator_loss, distance
-from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator
 from models.serving.accelerator import Accelerator
 from models.store.cut_options import CUTOptions
 from models.store.samples import SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
-from models.training.cpu_layers import quicken
 from models.training.data import seeded
 from models.training.evaluation import Evaluation
 from models.training.recorded_part import RecordedPart
@@ -36,6 +35,7 @@ class CUTTrainer(UnpairedTrainer):
     """
 
     options: CUTOptions
+    generators = ("generator",)
 
     def __init__(
         self,
@@ -70,10 +70,7 @@ class CUTTrainer(UnpairedTrainer):
             }
         )
         init_xavier(self.networks)
-        if device.type == "cpu":
-            quicken(self.networks, convolutions=options.precision == "fp32")
-        self.networks.to(device).to(memory_format=self._memory_format)
-        self._keep_balance()
+        self._settle()
         self.translator = translator
         self._translate = distributed.shared(translator)
         self.heads, self.discriminator = (distributed.shared(self.networks[name]) for name in NETWORKS[1:])
@@ -208,7 +205,3 @@ class CUTTrainer(UnpairedTrainer):
         """
         state = doctor.load_exactly(path, CYCLEGAN, generator_arguments(self.options)).state
         self.networks["generator"].load_state_dict(state)
-
-    def _keep_balance(self) -> None:
-        if self.options.balanced_upsampling:
-            balance_upsampling(self.networks["generator"])

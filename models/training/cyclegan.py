@@ -11,7 +11,7 @@ from torch import nn
 
 from models import pixels
 from models.cyclegan.losses import Generated, discriminator_loss, distance, generator_losses
-from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, balance_upsampling, init_normal
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
 from models.cyclegan.pool import ImagePool
 from models.serving.accelerator import Accelerator
 from models.store.options import CycleGANOptions
@@ -19,7 +19,6 @@ from models.store.samples import Role, SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
 from models.training.averages import follow
-from models.training.cpu_layers import quicken
 from models.training.evaluation import Evaluation
 from models.training.feature_network import FeatureNetwork
 from models.training.projected import ProjectedDiscriminator
@@ -41,6 +40,7 @@ class CycleGANTrainer(UnpairedTrainer):
     """
 
     options: CycleGANOptions
+    generators = GENERATORS
 
     def __init__(
         self,
@@ -72,10 +72,7 @@ class CycleGANTrainer(UnpairedTrainer):
         )
         for name in GENERATORS if options.projected else NETWORKS:
             init_normal(self.networks[name])
-        if device.type == "cpu":
-            quicken(self.networks, convolutions=options.precision == "fp32")
-        self.networks.to(device).to(memory_format=self._memory_format)
-        self._keep_balance()
+        self._settle()
         self.averages = nn.ModuleDict()
         if options.ema_beta:
             self.averages.update({name: copy.deepcopy(self.networks[name]) for name in GENERATORS})
@@ -262,11 +259,6 @@ class CycleGANTrainer(UnpairedTrainer):
     def _load_networks(self, state: dict[str, Any]) -> None:
         for name in NETWORKS:
             self.networks[name].load_state_dict(state[name])
-
-    def _keep_balance(self) -> None:
-        if self.options.balanced_upsampling:
-            balance_upsampling(self.networks["g_ab"])
-            balance_upsampling(self.networks["g_ba"])
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Start a new run from the networks of another one (fine-tuning), its generators from their averages if any."""

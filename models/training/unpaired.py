@@ -4,18 +4,20 @@ import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from models.cyclegan.losses import GAN_LOSSES
+from models.cyclegan.networks import balance_upsampling
 from models.pictures import Picture
 from models.serving.accelerator import Accelerator, cuda_device
 from models.store.catalog import CycleGANNetwork
 from models.store.unpaired_options import UnpairedChoices
 from models.training import distributed
 from models.training.adam import Adam
+from models.training.cpu_layers import quicken
 from models.weights.architecture import Arguments, StateDict
 
 
@@ -27,12 +29,19 @@ def generator_arguments(options: UnpairedChoices) -> Arguments:
 class UnpairedTrainer:
     """The base of both trainers.
 
+    Attributes:
+        networks: all that are trained, by name.
+        generators: the names of those that translate.
+
     Args:
         fixed_inputs: (N, 3, S, S) pictures of each domain for samples, float32 in [-1, 1]. N may differ.
         constant_steps: number of steps at the full learning rate.
         decay_steps: number of steps after them, over which it falls linearly to 0.
         accelerator: records the step; None: the GPU, if that is the device.
     """
+
+    networks: nn.ModuleDict
+    generators: ClassVar[Sequence[str]]
 
     def __init__(
         self,
@@ -57,6 +66,18 @@ class UnpairedTrainer:
         self._memory_format = torch.contiguous_format if plain else torch.channels_last
         self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
         self._gan_loss = GAN_LOSSES[options.gan_loss]
+
+    def _settle(self) -> None:
+        """Bring the networks, which have their first weights, to the device, in the form in which they train there."""
+        if self.device.type == "cpu":
+            quicken(self.networks, convolutions=self.options.precision == "fp32")
+        self.networks.to(self.device).to(memory_format=self._memory_format)
+        self._keep_balance()
+
+    def _keep_balance(self) -> None:
+        if self.options.balanced_upsampling:
+            for name in self.generators:
+                balance_upsampling(self.networks[name])
 
     def _adam(self, *networks: nn.Module) -> Adam:
         parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
