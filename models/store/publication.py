@@ -194,7 +194,7 @@ def main() -> None:
         parser.error(f"{arguments.folder} is a model with versions; publish a new one over HTTP")
     try:
         publish(RunFolder(arguments.run_dir), arguments.folder, **arguments.model_dump(exclude={"run_dir", "folder"}))
-    except (PublicationError, RunFolderError) as error:
+    except (PublicationError, RunFolderError, OSError) as error:
         parser.error(str(error))
 
 
