@@ -13,7 +13,7 @@ from models.cyclegan.losses import GAN_LOSSES
 from models.cyclegan.networks import balance_upsampling
 from models.pictures import Picture
 from models.serving.accelerator import Accelerator, cuda_device
-from models.store.catalog import CycleGANNetwork
+from models.store.model_card import CycleGANNetwork
 from models.store.unpaired_options import UnpairedChoices
 from models.training import distributed
 from models.training.adam import Adam

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from models.errors import CheckpointError
-from models.store.catalog import PLAIN_GENERATOR
 from models.store.files import replacing
+from models.store.model_card import PLAIN_GENERATOR
 from models.weights import architecture, strangers
 from models.weights.architecture import CYCLEGAN, STARGAN, STYLE, Arguments, StateDict
 from models.weights.inventory import FoundNetwork, Inventory, take_inventory

@@ -23,8 +23,9 @@ from tqdm import tqdm
 from models.command_line import Arguments, Positional
 from models.errors import CheckpointError, DoppelError, FetchError, NotInstalled
 from models.installed import require_torch
-from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
+from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, read_lock
 from models.store.files import is_full, replace_text, sha256
+from models.store.model_card import ModelCard, ModelFile
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0

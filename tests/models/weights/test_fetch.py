@@ -15,8 +15,9 @@ from filelock import FileLock
 
 from models.cyclegan import ResnetGenerator
 from models.errors import CheckpointError, FetchError, ModelUnavailable
-from models.store.catalog import Catalog, ModelCard, ModelFile
+from models.store.catalog import Catalog
 from models.store.files import sha256
+from models.store.model_card import ModelCard, ModelFile
 from models.weights import doctor, fetch
 from models.weights.architecture import CYCLEGAN
 
