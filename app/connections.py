@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.schemas import ProblemDetails
@@ -72,18 +72,37 @@ class Connection(HttpToolsProtocol):
         self._body_since = 0.0
         self._unsent_bytes = 0  # what was left to send at `_unsent_since`
         self._unsent_since: float | None = None
+        self._begun: RequestResponseCycle | None = None  # `cycle` is the last one, which may wait for its turn
 
     @property
     def idle_since(self) -> float | None:
         """Since when the next request is awaited, by the loop's clock; None while one is answered."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        return None if answering else self._awaiting_head_since
+        return None if self._answered is not None else self._awaiting_head_since
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast(Transport, transport))
         self._awaiting_head_since = self.loop.time()
         if len(self.connections) > self.bounds.connections and not _drop_idle(self.connections, but=self):
             self.refuse(503, "The server has as many connections as it takes. Try again shortly.")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._begun = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_answer()
+        super().connection_lost(exc)
+
+    @property
+    def _answered(self) -> RequestResponseCycle | None:
+        """The request that is being answered, if any."""
+        return None if self._begun is None or self._begun.response_complete else self._begun
+
+    def _end_answer(self) -> None:
+        """Have nothing more written of the answer under way, and tell the application that the client is gone."""
+        if self._answered is not None:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         heads, of_body = self._heads, self._in_body
@@ -137,20 +156,18 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem document (RFC 9457) and close the connection, unless an answer has begun."""
         if self.transport.is_closing():
             return
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if not (answering and self.cycle.response_started):
+        if self._answered is None or not self._answered.response_started:
             body = ProblemDetails(title=TITLES[status], status=status, detail=detail).model_dump_json().encode()
             head = [b"content-type: application/problem+json", b"content-length: %d" % len(body), b"connection: close"]
             head.append(b"x-content-type-options: nosniff")
             head += [b"retry-after: 1"] if status == 503 else []
             self.transport.write(STATUS_LINE[status] + b"\r\n".join(head) + b"\r\n\r\n" + body)
-        if answering:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._end_answer()
         self.transport.close()
 
     def reset(self) -> None:
         """Close the connection, and have the system forget what it still holds for the client."""
+        self._end_answer()
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 

@@ -31,7 +31,8 @@ from models.serving.picture_pipeline import SLOTS
 from models.serving.precision import lowest_precision
 from models.serving.probe import probe, psnr_db
 from models.serving.recorded_network import RecordedNetwork
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model
+from models.store.model_card import ModelCard, ModelFile
 from models.store.options import CycleGANOptions
 from models.training.cyclegan import CycleGANTrainer
 from models.weights import doctor

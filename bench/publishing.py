@@ -21,8 +21,9 @@ from PIL import Image
 from bench.service import picture
 from bench.stack import Stack, serving
 from models.cyclegan import ResnetGenerator
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, ModelCard
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog
 from models.store.files import sha256
+from models.store.model_card import ModelCard
 from models.store.versions import Versions
 from models.weights.doctor import save
 from tests.conftest import TINY, add_model

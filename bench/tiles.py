@@ -25,7 +25,8 @@ from models.pictures import Picture
 from models.serving.engines import translator
 from models.serving.probe import psnr_db
 from models.serving.tiles import Tiling, tiles_of, translate_in_tiles
-from models.store.catalog import Catalog, CycleGANNetwork
+from models.store.catalog import Catalog
+from models.store.model_card import CycleGANNetwork
 from tests.processes import ROOT, eventually, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command

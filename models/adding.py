@@ -23,9 +23,10 @@ from models.serving.engine import Pictures
 from models.serving.engines import style_painter, stylist_networks, translator
 from models.serving.random_numbers import uniform
 from models.store.additions import Addition
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model
 from models.store.files import replace_text, sha256
 from models.store.model_archives import ModelArchive, is_model_archive
+from models.store.model_card import ModelCard, ModelFile
 from models.store.names import NAME
 from models.store.versions import Versions
 from models.style.shape import CODE_SIDE

@@ -197,7 +197,17 @@ class Diverged(TrainingError):
 
 
 class CannotWrite(TrainingError):
-    """The run folder can't be written to, for instance because the disk is full."""
+    """The disk is full, so that the run folder can't be written to.
+
+    Args:
+        error: what writing raised.
+        reached: how far the run has come, as a sentence.
+    """
+
+    def __init__(self, error: OSError, reached: str = "Training could not go on.") -> None:
+        super().__init__(
+            f"The disk is full ({error.strerror}). {reached} Free some space on the server, then resume the run."
+        )
 
 
 class SigningFailed(DoppelError):

@@ -13,7 +13,7 @@ import redis
 from xdist.scheduler import LoadFileScheduling
 
 from app.settings import Settings
-from models.store.catalog import ModelCard, ModelFile
+from models.store.model_card import ModelCard, ModelFile
 from tests.blocking_queue import BlockingQueue
 from tests.chromium import NOT_FOUND, chromium
 from tests.processes import api, eventually, fake_worker, free_port, process

@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from rq import Queue
 from rq.job import Job
 from rq.worker import BaseWorker
@@ -95,6 +95,8 @@ class ReportingWorker(BaseWorker):
         while not self._ended.is_set():
             try:
                 self._beat()
-            except Exception:
-                log.warning("heartbeat failed", exc_info=True)
+            except RedisError as error:  # it is away or full, and may be back at the next heartbeat
+                log.warning("heartbeat failed: %s", error)
+            except Exception:  # the next heartbeat must come whatever this was
+                log.exception("heartbeat failed")
             self._ended.wait(HEARTBEAT_S)

@@ -17,6 +17,7 @@ from rq.job import Job, JobStatus
 from models.errors import ArchiveError, DatasetError, DatasetExists, DoppelError, Invalid, NameTaken
 from models.installed import has_torch
 from models.process import quick_imports
+from models.store.files import is_full
 from models.store.incoming import IncomingStore
 from worker import contract
 from worker.connection import connect
@@ -80,8 +81,7 @@ class ImportWorker(ClientJobWorker):
             return Failure(code=FailureCode.ARCHIVE_REFUSED, detail=str(error))
         if isinstance(error, DoppelError):
             return Failure(code=FailureCode.IMPORT_FAILED, detail=str(error))
-        log.error("the import %s failed", job.id, exc_info=error)
-        return Failure(code=FailureCode.IMPORT_FAILED, detail=f"The upload could not be {_what_failed(error)}.")
+        return Failure(code=FailureCode.IMPORT_FAILED, detail=_unexpected(job, error, "upload"))
 
 
 class FetchWorker(ClientJobWorker):
@@ -93,13 +93,21 @@ class FetchWorker(ClientJobWorker):
     def failure(self, job: Job, error: Exception) -> Failure:
         if isinstance(error, DoppelError):
             return Failure(code=FailureCode.FETCH_FAILED, detail=f"{str(error).rstrip('.')}.")
-        log.error("the fetch %s failed", job.id, exc_info=error)
-        return Failure(code=FailureCode.FETCH_FAILED, detail=f"The download could not be {_what_failed(error)}.")
+        return Failure(code=FailureCode.FETCH_FAILED, detail=_unexpected(job, error, "download"))
 
 
-def _what_failed(error: Exception) -> str:
-    """What could not be done, of an error that its owner can't mend."""
-    return f"stored: {error.strerror}" if isinstance(error, OSError) else f"read: {type(error).__name__}"
+def _unexpected(job: Job, error: Exception, what: str) -> str:
+    """Log an error that the job's owner can't mend; what that one is told of it.
+
+    Args:
+        what: could not be taken in.
+    """
+    if isinstance(error, OSError) and is_full(error):
+        log.error("the %s of job %s could not be stored: %s", what, job.id, error)
+        return f"The {what} could not be stored: the server's disk is full. Its operator must free some space first."
+    log.error("the %s of job %s failed", what, job.id, exc_info=error)
+    why = f"stored: {error.strerror}" if isinstance(error, OSError) else f"read: {type(error).__name__}"
+    return f"The {what} could not be {why}."
 
 
 def run_import_worker(*, redis_url: str, weights_dir: Path, data_dir: Path, timeout_s: int) -> None:

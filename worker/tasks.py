@@ -19,6 +19,7 @@ from worker import contract
 from worker.batching import StartedJob
 from worker.contract import Failure, FailureCode, JobEvent, JobMeta, Status, Task
 from worker.errors import OutOfMemory, TaskError, TimedOut
+from worker.job_records import INPUT_TTL_S
 from worker.picture_bytes import unpack
 
 _NO_MEMORY = ("bad_alloc", "not enough memory", "can't allocate memory", "Failed to allocate")
@@ -110,8 +111,7 @@ class RunningJob:
         if isinstance(task, Exception):
             return cls(started, None, meta, result=task)
         if started.packed is None:
-            expired = TaskError("The picture expired before a worker could take the job.")
-            return cls(started, None, meta, result=expired)
+            return cls(started, None, meta, result=TaskError(f"{_why_gone(started)} Send it again."))
         try:
             pictures = unpack(started.packed)
         except ValueError as error:
@@ -147,6 +147,19 @@ class RunningJob:
             error=meta.error,
         )
         return event.model_dump_json(exclude_none=True)
+
+
+def _why_gone(started: StartedJob) -> str:
+    """Why a job has no picture any more, as far as that can be known."""
+    with contextlib.suppress(ValueError, TypeError):  # it is no time
+        created_at = datetime.fromisoformat(started.fields.get(b"created_at", b"").decode())
+        if (started.started_at - created_at).total_seconds() >= INPUT_TTL_S:
+            return f"The picture expired: no worker took the job within {INPUT_TTL_S // 3600} hours."
+    if started.worker.connection.info("stats").get("evicted_keys"):
+        return "The picture is gone: this server's Redis was full and has dropped data to make room."
+    return (
+        "The picture is gone: it was deleted from this server's Redis, or got lost there, before a worker took the job."
+    )
 
 
 def _read_meta(data: bytes) -> JobMeta:

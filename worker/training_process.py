@@ -25,11 +25,12 @@ from rq.worker import WorkerStatus
 from models.cores import usable_cores
 from models.errors import RunFolderError, UnknownRun
 from models.process import bound
+from models.store.files import is_full
 from models.store.run_folder import RunFolder
-from models.store.run_lock import wait_until_unlocked
-from models.store.run_status import RunState, now, read_status, write_status
+from models.store.run_lock import is_locked, wait_until_unlocked
+from models.store.run_status import Alarm, RunState, now, read_status, write_status
 from models.store.runs import RunStore
-from models.training.launch import TrainingProcess
+from models.training.launch import CANNOT_FLUSH, CANNOT_WRITE, TrainingProcess
 from worker import contract
 from worker.connection import LOST, connect
 from worker.heartbeat import ReportingWorker
@@ -38,6 +39,8 @@ from worker.training_queue import TrainerReport, rq_training_queue
 
 PATIENCE_S = 30
 GPU_ANSWER_S = 120  # the first look at a GPU may take long
+ROOM_WAIT_S = 1.0  # between two looks whether a full disk has room
+DISK_WAS_FULL = "The disk was full when it ended; free some space first."
 NICENESS = 10  # translations come before training
 
 log = logging.getLogger("doppel.trainer")
@@ -139,12 +142,14 @@ class Trainer(ReportingWorker, SimpleWorker):
             return False  # removed while it waited
         except (RunFolderError, OSError) as error:
             log.error("run %s cannot be started: %s", run_id, error)
-            return self._conclude(run_id, attempt, error=f"The training process could not be started: {error}")
+            why = f"The training process could not be started: {error}."
+            return self._conclude(run_id, attempt, why, disk_full=isinstance(error, OSError) and is_full(error))
         finally:
             self._training = None
         stopped = status == 0 or (run.stop_requested and (training.stopping or training.killed))
         requeue = training.stopping and not run.stop_requested
-        return self._conclude(run_id, attempt, error=None if stopped else _explain(status), requeue=requeue)
+        disk_full = status in (CANNOT_WRITE, CANNOT_FLUSH)
+        return self._conclude(run_id, attempt, None if stopped else _explain(status), disk_full, requeue=requeue)
 
     def _train(self, job: Job, run: RunFolder, training: TrainingProcess) -> int:
         """Train until the process has ended and nobody trains in the folder any more; the process's exit status."""
@@ -158,31 +163,41 @@ class Trainer(ReportingWorker, SimpleWorker):
             log.warning("the training in %s has ended, but processes that it started have not", run.path)
         return status
 
-    def _conclude(self, run_id: str, attempt: int, *, error: str | None, requeue: bool = False) -> bool:
+    def _conclude(
+        self, run_id: str, attempt: int, why: str | None, disk_full: bool = False, *, requeue: bool = False
+    ) -> bool:
         """Write how an attempt ended, unless its process did so itself.
 
+        On a full disk it waits for room: the next run could not be trained either. If this process is to end
+        meanwhile, the attempt goes back to the queue.
+
         Args:
-            error: why the run failed; None: it was stopped.
+            why: the run failed; None: it was stopped.
+            disk_full: the disk was full then.
             requeue: it goes back to the queue instead.
 
         Returns:
             Whether it goes back to the queue.
         """
-        with contextlib.suppress(UnknownRun, RunFolderError), self._runs.changing(run_id):
-            run = self._runs.folder(run_id)
-            status = read_status(run.path)
-            if status is None or not _is_open(run, attempt):
+        waits = False
+        while True:
+            try:
+                with contextlib.suppress(UnknownRun, RunFolderError), self._runs.changing(run_id):
+                    run = self._runs.folder(run_id)
+                    return _write_end(run, attempt, why, disk_full, requeue)
                 return False
-            if requeue:
-                status.status = RunState.QUEUED
-            else:
-                status.status = RunState.STOPPED if error is None else RunState.FAILED
-                status.finished_at, status.error = now(), error
-            status.eta_s = None
-            with contextlib.suppress(OSError):  # on a full disk the API works out the state
-                write_status(run.path, status)
-            return requeue
-        return False
+            except OSError as error:
+                if not is_full(error):
+                    log.error("how run %s ended cannot be written: %s", run_id, error)
+                    return requeue
+                if requeue or self._ending:
+                    return True
+                if not waits:
+                    log.warning("how run %s ended is written once the disk has room: %s", run_id, error)
+                waits = disk_full = True
+            time.sleep(ROOM_WAIT_S)
+            if is_locked(self._runs.root / run_id):
+                return False  # the queue has given the attempt to another trainer
 
     def _hand_back(self, job: Job, queue: Queue, execution: Execution) -> None:
         """Put the attempt back at the head of the queue. No try is used up."""
@@ -213,6 +228,28 @@ def _is_open(run: RunFolder, attempt: int) -> bool:
     """Whether the run has not ended, and this is its newest attempt."""
     status = read_status(run.path)
     return status is not None and not status.status.ended and status.attempts == attempt
+
+
+def _write_end(run: RunFolder, attempt: int, why: str | None, disk_full: bool, requeue: bool) -> bool:
+    """Write how an attempt ended. Arguments and answer are those of :meth:`Trainer._conclude`.
+
+    Raises:
+        OSError: the disk is full, for instance.
+    """
+    status = read_status(run.path)
+    if status is None or not _is_open(run, attempt):
+        return False
+    if requeue:
+        status.status = RunState.QUEUED
+    else:
+        status.status = RunState.STOPPED if why is None else RunState.FAILED
+        status.finished_at, status.error = now(), why
+        if why is not None and disk_full:
+            status.error = f"{why} {DISK_WAS_FULL}"
+            status.alarms.append(Alarm(kind="disk", step=status.step, detail=DISK_WAS_FULL))
+    status.eta_s = None
+    write_status(run.path, status)
+    return requeue
 
 
 def _explain(status: int) -> str:

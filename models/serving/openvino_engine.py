@@ -20,7 +20,8 @@ from models.serving.graphs.stargan_v2 import encoder_graph, generator_graph, map
 from models.serving.openvino_runtime import Precision, compiled, computes_bfloat16, openvino
 from models.serving.probe import MIN_PSNR_DB, probe, psnr_db
 from models.serving.tensors import WeightsFile
-from models.store.catalog import CycleGANNetwork, Model, StarGANNetwork
+from models.store.catalog import Model
+from models.store.model_card import CycleGANNetwork, StarGANNetwork
 
 log = logging.getLogger("doppel.models")
 

@@ -11,7 +11,8 @@ from models.serving.openvino_engine import BYTES, lowest_precision, moments_of, 
 from models.serving.openvino_runtime import compiled
 from models.serving.probe import probe
 from models.serving.tensors import WeightsFile
-from models.store.catalog import Model, StyleNetwork
+from models.store.catalog import Model
+from models.store.model_card import StyleNetwork
 
 
 class OpenVINOPainter:

@@ -15,7 +15,8 @@ from models.serving.finishing import reduced, with_colours_of, with_detail_of
 from models.serving.painting import Painting
 from models.serving.style_codes import between
 from models.serving.tiles import Tiling, translate_in_tiles
-from models.store.catalog import Model, StyleNetwork
+from models.store.catalog import Model
+from models.store.model_card import StyleNetwork
 from models.style.shape import CODE_SIDE
 
 # The strength from which on nothing of the photo itself is mixed in. Painted in its own style, it has other colours.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.errors import NotFinite
 from models.pictures import Picture
 from models.serving.engine import Moments, PictureNetwork, Pictures
-from models.store.catalog import CycleGANNetwork, StyleNetwork
+from models.store.model_card import CycleGANNetwork, StyleNetwork
 from models.style.shape import reach as style_reach
 
 ALIGNMENT = 4  # px; generators halve a picture twice, so tiles begin at multiples of this

@@ -11,7 +11,8 @@ from models.pictures import Picture
 from models.serving import engines
 from models.serving.engine import AsynchronousNetwork, Pending, Pictures
 from models.serving.tiles import Tiling, translate_in_tiles
-from models.store.catalog import CycleGANNetwork, Model
+from models.store.catalog import Model
+from models.store.model_card import CycleGANNetwork
 
 log = logging.getLogger("doppel.models")
 

@@ -98,11 +98,15 @@ class Ballast:
         self._path = path
         self._nbytes = nbytes
 
+    def drop(self) -> None:
+        """Delete the file, if it is there."""
+        self._path.unlink(missing_ok=True)
+
     def adjust(self) -> None:
         """Make the file while there is plenty of room, and delete it when there is none."""
         free = shutil.disk_usage(self._path.parent).free
         if free < self._nbytes // 2:
-            self._path.unlink(missing_ok=True)
+            self.drop()
         elif free > 16 * self._nbytes and not self._path.exists() and hasattr(os, "posix_fallocate"):
             with self._path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, self._nbytes)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from models.errors import ArchiveError, ModelUnavailable
 from models.store.archive_names import leads_outside
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Model, ModelCard, ModelFile
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Model
 from models.store.files import replacing, sha256
+from models.store.model_card import ModelCard, ModelFile
 from models.store.publication import SAMPLE_FILE
 
 MAX_CARD_BYTES = 256 << 10

@@ -16,19 +16,12 @@ from models.command_line import Arguments, Positional
 from models.errors import PublicationError, RunFolderError
 from models.pictures.marks import GENERATED_XMP
 from models.pictures.png import encode_png
-from models.store.catalog import (
-    CARD_FILE,
-    LOCK_FILE,
-    PLAIN_GENERATOR,
-    WEIGHTS_FILE,
-    CycleGANNetwork,
-    ModelCard,
-    ModelFile,
-)
+from models.store.catalog import CARD_FILE, LOCK_FILE, WEIGHTS_FILE
 from models.store.cut_options import CUTOptions
 from models.store.datasets import domain_folders
 from models.store.files import replace_text, replacing, sha256
 from models.store.finiteness import all_finite
+from models.store.model_card import PLAIN_GENERATOR, CycleGANNetwork, ModelCard, ModelFile
 from models.store.options import LOCAL_OPTIONS, StarGANOptions
 from models.store.run_folder import RunFolder
 from models.store.run_status import read_status
@@ -194,7 +187,7 @@ def main() -> None:
         parser.error(f"{arguments.folder} is a model with versions; publish a new one over HTTP")
     try:
         publish(RunFolder(arguments.run_dir), arguments.folder, **arguments.model_dump(exclude={"run_dir", "folder"}))
-    except (PublicationError, RunFolderError) as error:
+    except (PublicationError, RunFolderError, OSError) as error:
         parser.error(str(error))
 
 

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from models.errors import DatasetError, Invalid
 from models.pictures import SUFFIXES
-from models.store.catalog import PLAIN_GENERATOR, Model
+from models.store.catalog import Model
+from models.store.model_card import PLAIN_GENERATOR
 from models.store.options import Choices, StarGANChoices
 from models.store.run_choices import RunChoices
 from models.store.unpaired_options import UnpairedChoices

@@ -6,6 +6,7 @@ pictures.json          the pictures it trains on (run_pictures.py)
 status.json            its state (run_status.py)
 metrics.jsonl          a line for each step: step, seconds, losses (metrics.py)
 log.txt                the output of its processes
+ballast                nothing; it makes way for the last status of an attempt on a full disk (../training/reporter.py)
 samples/000500.png     sample pictures on fixed inputs; 000500.json says what is where (samples.py). A long run keeps
                        the newest and an even selection of the older ones
 checkpoints/000500.pt  everything that is needed to resume exactly; the newest few and the best are kept
@@ -29,6 +30,7 @@ from models.store.run_changes import changed, read_changes
 from models.store.samples import SampleRow, rows_path, save_sheet, to_drop
 
 STOP_FILE = "stop"  # exists while a person wants the run stopped
+BALLAST_FILE = "ballast"
 
 
 class RunFolder:

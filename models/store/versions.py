@@ -12,8 +12,9 @@ from uuid import uuid4
 
 from models.errors import NameTaken, NoVersion, UnknownModel
 from models.store import files
-from models.store.catalog import Catalog, ModelCard
+from models.store.catalog import Catalog
 from models.store.files import replace_text
+from models.store.model_card import ModelCard
 
 OWNER_FILE = "owner"  # beside the versions: the name of the API key that put the first one into service
 BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced

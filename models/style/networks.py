@@ -132,7 +132,7 @@ class StylePredictor(nn.Module):
 class StyleEnsemble(nn.Module):
     """The painter and, in a model that takes its style from a picture, the predictor.
 
-    The arguments are those of :class:`models.store.catalog.StyleNetwork`.
+    The arguments are those of :class:`models.store.model_card.StyleNetwork`.
     """
 
     def __init__(

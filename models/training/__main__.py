@@ -23,9 +23,11 @@ with quick_imports():
     from models.store.run_status import RunState
     from models.training import distributed
     from models.training.attempt import REASONS, attempt
+    from models.training.launch import CANNOT_WRITE
     from models.training.loop import Losses
 
 LOG_EVERY_S = 10.0
+STATUS_OF = {Diverged: 3, CannotWrite: CANNOT_WRITE}  # of what ends a training that had begun; else it is 2
 
 log = logging.getLogger("doppel.training")
 
@@ -116,12 +118,10 @@ def main() -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         run(arguments.run_dir, requeue=arguments.requeue, **arguments.overrides)
-    except (Diverged, CannotWrite) as error:
-        print(error, file=sys.stderr)
-        return 3
     except (RunBusy, *REASONS) as error:
-        print(error, file=sys.stderr)
-        return 2
+        with contextlib.suppress(OSError):  # a full disk has no room for the log either
+            print(error, file=sys.stderr)
+        return STATUS_OF.get(type(error), 2)
     except Exception:  # logged here: the interpreter's own report keeps the processes alive that read pictures
         log.exception("training failed")
         return 1

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from models.errors import (
     RunFolderError,
     UnevenBatch,
 )
+from models.store.files import is_full
 from models.store.options import Options
 from models.store.run_changes import add_change
 from models.store.run_folder import RunFolder
@@ -78,10 +79,11 @@ def attempt(
     run = RunFolder(folder)
     options = run.options().model_copy(update=dict(overrides or {}))
     writes = distributed.rank() == 0
-    with lock_run(folder) if writes else contextlib.nullcontext():
+    with _naming_a_full_disk(), lock_run(folder) if writes else contextlib.nullcontext():
         reporter = _reporter(run, options) if writes else None
         try:
-            is_complete = _train(run, options, reporter, on_progress, should_stop, started)
+            with _naming_a_full_disk():
+                is_complete = _train(run, options, reporter, on_progress, should_stop, started)
         except Exception as error:
             if reporter is not None:
                 _fail(reporter, error)
@@ -93,6 +95,17 @@ def attempt(
         if reporter is not None:
             reporter.ended(ended)
         return ended
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk() -> Iterator[None]:
+    """Raise CannotWrite in place of the system's error, wherever it was that writing found the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise CannotWrite(error) from error
 
 
 def _train(
@@ -211,12 +224,12 @@ def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
 
 
 def _fail(reporter: Reporter, error: Exception) -> None:
-    if isinstance(error, Diverged):
-        reporter.alarm(Alarm(kind="not finite", step=reporter.status.step + 1, detail=str(error)))
-    if isinstance(error, CannotWrite):
-        reporter.status.alarms.append(Alarm(kind="disk", step=reporter.status.step, detail=str(error)))
     reason = str(error) if isinstance(error, REASONS) else f"{type(error).__name__}: {error}"
-    with contextlib.suppress(OSError):  # a full disk may have no room for the status either
+    with contextlib.suppress(OSError):  # the disk is full in spite of the ballast; a trainer tells it from the status
+        if isinstance(error, CannotWrite):
+            reporter.status.alarms.append(Alarm(kind="disk", step=reporter.status.step, detail=reason))
+        elif isinstance(error, Diverged):
+            reporter.status.alarms.append(Alarm(kind="not finite", step=reporter.status.step + 1, detail=reason))
         reporter.ended(RunState.FAILED, reason)
 
 

@@ -1,6 +1,5 @@
 """Writes and reads the checkpoints of a run. Reading never runs code from a file."""
 
-import errno
 import os
 import pickle
 import shutil
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from models.errors import RunFolderError
 from models.store.disk import require_free
@@ -43,14 +41,12 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], exports: dict[str, St
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError) as error:
         if not target.exists():
             shutil.rmtree(exported, ignore_errors=True)
-        # torch and safetensors raise errors of their own when a write fails
+        # torch raises an error of its own when a write fails
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None
-        if isinstance(error, SafetensorError):
-            raise OSError(errno.ENOSPC, f"a checkpoint could not be written: {error}") from error
         raise
     return target
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -12,7 +12,6 @@ from models.cut.losses import generator_losses
 from models.cut.patches import PatchHeads, PatchTranslator, draw_places, encoder_layers, init_xavier, mirrored_places
 from models.cyclegan.losses import discriminator_loss, distance
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator
-from models.serving.accelerator import Accelerator
 from models.store.cut_options import CUTOptions
 from models.store.samples import SampleRow
 from models.training import distributed
@@ -20,7 +19,7 @@ from models.training.alarms import Translations
 from models.training.data import seeded
 from models.training.evaluation import Evaluation
 from models.training.recorded_part import RecordedPart
-from models.training.unpaired import UnpairedTrainer, generator_arguments, in_float16
+from models.training.unpaired import Conditions, UnpairedTrainer, generator_arguments, in_float16
 from models.weights import doctor
 from models.weights.architecture import CYCLEGAN
 
@@ -37,24 +36,8 @@ class CUTTrainer(UnpairedTrainer):
     options: CUTOptions
     generators = ("generator",)
 
-    def __init__(
-        self,
-        options: CUTOptions,
-        *,
-        device: torch.device,
-        fixed_inputs: tuple[torch.Tensor, torch.Tensor],
-        constant_steps: int,
-        decay_steps: int,
-        accelerator: Accelerator | None = None,
-    ) -> None:
-        super().__init__(
-            options,
-            device=device,
-            fixed_inputs=fixed_inputs,
-            constant_steps=constant_steps,
-            decay_steps=decay_steps,
-            accelerator=accelerator,
-        )
+    def __init__(self, options: CUTOptions, **conditions: Unpack[Conditions]) -> None:
+        super().__init__(options, **conditions)
         self._source, self._target = (0, 1) if options.direction == "AtoB" else (1, 0)
         torch.manual_seed(options.seed)
         form: dict[str, Any] = generator_arguments(options)

@@ -4,7 +4,7 @@ import contextlib
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -13,7 +13,6 @@ from models import pixels
 from models.cyclegan.losses import Generated, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
 from models.cyclegan.pool import ImagePool
-from models.serving.accelerator import Accelerator
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
@@ -23,7 +22,7 @@ from models.training.evaluation import Evaluation
 from models.training.feature_network import FeatureNetwork
 from models.training.projected import ProjectedDiscriminator
 from models.training.recorded_part import RecordedPart
-from models.training.unpaired import UnpairedTrainer, generator_arguments, in_float16
+from models.training.unpaired import Conditions, UnpairedTrainer, generator_arguments, in_float16
 from models.weights import doctor
 from models.weights.architecture import CYCLEGAN
 
@@ -42,24 +41,8 @@ class CycleGANTrainer(UnpairedTrainer):
     options: CycleGANOptions
     generators = GENERATORS
 
-    def __init__(
-        self,
-        options: CycleGANOptions,
-        *,
-        device: torch.device,
-        fixed_inputs: tuple[torch.Tensor, torch.Tensor],
-        constant_steps: int,
-        decay_steps: int,
-        accelerator: Accelerator | None = None,
-    ) -> None:
-        super().__init__(
-            options,
-            device=device,
-            fixed_inputs=fixed_inputs,
-            constant_steps=constant_steps,
-            decay_steps=decay_steps,
-            accelerator=accelerator,
-        )
+    def __init__(self, options: CycleGANOptions, **conditions: Unpack[Conditions]) -> None:
+        super().__init__(options, **conditions)
         torch.manual_seed(options.seed)
         form: dict[str, Any] = generator_arguments(options)
         self.networks = nn.ModuleDict(
@@ -79,7 +62,7 @@ class CycleGANTrainer(UnpairedTrainer):
             self.averages.requires_grad_(False)
         self.see: FeatureNetwork | None = None
         if options.needs_features:
-            self.see = FeatureNetwork().to(device).to(memory_format=self._memory_format)
+            self.see = FeatureNetwork().to(self.device).to(memory_format=self._memory_format)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (distributed.shared(self.networks[name]) for name in NETWORKS)
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)

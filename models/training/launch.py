@@ -12,6 +12,9 @@ from typing import IO, Any
 from models.process import bound, bound_to_its_starter
 from models.store.run_folder import RunFolder
 
+CANNOT_WRITE = os.EX_IOERR  # exit status of a training whose disk is full
+# Python's, if what was printed could not be written in the end: to the run's log, which is on the same disk.
+CANNOT_FLUSH = 120
 STOP_TIMEOUT_S = 120  # a step on a CPU may take a minute, and a checkpoint follows it
 
 

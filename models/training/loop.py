@@ -161,7 +161,7 @@ class Loop:
         except OSError as error:
             if not is_full(error):
                 raise
-            raise CannotWrite(f"Stopped at step {self.step}: {error}. {self._last_checkpoint()}") from error
+            raise CannotWrite(error, f"Training stopped at step {self.step}. {self._last_checkpoint()}") from error
         return self.step
 
     def _train(

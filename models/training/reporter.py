@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from models.store.disk import Ballast
+from models.store.run_folder import BALLAST_FILE
 from models.store.run_status import Alarm, Quality, RunState, RunStatus, best_measured, now, write_status
 
 WRITE_EVERY_S = 1.0
@@ -16,12 +18,14 @@ FLUSH_CURVES_EVERY_S = 10
 SMOOTHING = 0.98  # share of the past in a smoothed loss, at each step
 RATE_SMOOTHING = 0.9
 MAX_PASSED_OVER = 20  # alarms about pictures
+BALLAST_BYTES = 256 << 10  # more than a status has, also one with many measurements
 
 
 class Reporter:
     """Reports on one attempt at a run. ``status`` holds what earlier attempts reported.
 
-    Every method that writes raises OSError when the disk is full.
+    Every method that writes raises OSError when the disk is full. A ballast in the folder makes way at the end of the
+    attempt, so that the status can say how it ended.
     """
 
     def __init__(self, folder: Path, status: RunStatus, *, batch_size: int) -> None:
@@ -34,6 +38,9 @@ class Reporter:
         self._last_step_at = time.monotonic()
         self._written_at = 0.0
         self._passed_over = 0  # pictures that were reported
+        self._ballast = Ballast(folder / BALLAST_FILE, BALLAST_BYTES)
+        with contextlib.suppress(OSError):  # the training may do without
+            self._ballast.adjust()
 
     def begin(self, step: int, device: torch.device) -> None:
         """Start, or go on after ``step``. Curves that an earlier attempt drew beyond it are discarded."""
@@ -111,6 +118,7 @@ class Reporter:
         self.status.error = error
         self.status.eta_s = 0.0 if state is RunState.SUCCEEDED else None
         self.status.finished_at = now() if state.ended else None
+        self._ballast.drop()
         self.write()
         if self._curves is not None:
             with contextlib.suppress(OSError):  # the status, which matters more, is written

@@ -4,7 +4,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from models.cyclegan.losses import GAN_LOSSES
 from models.cyclegan.networks import balance_upsampling
 from models.pictures import Picture
 from models.serving.accelerator import Accelerator, cuda_device
-from models.store.catalog import CycleGANNetwork
+from models.store.model_card import CycleGANNetwork
 from models.store.unpaired_options import UnpairedChoices
 from models.training import distributed
 from models.training.adam import Adam
@@ -26,45 +26,48 @@ def generator_arguments(options: UnpairedChoices) -> Arguments:
     return options.model_dump(include=set(CycleGANNetwork.model_fields))
 
 
-class UnpairedTrainer:
-    """The base of both trainers.
+class Conditions(TypedDict):
+    """What a trainer is given beside the run's options.
 
     Attributes:
-        networks: all that are trained, by name.
-        generators: the names of those that translate.
-
-    Args:
         fixed_inputs: (N, 3, S, S) pictures of each domain for samples, float32 in [-1, 1]. N may differ.
         constant_steps: number of steps at the full learning rate.
         decay_steps: number of steps after them, over which it falls linearly to 0.
         accelerator: records the step; None: the GPU, if that is the device.
     """
 
+    device: torch.device
+    fixed_inputs: Sequence[torch.Tensor]
+    constant_steps: int
+    decay_steps: int
+    accelerator: NotRequired[Accelerator | None]
+
+
+class UnpairedTrainer:
+    """The base of both trainers.
+
+    Attributes:
+        networks: all that are trained, by name.
+        generators: the names of those that translate.
+    """
+
     networks: nn.ModuleDict
     generators: ClassVar[Sequence[str]]
 
-    def __init__(
-        self,
-        options: UnpairedChoices,
-        *,
-        device: torch.device,
-        fixed_inputs: Sequence[torch.Tensor],
-        constant_steps: int,
-        decay_steps: int,
-        accelerator: Accelerator | None,
-    ) -> None:
+    def __init__(self, options: UnpairedChoices, **conditions: Unpack[Conditions]) -> None:
         self.options = options
-        self.device = device
+        self.device = device = conditions["device"]
+        accelerator = conditions.get("accelerator")
         if accelerator is None and device.type == "cuda":
             accelerator = cuda_device(str(device))
         # What is dropped is drawn anew each time, and several processes wait for each other.
         self._accelerator = None if options.dropout or distributed.world_size() > 1 else accelerator
-        self.constant_steps = constant_steps
-        self.decay_steps = decay_steps
+        self.constant_steps = conditions["constant_steps"]
+        self.decay_steps = conditions["decay_steps"]
         # On a CPU in float32, a step at ngf 64 takes about 8 % longer with channels last; at ngf 32 it takes 5 % less.
         plain = options.precision == "fp32" and device.type == "cpu"
         self._memory_format = torch.contiguous_format if plain else torch.channels_last
-        self._fixed_inputs = tuple(self._place(x) for x in fixed_inputs)
+        self._fixed_inputs = tuple(self._place(x) for x in conditions["fixed_inputs"])
         self._gan_loss = GAN_LOSSES[options.gan_loss]
 
     def _settle(self) -> None:

@@ -12,7 +12,7 @@ from models.cyclegan.networks import Norm
 from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.shape import BOTTLENECK_BLOCKS, halvings
-from models.store.catalog import PLAIN_GENERATOR, StyleNetwork
+from models.store.model_card import PLAIN_GENERATOR, StyleNetwork
 from models.style.networks import StyleEnsemble
 
 StateDict = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ import torch
 
 from models.errors import CheckpointError
 from models.landmarks.points import POINTS
-from models.store.catalog import ModelCard
+from models.store.model_card import ModelCard
 from models.weights import doctor
 from models.weights.architecture import LANDMARKS, STARGAN, Arguments, StateDict
 from models.weights.loading import KINDS

@@ -1,16 +1,18 @@
 """Examine a weights file: which networks it holds, whether they load, and their conversion to safetensors."""
 
+import errno
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from models.errors import CheckpointError
-from models.store.catalog import PLAIN_GENERATOR
 from models.store.files import replacing
+from models.store.model_card import PLAIN_GENERATOR
 from models.weights import architecture, strangers
 from models.weights.architecture import CYCLEGAN, STARGAN, STYLE, Arguments, StateDict
 from models.weights.inventory import FoundNetwork, Inventory, take_inventory
@@ -166,9 +168,16 @@ def listed(examined: Examined) -> str:
 
 
 def save(state: StateDict, path: Path) -> None:
-    """Write a safetensors file that appears whole."""
+    """Write a safetensors file that appears whole.
+
+    Raises:
+        OSError: it can't be written; the disk is full, for instance.
+    """
     with replacing(path) as part:
-        save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
+        try:
+            save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
+        except SafetensorError as error:  # its message alone tells the system's errors apart
+            raise OSError(errno.ENOSPC, f"{path.name} could not be written: {error}") from error
         part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
 
 

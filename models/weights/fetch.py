@@ -23,8 +23,9 @@ from tqdm import tqdm
 from models.command_line import Arguments, Positional
 from models.errors import CheckpointError, DoppelError, FetchError, NotInstalled
 from models.installed import require_torch
-from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, ModelCard, ModelFile, read_lock
-from models.store.files import replace_text, sha256
+from models.store.catalog import FAILURE_FILE, LOCK_FILE, WEIGHTS_FILE, Catalog, read_lock
+from models.store.files import is_full, replace_text, sha256
+from models.store.model_card import ModelCard, ModelFile
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -66,10 +67,13 @@ def fetch(
             if not _intact(target, folder):
                 _fetch_locked(card, folder, target, mirror, report, downloaded)
         except OSError as error:
+            if is_full(error):
+                raise FetchError("The server's disk is full. Its operator must free some space first.") from error
             raise FetchError(f"{folder} cannot be written: {error}") from error
         except (FetchError, CheckpointError, NotInstalled) as error:
             record = {"failed_at": time.time(), "why": str(error).rstrip(".")}
-            _write_json(folder / FAILURE_FILE, record)
+            with contextlib.suppress(OSError):  # that it failed matters more than that the catalog says so
+                _write_json(folder / FAILURE_FILE, record)
             raise
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         return target

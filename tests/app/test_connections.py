@@ -11,7 +11,10 @@ import pytest
 
 from app.connections import Bounds
 from app.settings import Settings
-from tests.processes import api
+from tests.pictures import encoded, landscape
+from tests.processes import api, eventually
+from worker.contract import Status
+from worker.inference_queue import rq_queue
 
 QUICK = Bounds(connections=8, head_bytes=4096, head_s=0.3, body_s=0.3, body_bytes=100, answer_s=0.3)
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -99,13 +102,26 @@ def test_a_body_that_stops_is_answered_408(impatient):
         assert refused(rest(connection)) == (408, "application/problem+json")
 
 
-def test_a_client_that_takes_no_answer_is_let_go(impatient):
+def test_a_client_that_takes_no_answer_is_let_go_without_a_word_in_the_log(impatient, caplog):
     with connected(impatient) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)  # more than buffers hold
         closed = select.poll()
         closed.register(connection, 0)
         assert closed.poll(60_000)
+    assert impatient.get("/healthz").status_code == 200  # by when the answer under way has been given up
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_client_that_is_gone_cancels_its_job_although_a_request_waits_behind_it(impatient, queue):
+    form = httpx.Request(
+        "POST", "http://localhost/translate", files={"image": encoded(landscape())}, data={"model": "tiny"}
+    )
+    head = b"".join(b"%s: %s\r\n" % header for header in form.headers.raw)
+    with connected(impatient) as connection:
+        connection.sendall(b"POST /translate HTTP/1.1\r\n" + head + b"\r\n" + form.read() + HEAD + b"\r\n")
+        [job] = eventually(lambda: rq_queue(queue.connection).get_job_ids())
+    eventually(lambda: queue.state(job).status is Status.CANCELED)
 
 
 def test_more_connections_than_are_taken_end_those_that_wait(impatient):

@@ -3,7 +3,7 @@
 import redis
 
 from app import webhooks
-from models.store.catalog import ModelFile
+from models.store.model_card import ModelFile
 from tests.app.test_models import generator, weights
 from tests.conftest import add_model
 from tests.pictures import encoded, landscape

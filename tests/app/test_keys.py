@@ -11,9 +11,10 @@ from app.cli import main
 from app.server import bound_socket
 from app.settings import Settings
 from models.errors import PlaceError
-from models.store.catalog import Catalog, ModelCard
+from models.store.catalog import Catalog
 from models.store.comparisons import ComparedRunRecord, ComparisonRecord, ComparisonStore
 from models.store.datasets import DatasetInfo, DomainInfo
+from models.store.model_card import ModelCard
 from models.store.options import CycleGANOptions
 from models.store.run_status import RunState, RunStatus, now
 from models.store.runs import RunStore

@@ -9,7 +9,8 @@ from models.cyclegan import ResnetGenerator
 from models.device import ServingDevice
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
-from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model, ModelCard, ModelFile
+from models.store.catalog import CARD_FILE, WEIGHTS_FILE, Catalog, Model
+from models.store.model_card import ModelCard, ModelFile
 from models.weights import doctor
 
 CYCLEGAN = {"ngf": 32, "n_blocks": 3}

@@ -2,9 +2,11 @@
 
 import logging
 import threading
+from unittest.mock import Mock
 
 import pytest
 import redis
+from redis.exceptions import ConnectionError, OutOfMemoryError
 
 from app.settings import Settings
 from tests.processes import eventually, file_server
@@ -87,6 +89,20 @@ def test_a_worker_waits_for_room_in_a_full_redis(own_server, options, caplog):
             options("maxmemory", "512mb")
             birth.join()
         assert connection.exists(worker.key)
+
+
+@pytest.mark.parametrize(
+    ("error", "traceback"),
+    [(ConnectionError("Redis is away"), False), (OutOfMemoryError("Redis is full"), False), (KeyError("a bug"), True)],
+)
+def test_a_heartbeat_that_finds_no_redis_is_a_line_in_the_log(redis_url, monkeypatch, caplog, error, traceback):
+    with connect(redis_url, patience_s=0) as connection:
+        worker = EstimateWorker(connection)
+        monkeypatch.setattr(worker, "_beat", Mock(side_effect=error))
+        assert worker.dequeue_job_and_maintain_ttl(None) is None  # with which heartbeats begin
+        eventually(lambda: "heartbeat failed" in caplog.text)
+        worker.stop_heartbeats()
+    assert ("Traceback" in caplog.text) is traceback
 
 
 def test_the_password_of_a_file_goes_into_an_address_that_has_none(tmp_path):

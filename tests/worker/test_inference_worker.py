@@ -173,14 +173,6 @@ def test_a_job_that_is_not_understood_fails_and_its_worker_lives(queue, worker):
     assert worker.poll() is None
 
 
-def test_a_job_whose_picture_expired_says_so(queue, redis_url):
-    job = submit(queue)
-    queue.connection.delete(f"doppel:picture:{job}:in")
-    with fake_worker(redis_url):
-        eventually(lambda: all_ended(queue, [job]))
-    assert "expired" in queue.state(job).error.detail
-
-
 def test_heartbeats_keep_the_lease_of_a_batch_that_outlasts_it(queue, redis_url, janitor):
     with fake_worker(redis_url, "--fixed-ms", str((contract.LEASE_S + 2) * 1000)):
         job = submit(queue)

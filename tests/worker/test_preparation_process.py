@@ -1,5 +1,6 @@
 """The process ``doppel preparer``: what becomes of its jobs when it dies, and what it loads."""
 
+import errno
 import io
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 from rq import Queue
 from rq.job import Job
 from rq.results import Result
+from rq.serializers import JSONSerializer
 
 from models.errors import Invalid, NotInstalled, Unavailable
 from models.store.datasets import DatasetStore
@@ -24,6 +26,7 @@ from worker.contract import FailureCode, Status
 from worker.dataset_import import MEMORY_BYTES
 from worker.inference_queue import WORKER_DIED, new_job_id
 from worker.janitor import Janitor
+from worker.preparation_process import ImportWorker
 from worker.preparation_queue import ImportTask, PreparationQueue, PreparerReport, rq_preparation_queue
 from worker.preparation_worker import preparer_name
 
@@ -120,6 +123,17 @@ def test_sigterm_gives_the_import_back_and_uses_up_no_try(queue, redis_url, sett
     with preparer(settings, "imports"):
         eventually(lambda: queue.state(job).status.ended)
     assert queue.state(job).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EIO, "stored: Input/output error")],
+)
+def test_an_import_whose_result_cannot_be_stored_says_why(queue, settings, submit, error, said):
+    job = Job.fetch(submit(zipped(unpaired())), queue.connection, serializer=JSONSerializer)
+    failure = ImportWorker(queue.connection, settings.data_dir).failure(job, OSError(error, os.strerror(error)))
+    assert failure.code is FailureCode.IMPORT_FAILED
+    assert said in failure.detail
 
 
 def test_an_import_that_died_after_its_data_set_appeared_has_succeeded(queue, settings, incoming, datasets, submit):

@@ -12,7 +12,8 @@ from models.serving import engines
 from models.serving.accelerator import CpuDevice
 from models.serving.cuda_engine import CudaTranslator
 from models.serving.painting import Painting
-from models.store.catalog import CARD_FILE, Catalog, ModelCard
+from models.store.catalog import CARD_FILE, Catalog
+from models.store.model_card import ModelCard
 from models.store.versions import Versions
 from tests.conftest import add_model, let_overflow
 from tests.pictures import landscape

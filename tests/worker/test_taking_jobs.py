@@ -19,6 +19,7 @@ from worker.direct_connection import DirectConnection
 from worker.embedded_redis import EmbeddedRedis
 from worker.inference_queue import rq_queue
 from worker.inference_worker import InferenceWorker
+from worker.picture_bytes import input_key
 
 TASK = Task(model="fake", height=32, width=32)
 
@@ -82,6 +83,20 @@ def test_a_job_that_another_worker_left_between_queue_and_start_is_taken(queue):
     assert [started.id for started in worker_of(queue)._starter.wait(1, at_most=4)] == [job]
     assert queue.connection.llen(waiting.intermediate_queue_key) == 0
     assert queue.state(job).status is Status.RUNNING
+
+
+def test_a_job_whose_picture_is_gone_says_why(queue, signals, monkeypatch):
+    """It has expired, or Redis has dropped it, or it is not known."""
+    old, dropped, lost = (submit(queue, width=32 + 4 * n) for n in range(3))
+    queue.connection.delete(*(input_key(job) for job in (old, dropped, lost)))
+    queue.connection.hset(Job.key_for(old), "created_at", "2026-01-01T00:00:00.000000Z")
+    stats = iter([{"evicted_keys": 3}, {"evicted_keys": 0}])
+    info = queue.connection.info
+    monkeypatch.setattr(queue.connection, "info", lambda of: next(stats) if of == "stats" else info(of))
+    worker_of(queue).work(burst=True, logging_level="ERROR")
+    assert "within 24 hours" in queue.state(old).error.detail
+    assert "full" in queue.state(dropped).error.detail
+    assert "lost" in queue.state(lost).error.detail
 
 
 def test_a_canceled_long_job_is_closed(queue, signals):

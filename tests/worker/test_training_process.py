@@ -1,10 +1,12 @@
 """The trainer's process: what happens to a run on SIGTERM, on kill, and when Redis is away."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from unittest.mock import MagicMock
 
 import pytest
 from rq.job import Job, JobStatus
@@ -14,12 +16,14 @@ from models.store.run_life import Turn
 from models.store.run_lock import UNLOCK_WAIT_S, is_locked, lock_run
 from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.store.runs import RunStore
+from models.training.launch import CANNOT_WRITE
 from tests.processes import ROOT, environment, eventually, process, running
 from tests.training import CYCLEGAN, ENDLESS, add_dataset
 from worker.connection import connect
 from worker.contract import HEARTBEAT_S, MAX_TRIES
 from worker.embedded_redis import EmbeddedRedis
 from worker.janitor import Janitor
+from worker.training_process import Trainer
 from worker.training_queue import TrainingQueue, attempt_id, rq_training_queue
 
 
@@ -89,6 +93,53 @@ def test_a_training_that_is_killed_before_its_first_step_has_failed(run, setting
         os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGKILL)
         eventually(lambda: read_status(folder).status is RunState.FAILED)
     assert "killed by signal 9" in read_status(folder).error
+
+
+@pytest.fixture
+def find_no_room(queue, settings, signals, monkeypatch):
+    """Have a trainer take a run whose training finds no room on the disk. How it ended is written by ``write``."""
+    training = MagicMock(stopping=False, killed=False)
+    training.__enter__.return_value = training
+    training.wait.return_value = CANNOT_WRITE
+
+    def take(write):
+        trainer = Trainer(queue.connection, data_dir=settings.data_dir, device="cpu", reserved_mb=0, threads=1)
+        monkeypatch.setattr("worker.training_process.TrainingProcess", lambda *arguments, **options: training)
+        monkeypatch.setattr("worker.training_process.ROOM_WAIT_S", 0.0)
+        monkeypatch.setattr("worker.training_process.write_status", write)
+        trainer.work(burst=True, logging_level="ERROR")
+
+    return take
+
+
+def test_how_a_run_ended_on_a_full_disk_is_written_once_there_is_room(run, find_no_room):
+    _, folder = run
+    tries = iter([OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded")])
+
+    def write(folder, status):
+        if full := next(tries, None):
+            raise full
+        write_status(folder, status)
+
+    find_no_room(write)
+    status = read_status(folder)
+    assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
+    assert "The disk was full" in status.error
+    assert "Resume continues from the last checkpoint" in status.error
+
+
+def test_a_trainer_that_is_to_end_while_the_disk_is_full_puts_the_run_back(run, find_no_room, queue, training_queue):
+    run_id, folder = run
+    before = read_status(folder)
+
+    def write(folder, status):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    find_no_room(write)
+    assert read_status(folder) == before
+    assert training_queue.position(run_id, 1) == 0
+    assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
 
 
 def test_a_training_that_gets_sigterm_itself_is_stopped(run, settings):

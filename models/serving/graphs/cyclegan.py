@@ -9,7 +9,7 @@ from models.serving.graphs import layers
 from models.serving.graphs.layers import Node, integers
 from models.serving.openvino_runtime import openvino, ops
 from models.serving.tensors import Tensors
-from models.store.catalog import CycleGANNetwork
+from models.store.model_card import CycleGANNetwork
 
 
 def translator_graph(network: CycleGANNetwork, tensors: Tensors, *, margin: int) -> openvino.Model:

@@ -20,7 +20,7 @@ from models.stargan_v2.shape import (
     masked_depths,
     widths,
 )
-from models.store.catalog import StarGANNetwork
+from models.store.model_card import StarGANNetwork
 
 AS_LARGE_AS_EACH = 1 / math.sqrt(2)  # what the sum of two branches is multiplied by
 

@@ -9,7 +9,7 @@ from models.serving.graphs import layers
 from models.serving.graphs.layers import Node, integers, number
 from models.serving.openvino_runtime import openvino, ops
 from models.serving.tensors import Tensors
-from models.store.catalog import StyleNetwork
+from models.store.model_card import StyleNetwork
 from models.style.shape import CODE_SIDE, PREDICTOR_DIM, STEM_DIM, inverted_residuals
 
 # Normalises features, then scales and shifts each channel by what a linear layer, (2C, D) and (2C,), makes of a code.

@@ -24,7 +24,8 @@ from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.style import interpolated, latent_code, mean_styles, truncate
-from models.store.catalog import Catalog, CycleGANNetwork
+from models.store.catalog import Catalog
+from models.store.model_card import CycleGANNetwork
 from models.weights import doctor
 from tests.conftest import TINY, TINY_STARGAN, add_model, add_stargan
 from tests.pictures import landscape
@@ -249,7 +250,8 @@ from models.device import serving_device
 from models.serving.stylist import Stylist
 from models.serving.translator import Translator
 from models.serving.tensors import Tensors
-from models.store.catalog import Catalog, CycleGANNetwork
+from models.store.catalog import Catalog
+from models.store.model_card import CycleGANNetwork
 
 catalog, device = Catalog(Path("weights"), Path("none")), serving_device("cpu")
 Translator(catalog.get("style_monet-lite"), device)([np.zeros((32, 32, 3), np.uint8)])

@@ -13,7 +13,8 @@ from models.serving.painter import Brush, Painter
 from models.serving.painting import Painting
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.serving.torch_painter import TorchPainter
-from models.store.catalog import Catalog, StyleNetwork
+from models.store.catalog import Catalog
+from models.store.model_card import StyleNetwork
 from models.style.shape import reach
 from tests.pictures import landscape
 from tests.processes import ROOT

@@ -13,8 +13,9 @@ from models.errors import CheckpointError
 from models.serving.openvino_engine import OpenVINOTranslator
 from models.serving.tiles import Tiling, translate_in_tiles
 from models.serving.torch_engine import TorchTranslator
-from models.store.catalog import Catalog, CycleGANNetwork
+from models.store.catalog import Catalog
 from models.store.files import sha256
+from models.store.model_card import CycleGANNetwork
 from models.weights import doctor
 from tests.conftest import TINY, add_model
 from tests.pictures import landscape

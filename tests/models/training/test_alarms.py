@@ -1,7 +1,10 @@
 """Alarms, each by a run that was made to show it."""
 
+import errno
 import json
+import os
 import resource
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,12 +12,14 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from models.errors import CannotWrite
 from models.store.options import CycleGANOptions
 from models.store.run_folder import RunFolder
-from models.store.run_status import RunState, RunStatus, now, read_status
+from models.store.run_status import RunState, RunStatus, now, read_status, write_status
 from models.training.alarms import WINNING_STEPS, DiscriminatorWatch, of_translations
 from models.training.attempt import attempt
 from models.training.checkpoints import load_state
+from models.training.launch import CANNOT_WRITE
 from models.training.reporter import Reporter
 from tests.models.training.forks import fork
 from tests.models.training.runs import kill_after, steps, train, train_here, write_run
@@ -107,7 +112,7 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     options = run.options().model_copy(update={"epochs": 3})
     run.options_file.write_text(options.model_dump_json())
     # No file may become longer than half a checkpoint.
-    assert train(run, file_bytes=run.checkpoints()[-1].stat().st_size // 2)[0] == 3
+    assert train(run, file_bytes=run.checkpoints()[-1].stat().st_size // 2)[0] == CANNOT_WRITE
     status = read_status(run.path)
     assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
     assert run.checkpoints()[-1].stem == "000006"
@@ -115,6 +120,36 @@ def test_a_disk_without_room_stops_the_run_with_its_last_checkpoint_whole(tmp_pa
     assert not list(run.path.rglob(".*"))  # nothing half-written
     assert train_here(run) is RunState.SUCCEEDED
     assert read_status(run.path).step == 18
+
+
+@pytest.mark.parametrize(
+    "unwritten",
+    [
+        "models.training.attempt.record_pictures",
+        "models.training.reporter.SummaryWriter",
+        "models.store.run_folder.RunFolder.append_metrics",
+        "models.store.run_folder.RunFolder.save_sample",
+        "models.training.loop.save_checkpoint",
+    ],
+)
+def test_whatever_finds_no_room_the_last_status_takes_that_of_the_ballast(tmp_path, dataset, monkeypatch, unwritten):
+    often = {"sample_every": 1, "save_every": 1}
+    run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | often)))
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_if_there_is_room(folder, status):
+        if write.called and (folder / "ballast").exists():
+            raise full
+        write_status(folder, status)
+
+    monkeypatch.setattr(unwritten, write := Mock(side_effect=full))
+    monkeypatch.setattr("models.training.reporter.write_status", write_if_there_is_room)
+    with pytest.raises(CannotWrite, match=r"The disk is full .* Free some space on the server, then resume"):
+        train_here(run)
+    status = read_status(run.path)
+    assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
+    assert "disk is full" in status.error
+    assert not (run.path / "ballast").exists()
 
 
 def write_curves_without_room(folder):

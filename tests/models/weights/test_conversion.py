@@ -8,7 +8,7 @@ from models.errors import CheckpointError
 from models.landmarks.network import LandmarkNetwork
 from models.stargan_v2.ensemble import Ensemble
 from models.stargan_v2.networks import init_he
-from models.store.catalog import ModelCard, ModelFile
+from models.store.model_card import ModelCard, ModelFile
 from models.weights import architecture, doctor, fetch
 from models.weights.conversion import convert
 from tests.processes import file_server

@@ -3,6 +3,7 @@
 import argparse
 import collections
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from app import cli
 from models.cyclegan import PatchDiscriminator, ResnetGenerator
 from models.errors import CheckpointError
+from models.store.files import is_full
 from models.weights import doctor
 from models.weights.architecture import CYCLEGAN
 from tests.archives import zipped
@@ -346,3 +348,15 @@ def test_the_check_command_refuses_in_one_line(tmp_path, capsys):
     assert cli.main(["check", str(saved(tmp_path, [1]))]) == 1
     printed = capsys.readouterr().err
     assert (printed.startswith("refused: "), printed.count("\n")) == (True, 1)
+
+
+def test_weights_that_find_no_room_are_an_error_of_the_system_and_leave_nothing(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"a\.safetensors could not be written") as raised:
+            doctor.save({"a": torch.zeros(1000)}, tmp_path / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert is_full(raised.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,13 @@
 """Fetching upstream weights, from a server on loopback."""
 
+import errno
 import http.server
 import io
 import json
 import re
 import tarfile
 import threading
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ from filelock import FileLock
 
 from models.cyclegan import ResnetGenerator
 from models.errors import CheckpointError, FetchError, ModelUnavailable
-from models.store.catalog import Catalog, ModelCard, ModelFile
+from models.store.catalog import Catalog
 from models.store.files import sha256
+from models.store.model_card import ModelCard, ModelFile
 from models.weights import doctor, fetch
 from models.weights.architecture import CYCLEGAN
 
@@ -167,6 +170,13 @@ def test_a_failure_is_remembered_for_a_while_and_then_forgotten(catalog, upstrea
     record = folder / "fetch-failed.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"failed_at": 0}))
     assert catalog.get("horse2zebra").availability == "not fetched"
+
+
+def test_a_disk_without_room_is_said_with_what_to_do(catalog, upstream):
+    upstream.content = b"some bytes"
+    with pytest.raises(FetchError, match="disk is full"):
+        pull(catalog, report=Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    assert catalog.get("horse2zebra").availability == "not fetched"  # the next try may find room
 
 
 def test_no_network_is_said_within_seconds(catalog):
