@@ -2,7 +2,8 @@
 
 ``python -m bench.pictures FOLDER`` prints a table for a folder with ``trainA``, ``testA`` (Monet's paintings) and
 ``trainB``, ``testB`` (photos). ``--weights`` names another folder of models. ``--sheet FILE --before WEIGHTS`` draws
-held-out pictures beside what two such folders make of them.
+held-out pictures beside what two such folders make of them. ``--styles FILE`` draws a photo in the styles of held-out
+paintings, by StarGAN v2.
 """
 
 import argparse
@@ -30,10 +31,12 @@ from tests.processes import ROOT
 
 FOLDER = Path("data/monet2photo")
 WEIGHTS = ROOT / "weights"
+PHOTO = ROOT / "docs" / "images" / "sample-photo.jpg"
 SIDE = 256  # px
 PAINTINGS, PHOTOS = 20, 50  # that are held out, and translated
 AMONG = 250  # pictures of the domain that translations are compared with
 SHOWN, SHOWN_SIDE = 12, 160  # pictures on a sheet, and their sides in px
+STYLES = 8  # paintings on a sheet of styles
 CPU = torch.device("cpu")
 
 Translate = Callable[[list[Picture], list[Picture]], list[Picture]]  # sources, references → as many pictures
@@ -156,14 +159,24 @@ def _by_example(weights: Path) -> Translate:
 
 def sheet(file: Path, direction: Direction, name: str, folders: Sequence[Path]) -> None:
     """Draw held-out pictures in rows: themselves, and what the model of each folder makes of them."""
-    sources, references = ([found[n] for n in _spread(len(found))] for found in (direction.sources, direction.real))
-    rows = [sources, *(direction.models[name](weights)(sources, references) for weights in folders)]
+    sources, references = (_spread(found, SHOWN) for found in (direction.sources, direction.real))
+    _draw(file, [sources, *(direction.models[name](weights)(sources, references) for weights in folders)])
+
+
+def styles(file: Path, folder: Path, weights: Path) -> None:
+    """Draw held-out paintings in a row, and below each the photo of the documentation in its style."""
+    paintings = _spread(read(folder / "testA", PAINTINGS), STYLES)
+    photo = _square(Image.open(PHOTO).convert("RGB"))
+    _draw(file, [[photo, *paintings], [photo, *_stylist("painting")(weights)([photo] * STYLES, paintings)]])
+
+
+def _draw(file: Path, rows: list[list[Picture]]) -> None:
     small = [[_square(Image.fromarray(picture), SHOWN_SIDE) for picture in row] for row in rows]
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in small])).save(file, quality=70)
 
 
-def _spread(count: int) -> list[int]:
-    return [n * count // SHOWN for n in range(SHOWN)]
+def _spread(found: list[Picture], count: int) -> list[Picture]:
+    return [found[n * len(found) // count] for n in range(count)]
 
 
 def main() -> None:
@@ -172,7 +185,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--before", type=Path, help="the models to compare with, on a sheet")
     parser.add_argument("--sheet", type=Path, help="a picture file; {name} and the model's name become part of it")
+    parser.add_argument("--styles", type=Path, help="a picture file")
     arguments = parser.parse_args()
+    if arguments.styles:
+        styles(arguments.styles, arguments.folder, arguments.weights)
+        return
     if arguments.sheet is None:
         pictures(arguments.folder, arguments.weights)
         return
