@@ -31,6 +31,15 @@ def keyed(request: Request) -> KeyedRequest | None:
     return found
 
 
+async def _request_id(request: Request) -> str | None:
+    found = keyed(request)
+    return found.id if found else None
+
+
+# The id of the request, the same for each repeat; None if it came without a key.
+RequestIdDep = Annotated[str | None, Depends(_request_id)]
+
+
 async def _run_id(request: Request) -> str | None:
     found = keyed(request)
     return run_id_of(found.id) if found else None

@@ -5,7 +5,6 @@ leave jobs half ended. Those that succeeded are ended by a script in one round t
 what it wants to know of them.
 """
 
-import time
 import traceback
 from collections.abc import Sequence
 
@@ -34,7 +33,6 @@ from worker.stored_script import Script
 from worker.tasks import Result, RunningJob, failure_of
 
 NO_JOB = ""  # the status of a job that is no longer there
-FULL_MEMORY_WAITS_S = (0.0, 0.1, 0.5, 2.0)  # Redis frees the buffers of large replies with some delay
 
 _SUCCESSFUL = RqResult.Type.SUCCESSFUL.value
 _ARGUMENTS = 5  # of each job
@@ -115,7 +113,7 @@ class JobEnder:
         try:
             return self._write(batch, idle=idle, following=following)
         except OutOfMemoryError:
-            # Without its input a job takes less memory, and a failure next to none.
+            # Without its input a job takes less memory.
             connection = self._worker.connection
             owned = forbid_cancel(connection, [running.key for running in batch])
             inputs = [input_key(one.id) for one, status in zip(batch, owned, strict=True) if status != b"queued"]
@@ -139,15 +137,12 @@ class JobEnder:
             pipe.execute()
 
     def _write_in_full_memory(self, running: RunningJob, *, idle: bool) -> None:
-        """End one job although there may be no room for its result, or for a moment for anything at all."""
-        for wait_s in FULL_MEMORY_WAITS_S:
-            try:
-                self._write([running], idle=idle)
-                return
-            except OutOfMemoryError:
-                running.result = TaskError("The memory for pictures is full: there was no room for the result.")
-                time.sleep(wait_s)
-        self._write([running], idle=idle)
+        """End one job although there may be no room for its result."""
+        try:
+            self._write([running], idle=idle)
+        except OutOfMemoryError:
+            running.result = TaskError("The memory for pictures is full: there was no room for the result.")
+            self._write([running], idle=idle)
 
     def _write(self, batch: Sequence[RunningJob], *, idle: bool, following: Sequence[Command] = ()) -> list[Reply]:
         succeeded = [(running, running.result) for running in batch if isinstance(running.result, Result)]
@@ -181,14 +176,15 @@ class JobEnder:
         for running in batch:
             job = running.started.job
             writes.add_job(job.key)
-            if isinstance(running.result, Exception):
-                self._write_failure(running, running.result, pipe)
-                writes.add(pipe, if_status=[JobStatus.STARTED.value])
+            # What frees memory comes first: after that, a full Redis lets the rest be written, too.
             pipe.delete(input_key(job.id))
             pipe.hdel(contract.CLAIMS, job.id)
             writes.add(
                 pipe, if_status=[*(status.value for status in JobStatus if status is not JobStatus.QUEUED), NO_JOB]
             )
+            if isinstance(running.result, Exception):
+                self._write_failure(running, running.result, pipe)
+                writes.add(pipe, if_status=[JobStatus.STARTED.value])
             self._worker.cleanup_execution(job, pipeline=pipe, execution=running.started.execution)
             if idle:
                 self._worker.set_state(WorkerStatus.IDLE, pipeline=pipe)

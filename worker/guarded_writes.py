@@ -34,8 +34,9 @@ end
 class GuardedWrites:
     """Collects commands, then sends them.
 
-    A full Redis refuses the first command that takes memory and those after it; so what must not happen alone, such as
-    the removal from a list, comes last.
+    A full Redis refuses the first command that takes memory, and so those after it, unless a command before has written
+    something that takes none. So what must not happen alone, such as the removal from a list, comes last; and where all
+    has to be written even then, a removal comes first.
     """
 
     def __init__(self, connection: redis.Redis) -> None:

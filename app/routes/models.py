@@ -12,6 +12,7 @@ from app.callers import Caller, caller_of
 from app.deps import CallerDep, Services, ServicesDep, client_of, list_name
 from app.errors import Forbidden, sentence
 from app.kept_files import kept_file
+from app.keyed_requests import RequestIdDep
 from app.routes import answers, fields
 from app.schemas import FetchRequest, Job, ModelInfo
 from app.training_schemas import Published
@@ -190,10 +191,10 @@ def fetch_model(
 
 
 @router.post("/{name}/rollback", summary="Roll a model back", responses=answers.problems(404, 409))
-def roll_back_model(services: ServicesDep, caller: CallerDep, name: str) -> Published:
+def roll_back_model(services: ServicesDep, caller: CallerDep, name: str, request_id: RequestIdDep) -> Published:
     """Put the previous version of a published model back into service, at once on every worker, and name it."""
     _require_own(services, caller, name)
-    return Published(name=name, version=services.versions.roll_back(name))
+    return Published(name=name, version=services.versions.roll_back(name, request_id))
 
 
 @router.delete("/{name}", status_code=204, summary="Remove a published model", responses=answers.problems(404, 409))

@@ -18,6 +18,7 @@ from app.addresses import address
 from app.deps import CallerDep, OwnRunId, RunDep, ServicesDep
 from app.errors import NotReady
 from app.kept_files import kept_file
+from app.keyed_requests import RequestIdDep
 from app.routes import answers
 from app.run_views import UNREADABLE
 from app.training_schemas import Publication, Published, ResumeRequest, TrainingRun
@@ -309,7 +310,12 @@ def remove_run(services: ServicesDep, run_id: OwnRunId) -> None:
     responses=answers.problems(404, 409, 422, 503),
 )
 def publish_run(
-    services: ServicesDep, caller: CallerDep, run: RunDep, asked: Publication, response: Response
+    services: ServicesDep,
+    caller: CallerDep,
+    run: RunDep,
+    asked: Publication,
+    response: Response,
+    request_id: RequestIdDep,
 ) -> Published:
     """Put the generator into service, at once on every worker. Publishing under the same name again adds a version."""
     services.settings.room.require()
@@ -337,6 +343,7 @@ def publish_run(
             ),
             owner=caller.name,
             is_ours=caller.sees,
+            request=request_id,
         )
     except FileNotFoundError as error:
         raise Conflict("The checkpoint was dropped for a newer one just now; ask again.") from error

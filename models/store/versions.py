@@ -12,12 +12,14 @@ from uuid import uuid4
 
 from models.errors import NameTaken, NoVersion, UnknownModel
 from models.store import files
-from models.store.catalog import Catalog
+from models.store.catalog import CARD_FILE, Catalog
 from models.store.files import replace_text
 from models.store.model_card import ModelCard
 
 OWNER_FILE = "owner"  # beside the versions: the name of the API key that put the first one into service
 BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced
+REQUEST_FILE = "request"  # there too: the request that put it into service, so that a repeat makes no second version
+ROLLBACK_FILE = "rolled-back"  # beside the versions, of the last rollback: its request, and from and to which version
 
 
 class Versions:
@@ -51,8 +53,9 @@ class Versions:
         in_place_of_missing: bool = False,
         owner: str | None = None,
         is_ours: Callable[[str | None], bool] = lambda owner: True,
+        request: str | None = None,
     ) -> ModelCard:
-        """Put a new version into service.
+        """Put a new version into service; or the one that was made for the same request, whose process died then.
 
         Args:
             write: called with a path that does not exist yet and the version number; writes a model folder there.
@@ -60,14 +63,19 @@ class Versions:
             in_place_of_missing: it may be a model that ships without its weights, as long as they are not here.
             owner: the name of the API key with which this is done, which a new model belongs to from now on.
             is_ours: whether that may replace a model that belongs to another.
+            request: the id of a request that may be repeated; None: it is not.
 
         Raises:
             NameTaken: a model that ships or was fetched has this name, or the published model is of another family; if
                 it must be new, any model has this name.
         """
         with self._changing(name):
-            self.require_free(name, new=new, in_place_of_missing=in_place_of_missing)
             current = self.current(name)
+            if (made := self._made_for(name, request)) is not None:
+                if current == self._before(name, made):
+                    self._put_into_service(name, made, owner)
+                return ModelCard.model_validate_json((self._root / name / str(made) / CARD_FILE).read_bytes())
+            self.require_free(name, new=new, in_place_of_missing=in_place_of_missing)
             if current is not None and not is_ours(self.owner(name)):
                 raise NameTaken(f"{name!r} was published with another API key; choose another name.")
             number = max(self.of(name), default=0) + 1
@@ -79,15 +87,35 @@ class Versions:
                     if card.family != family:
                         raise NameTaken(f"{name!r} is a model of the family {family} so far; choose another name.")
                     (part / BEFORE_FILE).write_text(str(current))
+                if request is not None:
+                    (part / REQUEST_FILE).write_text(request)
                 part.rename(self._root / name / str(number))
             finally:
                 shutil.rmtree(part, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     (self._root / name).rmdir()  # succeeds only if no version was ever published
-            if current is None and owner is not None:
-                replace_text(self._root / name / OWNER_FILE, owner)
-            self._serve(name, number)
+            self._put_into_service(name, number, owner)
             return card
+
+    def _made_for(self, name: str, request: str | None) -> int | None:
+        """The version that was made for a request, whether or not it went into service."""
+        for number in reversed(self.of(name)) if request is not None else ():
+            with contextlib.suppress(FileNotFoundError):
+                if (self._root / name / str(number) / REQUEST_FILE).read_text() == request:
+                    return number
+        return None
+
+    def _before(self, name: str, number: int) -> int | None:
+        """The version that this one replaced; None if it was the first."""
+        try:
+            return int((self._root / name / str(number) / BEFORE_FILE).read_text())
+        except FileNotFoundError:
+            return None
+
+    def _put_into_service(self, name: str, number: int, owner: str | None) -> None:
+        if self.current(name) is None and owner is not None:
+            replace_text(self._root / name / OWNER_FILE, owner)
+        self._serve(name, number)
 
     def owner(self, name: str) -> str | None:
         """The name of the API key that a published model belongs to; None: it belongs to the server's operator."""
@@ -114,8 +142,11 @@ class Versions:
             return False
         return (known.family, known.full_network) == (card.family, card.full_network)
 
-    def roll_back(self, name: str) -> int:
-        """Put the previous version back into service and return its number.
+    def roll_back(self, name: str, request: str | None = None) -> int:
+        """Put the previous version back into service and return its number; once for the same request.
+
+        Args:
+            request: as for :meth:`add`.
 
         Raises:
             UnknownModel: there is none of this name.
@@ -124,12 +155,18 @@ class Versions:
         self._published(name)
         with self._changing(name):
             current = self._published(name)
-            try:
-                before = int((self._root / name / str(current) / BEFORE_FILE).read_text())
-            except FileNotFoundError:
-                message = f"{name!r} is at version {current}; no other was in service before it."
-                raise NoVersion(message) from None
-            self._serve(name, before)
+            record = self._root / name / ROLLBACK_FILE
+            done = record.read_text().split() if record.exists() else ("", 0, 0)
+            if done[0] == request:
+                start, before = int(done[1]), int(done[2])
+            elif (found := self._before(name, current)) is not None:
+                start, before = current, found
+                if request is not None:
+                    replace_text(record, f"{request} {current} {before}")
+            else:
+                raise NoVersion(f"{name!r} is at version {current}; no other was in service before it.")
+            if current == start:
+                self._serve(name, before)
             return before
 
     def remove(self, name: str) -> None:

@@ -11,6 +11,7 @@ from tests.app.training.client import picture, start, wait
 from tests.pictures import decoded, encoded, landscape
 from tests.processes import child, eventually
 from tests.training import ENDLESS, cyclegan
+from worker import contract
 from worker.connection import connect
 from worker.inference_queue import rq_queue
 
@@ -143,3 +144,34 @@ def test_a_model_that_is_removed_while_a_picture_waits_for_it_is_said_to_be(fini
     finally:
         os.kill(worker, signal.SIGCONT)
     assert (answer.status_code, "'brief' was taken out of service" in answer.json()["detail"]) == (409, True)
+
+
+def test_what_is_repeated_because_the_api_died_is_done_once(finished, service, place):
+    """Of what was published and rolled back under a key, although nobody could note that it was done."""
+    in_service = place.data_dir / "models" / "once"
+
+    def publish(key):
+        return service.post(f"{finished[0]}/publish", json={"name": "once"}, headers={"Idempotency-Key": key}).json()
+
+    def roll_back(key):
+        return service.post("/models/once/rollback", headers={"Idempotency-Key": key}).json()
+
+    def die():
+        with connect(place.redis_url, patience_s=1) as connection:
+            for key in connection.scan_iter(f"{contract.REQUESTS}*", _type="hash"):
+                connection.hdel(key, "done", "answer")
+
+    assert [publish(key)["version"] for key in ("first", "second")] == [1, 2]
+    die()
+    in_service.unlink()
+    in_service.symlink_to("../versions/once/1")  # as if it had died just before the second went into service
+    assert publish("second")["version"] == 2
+    die()
+    assert publish("first")["version"] == 1
+    assert service.get("/models/once").json()["version"] == 2  # which came later
+    assert publish("third")["version"] == 3
+    assert roll_back("back")["version"] == 2
+    die()
+    assert roll_back("back")["version"] == 2
+    assert service.get("/models/once").json()["version"] == 2
+    assert roll_back("further-back")["version"] == 1
