@@ -45,7 +45,7 @@ def test_a_trace_goes_through_the_queue(settings, collected, capfd):
         for header, *_ in ours:  # they wait for the worker, and so become one batch
             assert translate(client, header, wait="0").status_code == 202
         with fake_worker(settings.redis_url, "--json-log"):
-            last = translate(client, None)
+            last = translate(client, None, landscape().rotate(90, expand=True))  # its shape keeps it out of their batch
             assert translate(client, failing, Image.fromarray(first_pixel(RAISES))).status_code == 500
             client.get("/healthz", headers={"traceparent": traceparent()[0]})
             eventually(lambda: "inference" in collected.of(failing_id))
