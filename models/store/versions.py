@@ -155,19 +155,22 @@ class Versions:
         self._published(name)
         with self._changing(name):
             current = self._published(name)
-            record = self._root / name / ROLLBACK_FILE
-            done = record.read_text().split() if record.exists() else ("", 0, 0)
-            if done[0] == request:
-                start, before = int(done[1]), int(done[2])
-            elif (found := self._before(name, current)) is not None:
-                start, before = current, found
-                if request is not None:
-                    replace_text(record, f"{request} {current} {before}")
-            else:
+            start, before = self._rolled_back(name, request) or (current, self._before(name, current))
+            if before is None:
                 raise NoVersion(f"{name!r} is at version {current}; no other was in service before it.")
+            if request is not None:
+                replace_text(self._root / name / ROLLBACK_FILE, f"{request} {start} {before}")
             if current == start:
                 self._serve(name, before)
             return before
+
+    def _rolled_back(self, name: str, request: str | None) -> tuple[int, int] | None:
+        """From which to which version the last rollback was, if it was made for this request."""
+        with contextlib.suppress(FileNotFoundError):
+            made_for, start, before = (self._root / name / ROLLBACK_FILE).read_text().split()
+            if made_for == request:
+                return int(start), int(before)
+        return None
 
     def remove(self, name: str) -> None:
         """Remove a published model with all its versions.
