@@ -12,19 +12,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
-import redis
-
-from app import role_commands
-from app.key_options import LIMITS, add_key_options
-from app.settings import LISTENER, PREPARER_JOBS, Settings
-from app.style_options import STYLE_DEFAULT, add_style_options, style_options
-from models import logs
-from models.command_line import Arguments, option, problems
-from models.cores import core_limit
-from models.errors import DoppelError
-from models.installed import require_torch
 from models.process import quick_imports
+
+with quick_imports():
+    import pydantic
+    import redis
+
+    from app import role_commands
+    from app.key_options import LIMITS, add_key_options
+    from app.settings import LISTENER, PREPARER_JOBS, Settings
+    from app.style_options import STYLE_DEFAULT, add_style_options, style_options
+    from models import logs
+    from models.command_line import Arguments, option, problems
+    from models.cores import core_limit
+    from models.errors import DoppelError
+    from models.installed import require_torch
 
 DEFAULT_MODEL = "style_monet"
 OVERRIDES = ("host", "port")  # settings that are options, too
