@@ -20,7 +20,8 @@ define install
 	@$(PYTHON) bin/check-python.py
 	$(PYTHON) -m venv .venv
 	@$(PIP) --only-binary :all: uv && \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(PACKAGES) || $(PIP) $(PACKAGES)
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(PACKAGES) || \
+		{ echo 'uv could not install it all; pip installs the rest'; $(PIP) $(PACKAGES); }
 endef
 
 # Tests that run within pytest's own process, apart from two of a command: no Redis, no server, no training run.
