@@ -12,21 +12,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
-import redis
-
-from app import role_commands
-from app.key_options import LIMITS, add_key_options
-from app.settings import LISTENER, PREPARER_JOBS, Settings
-from app.style_options import STYLE_DEFAULT, add_style_options, style_options
-from app.train_options import FAMILIES, options_of
-from models import logs
-from models.command_line import Arguments, option, problems
-from models.cores import core_limit
-from models.errors import DoppelError
-from models.installed import require_torch
 from models.process import quick_imports
-from models.store.additions import Addition
+
+with quick_imports():
+    import pydantic
+    import redis
+
+    from app import role_commands
+    from app.key_options import LIMITS, add_key_options
+    from app.settings import LISTENER, PREPARER_JOBS, Settings
+    from app.style_options import STYLE_DEFAULT, add_style_options, style_options
+    from models import logs
+    from models.command_line import Arguments, option, problems
+    from models.cores import core_limit
+    from models.errors import DoppelError
+    from models.installed import require_torch
 
 DEFAULT_MODEL = "style_monet"
 OVERRIDES = ("host", "port")  # settings that are options, too
@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; its exit status. What a person can mend is said in one line, without a traceback."""
     if arguments is None:
         _prepare_process()
-    parsed = _parser().parse_args(arguments)
+        arguments = sys.argv[1:]
+    parsed = _parser(arguments).parse_args(arguments)
     overrides = {name: value for name in OVERRIDES if (value := getattr(parsed, name, None)) is not None}
     try:
         settings = Settings(**overrides)
@@ -93,7 +94,8 @@ def _prepare_process() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser of these arguments. It lacks options of commands that they don't name and that take long to import."""
     parser = argparse.ArgumentParser(prog="doppel", description="Image-to-image translation service.")
     parser.add_argument("--version", action="version", version=f"doppel {version('doppel')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -145,20 +147,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     secret.add_argument("--key", metavar="NAME", help="of the API key of this name, whose messages have their own")
     trained = command("train", _train, "train a model in this terminal; Ctrl-C saves a checkpoint")
-    families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
-    for family in FAMILIES:
-        text = f"train a {family} on the pictures in DIR"
-        one = families.add_parser(family, help=text, description=text)
-        one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
-        one.add_argument("-o", "--output", type=_folder, required=True, metavar="RUN", help="folder of the run")
-        one.add_argument("--resume", action="store_true", help="resume the run in RUN; a new length trains it further")
-        one.set_defaults(options=options_of(family, one))
+    if "train" in arguments:
+        _add_families(trained)
     check = command("check", _check, "say what a weights file is and whether it loads")
     check.add_argument("file", type=Path, metavar="FILE")
     check.add_argument("--network", metavar="NAME", help="one network, of a file that holds several")
     added = command("add", _add, "put a weights file, or a model that was exported, into service")
     added.add_argument("file", type=Path, metavar="FILE")
-    added.set_defaults(addition=Arguments(added, Addition), complain=added.error)
+    if "add" in arguments:
+        from models.store.additions import Addition
+
+        added.set_defaults(addition=Arguments(added, Addition), complain=added.error)
     exported = command("export", _export, "write a model into one file, which `doppel add` takes on another machine")
     exported.add_argument("name", metavar="NAME")
     exported.add_argument(
@@ -172,6 +171,19 @@ def _parser() -> argparse.ArgumentParser:
         help="default: NAME.zip; onnx: NAME.onnx, and of a StarGAN v2 the folder NAME-onnx",
     )
     return parser
+
+
+def _add_families(trained: argparse.ArgumentParser) -> None:
+    from app.train_options import FAMILIES, options_of
+
+    families = trained.add_subparsers(required=True, metavar="FAMILY", dest="family")
+    for family in FAMILIES:
+        text = f"train a {family} on the pictures in DIR"
+        one = families.add_parser(family, help=text, description=text)
+        one.add_argument("dataset", type=Path, metavar="DIR", help="trainA/ and trainB/, or train/<domain>/")
+        one.add_argument("-o", "--output", type=_folder, required=True, metavar="RUN", help="folder of the run")
+        one.add_argument("--resume", action="store_true", help="resume the run in RUN; a new length trains it further")
+        one.set_defaults(options=options_of(family, one))
 
 
 def _folder(value: str) -> Path:
@@ -289,6 +301,7 @@ def _check(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _add(settings: Settings, parsed: argparse.Namespace) -> int:
+    from models.store.additions import Addition
     from models.store.model_archives import is_model_archive
 
     if not is_model_archive(parsed.file):
