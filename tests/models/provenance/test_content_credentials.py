@@ -9,6 +9,7 @@ import stat
 import numpy as np
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from PIL import Image
 
 from app import images, video
@@ -157,6 +158,15 @@ def test_an_identity_is_made_once_and_its_keys_are_private(tmp_path):
     (tmp_path / FOLDER / SIGNING_FILE).write_text("damaged")
     with pytest.raises(PlaceError, match="are damaged"):
         own_identity(tmp_path)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: curve.name)
+def test_an_identity_with_a_key_of_an_elliptic_curve_signs(files, tmp_path, monkeypatch, curve):
+    monkeypatch.setattr(ed25519.Ed25519PrivateKey, "generate", lambda: ec.generate_private_key(curve))
+    identity = own_identity(tmp_path)  # as earlier versions made it with the first of them
+    assert identity.algorithm == f"es{curve.key_size}"
+    signed = Signer(identity, generator=GENERATOR).signed(files["image/png"], "image/png", ORIGIN)
+    assert Verifier(identity).check(signed).state == "trusted"
 
 
 def test_a_configured_identity_signs_and_must_fit_its_key(verifier, files, tmp_path):
