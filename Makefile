@@ -14,13 +14,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PACKAGES = --constraint constraints.txt --editable '.[$(EXTRAS)]'
 
-# Sets up .venv/ with $(EXTRAS). uv takes a third of pip's time; where it does not run, or only pip knows the way to the
-# packages, pip installs them.
+# Sets up .venv/ with $(EXTRAS). uv takes a third of pip's time, and is told the index that pip was told; where it does not
+# run, or pip knows another way to the packages, pip installs them.
 define install
 	@$(PYTHON) bin/check-python.py
 	$(PYTHON) -m venv .venv
 	@$(PIP) --only-binary :all: uv && \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $(PACKAGES) || \
+		index=$$($(BIN)/python -m pip config list | sed -n "s/.*\.index-url='\(.*\)'/--default-index=\1/p" | tail -n 1) && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode $$index $(PACKAGES) || \
 		{ echo 'uv could not install it all; pip installs the rest'; $(PIP) $(PACKAGES); }
 endef
 
