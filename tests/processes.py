@@ -73,7 +73,10 @@ def children(process_id: int) -> dict[int, str]:
 
     One that has just been forked may still have its parent's command line; one that has ended has none.
     """
-    return {process.pid: _command_line(process) for process in _processes() if process.info["ppid"] == process_id}
+    try:
+        return {child.pid: _command_line(child) for child in psutil.Process(process_id).children()}
+    except psutil.NoSuchProcess:
+        return {}
 
 
 def child(process_id: int, name: str) -> int | None:
@@ -83,15 +86,16 @@ def child(process_id: int, name: str) -> int | None:
 
 def running(command: str) -> int | None:
     """A process whose command line ends in ``command`` or has it before further arguments."""
-    return next((process.pid for process in _processes() if f" {command} " in f"{_command_line(process)} "), None)
-
-
-def _processes() -> Iterator[psutil.Process]:
-    return psutil.process_iter(["ppid", "cmdline"])
+    return next(
+        (process.pid for process in psutil.process_iter() if f" {command} " in f"{_command_line(process)} "), None
+    )
 
 
 def _command_line(process: psutil.Process) -> str:
-    return " ".join(process.info["cmdline"] or ())  # None or empty: a zombie
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended, and may be a zombie
+        return ""
 
 
 def ready(client: httpx.Client) -> bool:
