@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+import tests.fake_worker
 from app.connections import Bounds
 from app.main import create_app
 from app.server import server_of
 from app.settings import PREPARER_JOBS, Settings
 from models.process import bound
+from tests.forks import Fork, fork
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
 from worker.malformed_records import CLOCKS_DIFFER_S
@@ -137,12 +140,34 @@ def process(*command: str, env: dict[str, str] | None = None, **options: Any) ->
 
 
 @contextmanager
-def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process with the fake model, once it is at work, or dead of what it found to do."""
+def fake_worker(redis_url: str, *options: str) -> Iterator[Fork]:
+    """A worker process with the fake model, once it is at work, or dead of what it found to do.
+
+    It is a fork: loading what it needs takes a second. What it prints is printed here when it has ended.
+    """
+    with (
+        tempfile.NamedTemporaryFile() as output,
+        fork(tests.fake_worker.main, [redis_url, *options], output=Path(output.name)) as child,
+    ):
+        _await_worker(redis_url, child)
+        try:
+            yield child
+        finally:
+            child.end()
+            sys.stderr.write(child.printed)
+
+
+@contextmanager
+def fake_worker_program(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The same as a program, which loads and measures nothing but its own."""
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
-        queue = InferenceQueue(connect(redis_url, patience_s=1))
-        eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
+        _await_worker(redis_url, child)
         yield child
+
+
+def _await_worker(redis_url: str, child: Fork | subprocess.Popen[bytes]) -> None:
+    queue = InferenceQueue(connect(redis_url, patience_s=1))
+    eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
 
 
 @contextmanager

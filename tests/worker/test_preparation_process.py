@@ -67,7 +67,7 @@ def importing(worker, queue, job, killed=()):
 
 
 def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, incoming, datasets, submit, janitor):
-    job = submit(slow(80))
+    job = submit(slow(30))
     with preparer(settings, "imports") as worker:
         forked = eventually(lambda: importing(worker, queue, job))
         worker.kill()
@@ -78,7 +78,7 @@ def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, inc
         eventually(lambda: queue.state(job).status.ended)
         eventually(lambda: incoming.job_ids() == [])
     assert queue.state(job).status is Status.SUCCEEDED
-    assert datasets.get("pictures").domains["A"].train == 80
+    assert datasets.get("pictures").domains["A"].train == 30
 
 
 def test_an_import_that_kills_its_preparer_each_time_fails_and_leaves_nothing(
@@ -113,7 +113,7 @@ def test_a_process_that_dies_of_a_picture_fails_its_import_after_three_tries(que
 
 
 def test_sigterm_gives_the_import_back_and_uses_up_no_try(queue, redis_url, settings, incoming, datasets, submit):
-    job = submit(slow(80))
+    job = submit(slow(30))
     with preparer(settings, "imports") as worker:
         eventually(lambda: importing(worker, queue, job))
         worker.terminate()

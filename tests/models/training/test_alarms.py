@@ -20,7 +20,7 @@ from models.training.attempt import attempt
 from models.training.checkpoints import load_state
 from models.training.launch import CANNOT_WRITE
 from models.training.reporter import Reporter
-from tests.models.training.forks import fork
+from tests.forks import fork
 from tests.models.training.runs import kill_after, steps, train, train_here, write_run
 from tests.training import CYCLEGAN, add_dataset
 
