@@ -21,7 +21,7 @@ from models.cyclegan import ResnetGenerator
 from models.store.catalog import CARD_FILE, WEIGHTS_FILE
 from models.weights.doctor import save
 from tests.conftest import add_model, add_stargan
-from tests.processes import eventually, fake_worker, free_port, process, ready
+from tests.processes import eventually, fake_worker_program, free_port, process, ready
 from worker.embedded_redis import EmbeddedRedis
 from worker.supervisor import role_command
 
@@ -42,7 +42,7 @@ def service(*worker_options: str) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         add_model(Path(folder) / "weights", "fake", ready=True)
         add_stargan(Path(folder) / "weights", "styled")
-        with _api(Path(folder)) as (port, env), fake_worker(env["DOPPEL_REDIS_URL"], *worker_options):
+        with _api(Path(folder)) as (port, env), fake_worker_program(env["DOPPEL_REDIS_URL"], *worker_options):
             yield port
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from tests.processes import child, children, eventually, fake_worker, free_port, healthy, process, ready
+from tests.processes import child, children, eventually, fake_worker_program, free_port, healthy, process, ready
 from worker.embedded_redis import socket_url
 
 REDIS = "redis.sock"  # what a list of processes shows of it
@@ -90,5 +90,5 @@ def computing(fake_ms: float | None, **settings: object) -> Iterator[Stack]:
         return
     with serving(workers=0, **settings) as stack:
         model = ("--fixed-ms", str(fake_ms), "--max-batch", "1")
-        with fake_worker(socket_url(stack.data_dir), *model):
+        with fake_worker_program(socket_url(stack.data_dir), *model):
             yield stack

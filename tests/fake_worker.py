@@ -92,7 +92,8 @@ class FakeModel:
         return [255 - picture for picture in pictures]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Work until SIGTERM. ``arguments`` None: those of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("redis_url")
     parser.add_argument("--fixed-ms", type=float, default=0)
@@ -103,24 +104,24 @@ def main() -> None:
     parser.add_argument("--json-log", action="store_true")
     parser.add_argument("--memory-mb", type=int)
     parser.add_argument("--max-job-s", type=float, default=MAX_JOB_S)
-    arguments = parser.parse_args()
-    if arguments.memory_mb is not None:
-        limit_memory(arguments.memory_mb)
-    if arguments.json_log:
+    given = parser.parse_args(arguments)
+    if given.memory_mb is not None:
+        limit_memory(given.memory_mb)
+    if given.json_log:
         logs.configure("json")
     logging.basicConfig(level=logging.WARNING)
-    connection = connect(arguments.redis_url, patience_s=30)
-    model = FakeModel(connection, arguments.fixed_ms, arguments.each_ms, asynchronous=arguments.asynchronous)
+    connection = connect(given.redis_url, patience_s=30)
+    model = FakeModel(connection, given.fixed_ms, given.each_ms, asynchronous=given.asynchronous)
     tracer = tracer_of("doppel-worker")
     InferenceWorker(
         connection,
         model,
         device="none",
-        max_batch=arguments.max_batch,
-        batch_wait_ms=arguments.batch_wait_ms,
+        max_batch=given.max_batch,
+        batch_wait_ms=given.batch_wait_ms,
         result_ttl_s=600,
         tracer=tracer,
-        max_job_s=arguments.max_job_s,
+        max_job_s=given.max_job_s,
     ).run()
     tracer.close()
 

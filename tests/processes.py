@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+import tests.fake_worker
 from app.connections import Bounds
 from app.main import create_app
 from app.server import server_of
 from app.settings import PREPARER_JOBS, Settings
 from models.process import bound
+from tests.forks import Fork, fork
 from worker.connection import connect
 from worker.inference_queue import InferenceQueue
 from worker.malformed_records import CLOCKS_DIFFER_S
@@ -73,7 +76,10 @@ def children(process_id: int) -> dict[int, str]:
 
     One that has just been forked may still have its parent's command line; one that has ended has none.
     """
-    return {process.pid: _command_line(process) for process in _processes() if process.info["ppid"] == process_id}
+    try:
+        return {child.pid: _command_line(child) for child in psutil.Process(process_id).children()}
+    except psutil.NoSuchProcess:
+        return {}
 
 
 def child(process_id: int, name: str) -> int | None:
@@ -83,15 +89,16 @@ def child(process_id: int, name: str) -> int | None:
 
 def running(command: str) -> int | None:
     """A process whose command line ends in ``command`` or has it before further arguments."""
-    return next((process.pid for process in _processes() if f" {command} " in f"{_command_line(process)} "), None)
-
-
-def _processes() -> Iterator[psutil.Process]:
-    return psutil.process_iter(["ppid", "cmdline"])
+    return next(
+        (process.pid for process in psutil.process_iter() if f" {command} " in f"{_command_line(process)} "), None
+    )
 
 
 def _command_line(process: psutil.Process) -> str:
-    return " ".join(process.info["cmdline"] or ())  # None or empty: a zombie
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended, and may be a zombie
+        return ""
 
 
 def ready(client: httpx.Client) -> bool:
@@ -133,12 +140,34 @@ def process(*command: str, env: dict[str, str] | None = None, **options: Any) ->
 
 
 @contextmanager
-def fake_worker(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process with the fake model, once it is at work, or dead of what it found to do."""
+def fake_worker(redis_url: str, *options: str) -> Iterator[Fork]:
+    """A worker process with the fake model, once it is at work, or dead of what it found to do.
+
+    It is a fork: loading what it needs takes a second. What it prints is printed here when it has ended.
+    """
+    with (
+        tempfile.NamedTemporaryFile() as output,
+        fork(tests.fake_worker.main, [redis_url, *options], output=Path(output.name)) as child,
+    ):
+        _await_worker(redis_url, child)
+        try:
+            yield child
+        finally:
+            child.end()
+            sys.stderr.write(child.printed)
+
+
+@contextmanager
+def fake_worker_program(redis_url: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The same as a program, which loads and measures nothing but its own."""
     with process(sys.executable, "-m", "tests.fake_worker", redis_url, *options) as child:
-        queue = InferenceQueue(connect(redis_url, patience_s=1))
-        eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
+        _await_worker(redis_url, child)
         yield child
+
+
+def _await_worker(redis_url: str, child: Fork | subprocess.Popen[bytes]) -> None:
+    queue = InferenceQueue(connect(redis_url, patience_s=1))
+    eventually(lambda: child.poll() or child.pid in [worker.pid for worker in queue.workers(seen_within_s=60)])
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-# Torch loads it when the meta device first needs it, which takes a second: once, before any fork.
-import torch.fx.experimental.symbolic_shapes  # noqa: F401
+# Torch loads it when the meta device first needs it, which takes two seconds: once, before any fork.
+import torch._dynamo  # noqa: F401
 
 from models.errors import Invalid, NotInstalled
 from models.training.estimate import estimate as estimate_run

@@ -72,13 +72,18 @@ def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path, typed)
     assert (status, "--resume" in printed) == (2, True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "the terminal is closed"])
-def test_a_signal_saves_a_checkpoint(pictures, tmp_path, number):
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_is_closed_saves_a_checkpoint_and_under_nohup_ctrl_c_does(pictures, tmp_path, nohup):
     output = tmp_path / "run"
     run = RunFolder(output)
-    with trained("cyclegan", pictures, "-o", output, *ENDLESS) as training:
+    arguments = ["cyclegan", pictures, "-o", output, *ENDLESS]
+    with trained(*arguments, hangup=signal.SIG_IGN if nohup else signal.SIG_DFL) as training:
         eventually(run.metrics_file.exists)
-        os.killpg(training.pid, number)
+        os.killpg(training.pid, signal.SIGHUP)
+        if nohup:  # it goes on
+            reached = len(list(run.metrics()))
+            eventually(lambda: len(list(run.metrics())) > reached + 3)
+            os.killpg(training.pid, signal.SIGINT)
         assert training.wait(timeout=120) == 0
     status = read_status(output)
     assert (status.status, status.last_checkpoint) == (RunState.STOPPED, status.step)
@@ -127,19 +132,6 @@ def test_several_processes_leave_what_one_does_and_stop_with_a_checkpoint(pictur
     assert [record["step"] for record in run.metrics()] == list(range(1, status.step + 1))
     assert run.samples()[0] == 2
     assert not run.stop_requested
-
-
-def test_under_nohup_it_outlives_its_terminal(pictures, tmp_path):
-    output = tmp_path / "run"
-    run = RunFolder(output)
-    arguments = ["cyclegan", pictures, "-o", output, *SMALL, "--epochs=100000"]
-    with trained(*arguments, hangup=signal.SIG_IGN) as training:
-        eventually(run.metrics_file.exists)
-        os.killpg(training.pid, signal.SIGHUP)
-        reached = len(list(run.metrics()))
-        eventually(lambda: len(list(run.metrics())) > reached + 3)
-        training.terminate()
-        assert training.wait(timeout=120) == 0
 
 
 def test_a_signal_during_the_start_leaves_nothing(pictures, tmp_path):

@@ -1,6 +1,5 @@
 """Requests made of the OpenAPI document: no 5xx but 503, and each answer as its call documents it."""
 
-from tests.fuzz.calls import Things, call
 from tests.processes import fake_worker
 from tests.training import add_dataset
 
@@ -8,6 +7,8 @@ SHARE = 8  # one of so many operations, another share for each seed; `make bench
 
 
 def test_answers_are_as_documented(client, settings, redis_url):
+    from tests.fuzz.calls import Things, call
+
     add_dataset(settings.data_dir)
     things = Things(models=["style_monet-lite", "stargan-monet-lite", "style-by-example"], datasets=["colors"])
     with fake_worker(redis_url):

@@ -67,7 +67,7 @@ def importing(worker, queue, job, killed=()):
 
 
 def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, incoming, datasets, submit, janitor):
-    job = submit(slow(80))
+    job = submit(slow(30))
     with preparer(settings, "imports") as worker:
         forked = eventually(lambda: importing(worker, queue, job))
         worker.kill()
@@ -78,7 +78,7 @@ def test_an_import_whose_preparer_was_killed_is_tried_again(queue, settings, inc
         eventually(lambda: queue.state(job).status.ended)
         eventually(lambda: incoming.job_ids() == [])
     assert queue.state(job).status is Status.SUCCEEDED
-    assert datasets.get("pictures").domains["A"].train == 80
+    assert datasets.get("pictures").domains["A"].train == 30
 
 
 def test_an_import_that_kills_its_preparer_each_time_fails_and_leaves_nothing(
@@ -113,7 +113,7 @@ def test_a_process_that_dies_of_a_picture_fails_its_import_after_three_tries(que
 
 
 def test_sigterm_gives_the_import_back_and_uses_up_no_try(queue, redis_url, settings, incoming, datasets, submit):
-    job = submit(slow(80))
+    job = submit(slow(30))
     with preparer(settings, "imports") as worker:
         eventually(lambda: importing(worker, queue, job))
         worker.terminate()
@@ -170,16 +170,6 @@ def test_a_queued_import_that_is_canceled_never_runs(queue, settings, incoming, 
     assert datasets.names() == []
 
 
-# With a janitor, since a job may go to a preparer that the test before has killed and Redis still serves.
-def test_no_function_but_ours_is_called(settings, preparation, tmp_path, janitor):
-    names = (contract.PREPARATION_QUEUE, contract.FETCH_QUEUE, contract.ESTIMATE_QUEUE)
-    queues = [rq_preparation_queue(preparation.connection, name) for name in names]
-    jobs = [queue.enqueue("os.mkdir", str(tmp_path / queue.name)) for queue in queues]
-    with preparer(settings):
-        eventually(lambda: [job.get_status() for job in jobs] == ["failed"] * 3)
-    assert not any((tmp_path / name).exists() for name in names)
-
-
 def test_only_the_process_of_an_import_loads_pillow_and_its_memory_is_limited(queue, settings, submit):
     job = submit(slow(1000))
     with preparer(settings, "imports") as worker:
@@ -204,9 +194,17 @@ def test_an_import_that_hangs_is_given_up(queue, settings, submit, incoming, mon
     assert (state.status, state.error.code) == (Status.FAILED, FailureCode.TIMED_OUT)
 
 
-def test_an_estimate_does_not_wait_for_an_import(queue, settings, preparation, incoming, submit):
+# With a janitor, since a job may go to a preparer that the test before has killed and Redis still serves.
+def test_no_function_but_ours_is_called_and_an_estimate_does_not_wait_for_an_import(
+    queue, settings, preparation, incoming, submit, tmp_path, janitor
+):
+    names = (contract.PREPARATION_QUEUE, contract.FETCH_QUEUE, contract.ESTIMATE_QUEUE)
+    queues = [rq_preparation_queue(preparation.connection, name) for name in names]
+    others = [queue.enqueue("os.mkdir", str(tmp_path / queue.name)) for queue in queues]
     job = submit(slow(1000))
     with preparer(settings):
+        eventually(lambda: [other.get_status() for other in others] == ["failed"] * 3)
+        assert not any((tmp_path / name).exists() for name in names)
         eventually((incoming.folder(job) / "unpacked").exists)
         small, large = ({"family": "cyclegan", "num_domains": 2, "ngf": ngf} for ngf in (4, 8))
         estimates = preparation.estimate([small, large], timeout_s=120)
@@ -223,18 +221,22 @@ def test_an_estimate_without_a_preparer_is_refused_at_once(preparation):
         preparation.estimate([], timeout_s=3600)
 
 
-def test_an_estimate_that_takes_too_long_is_given_up(settings, preparation):
-    with preparer(settings, "estimates") as worker:
-        worker.send_signal(signal.SIGSTOP)
-        with pytest.raises(Unavailable, match="in time"):
-            preparation.estimate([], timeout_s=1)
+def report_estimates(connection):
+    """Have Redis tell of a preparer that sizes runs."""
+    seen = PreparerReport(name="p", pid=1, host="h", queue=contract.ESTIMATE_QUEUE, seen_at=time.time())
+    connection.hset(contract.PREPARERS, seen.name, seen.model_dump_json())
+
+
+def test_an_estimate_that_takes_too_long_is_given_up(preparation):
+    report_estimates(preparation.connection)
+    with pytest.raises(Unavailable, match="in time"):
+        preparation.estimate([], timeout_s=1)
 
 
 def test_an_estimate_that_needs_a_package_which_is_not_there_says_what_to_install(preparation, monkeypatch):
     monkeypatch.setattr("models.training.feature_network.PACKAGE", "package_that_nobody_has")
     connection = preparation.connection
-    seen = PreparerReport(name="p", pid=1, host="h", queue=contract.ESTIMATE_QUEUE, seen_at=time.time())
-    connection.hset(contract.PREPARERS, seen.name, seen.model_dump_json())
+    report_estimates(connection)
     waiting = rq_preparation_queue(connection, contract.ESTIMATE_QUEUE)
 
     def answer():

@@ -46,6 +46,13 @@ def run(store, settings, training_queue):
     return run_id, store.folder(run_id).path
 
 
+def another(run_id, store, training_queue):
+    """A run like this one, which waits behind it."""
+    queued = store.create(store.folder(run_id).options(), RunStatus(created_at=now(), updated_at=now(), attempts=1))
+    training_queue.submit(queued, 1)
+    return queued
+
+
 def trainer(settings):
     return process(sys.executable, "-m", "app.cli", "trainer", env=environment(settings))
 
@@ -58,8 +65,7 @@ def test_sigterm_puts_the_run_back_at_the_head_of_the_queue(run, settings, queue
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: step(folder) > 3)
-        other = store.create(store.folder(run_id).options(), RunStatus(created_at=now(), updated_at=now(), attempts=1))
-        training_queue.submit(other, 1)  # behind it
+        another(run_id, store, training_queue)
         seen = set()
         first.terminate()
         while first.poll() is None:
@@ -142,23 +148,19 @@ def test_a_trainer_that_is_to_end_while_the_disk_is_full_puts_the_run_back(run, 
     assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
 
 
-def test_a_training_that_gets_sigterm_itself_is_stopped(run, settings):
-    _, folder = run
-    with trainer(settings):
-        eventually(lambda: step(folder) > 3)
-        os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGTERM)
-        eventually(lambda: read_status(folder).status is RunState.STOPPED)
-    assert read_status(folder).last_checkpoint == step(folder)
-
-
-def test_a_run_waits_until_its_folder_is_unlocked(run, settings, training_queue):
+def test_a_run_waits_until_its_folder_is_unlocked_and_is_stopped_when_its_training_gets_sigterm(
+    run, settings, training_queue
+):
     run_id, folder = run
     with trainer(settings):
         with lock_run(folder):
             eventually(lambda: training_queue.turn(run_id, 1) is Turn.STARTED)
             time.sleep(UNLOCK_WAIT_S + 1)
             assert training_queue.turn(run_id, 1) is Turn.STARTED
-        eventually(lambda: step(folder) > 0)
+        eventually(lambda: step(folder) > 3)
+        os.kill(eventually(lambda: running(f"models.training {folder}")), signal.SIGTERM)
+        eventually(lambda: read_status(folder).status is RunState.STOPPED)
+    assert read_status(folder).last_checkpoint == step(folder)
 
 
 def test_sigterm_while_a_run_waits_puts_it_back_and_uses_up_no_try(run, settings, queue, training_queue, janitor):
@@ -172,14 +174,6 @@ def test_sigterm_while_a_run_waits_puts_it_back_and_uses_up_no_try(run, settings
     assert training_queue.turn(run_id, 1) is Turn.WAITING
     assert tries_left(queue, attempt_id(run_id, 1)) == MAX_TRIES - 1
     assert read_status(folder).status is RunState.QUEUED
-
-
-def test_a_run_whose_options_are_damaged_has_failed(run, settings, store):
-    run_id, folder = run
-    store.folder(run_id).options_file.write_text("{")
-    with trainer(settings):
-        eventually(lambda: read_status(folder).status is RunState.FAILED)
-    assert "options.json" in read_status(folder).error
 
 
 def test_sigterm_while_redis_is_away_leaves_the_run_queued(own_redis):
@@ -211,7 +205,9 @@ def test_a_trainer_replaces_a_dead_one_of_the_same_name(run, settings, redis_url
         eventually(lambda: step(folder) > 0)
 
 
-def test_a_kill_command_for_a_run_that_has_ended_does_nothing(run, settings, queue, training_queue, store):
+def test_a_kill_command_does_nothing_to_a_run_that_has_ended_and_stops_one_at_once(
+    run, settings, queue, training_queue, store
+):
     run_id, folder = run
     with trainer(settings) as first:
         eventually(lambda: step(folder) > 3)
@@ -223,28 +219,14 @@ def test_a_kill_command_for_a_run_that_has_ended_does_nothing(run, settings, que
         status.status, status.attempts = RunState.QUEUED, 2
         write_status(folder, status)
         training_queue.submit(run_id, 2)
-        eventually(lambda: step(folder) > status.step)
+        eventually(lambda: read_status(folder).last_checkpoint > status.step)
         assert first.poll() is None
-
-
-def test_a_kill_command_stops_the_run_at_once(run, settings, training_queue, store):
-    run_id, folder = run
-    with trainer(settings):
-        eventually(lambda: read_status(folder).last_checkpoint)
         store.folder(run_id).request_stop()
-        training_queue.kill(run_id, 1)
+        training_queue.kill(run_id, 2)
         eventually(lambda: read_status(folder).status is RunState.STOPPED)
-        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
+        eventually(lambda: training_queue.turn(run_id, 2) is Turn.ENDED)
         assert read_status(folder).error is None
         assert running(f"models.training {folder}") is None
-
-
-def test_a_run_that_was_removed_while_it_waited_is_skipped(run, settings, training_queue, store):
-    run_id, _ = run
-    store.remove(run_id)
-    with trainer(settings) as first:
-        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
-        assert first.poll() is None
 
 
 def test_a_missing_device_is_reported_in_one_line(settings):
@@ -313,36 +295,6 @@ def tries_left(queue, job_id):
     return int(queue.connection.hget(Job.key_for(job_id), "retries_left"))
 
 
-def test_a_run_that_was_stopped_while_it_waited_never_begins(run, settings, training_queue, store):
-    run_id, folder = run
-    store.folder(run_id).request_stop()
-    with trainer(settings):
-        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
-    assert read_status(folder).status is RunState.STOPPED
-    assert step(folder) == 0
-
-
-def test_a_run_that_cannot_start_fails_with_the_reason_and_is_not_tried_again(run, settings, training_queue, store):
-    run_id, folder = run
-    options = store.folder(run_id).options()
-    store.folder(run_id).options_file.write_text(
-        options.model_copy(update={"dataset": settings.data_dir / "gone"}).model_dump_json()
-    )
-    with trainer(settings):
-        eventually(lambda: training_queue.turn(run_id, 1) is Turn.ENDED)
-    status = read_status(folder)
-    assert status.status is RunState.FAILED
-    assert "domains" in status.error
-
-
-def test_no_other_function_is_ever_called(run, settings, queue, training_queue):
-    training_queue.withdraw(run[0], 1)
-    evil = rq_training_queue(queue.connection).enqueue("os.system", "touch /tmp/evil")
-    with trainer(settings):
-        eventually(lambda: evil.get_status() is JobStatus.FAILED)
-    assert "not one that a trainer runs" in evil.latest_result().exc_string
-
-
 def test_trainers_report_what_they_have(settings, training_queue):
     with trainer(settings) as first:
         # SIGTERM must be handled from the first report on.
@@ -351,3 +303,27 @@ def test_trainers_report_what_they_have(settings, training_queue):
         first.terminate()
         assert first.wait(timeout=120) == 0
     assert training_queue.trainers(seen_within_s=60) == []
+
+
+def test_what_cannot_be_trained_ends_with_the_reason_and_is_not_tried_again(
+    run, settings, queue, training_queue, store
+):
+    """Of one trainer: runs without options or pictures, removed, or stopped while they waited, and another function."""
+    damaged, _ = run
+    lost, removed, stopped = runs = [another(damaged, store, training_queue) for _ in range(3)]
+    store.folder(damaged).options_file.write_text("{")
+    gone = store.folder(lost).options().model_copy(update={"dataset": settings.data_dir / "gone"})
+    store.folder(lost).options_file.write_text(gone.model_dump_json())
+    store.remove(removed)
+    store.folder(stopped).request_stop()
+    evil = rq_training_queue(queue.connection).enqueue("os.system", "touch /tmp/evil")
+    with trainer(settings) as first:
+        eventually(lambda: all(training_queue.turn(run_id, 1) is Turn.ENDED for run_id in (damaged, *runs)))
+        eventually(lambda: evil.get_status() is JobStatus.FAILED)
+        assert first.poll() is None
+    ended = {run_id: read_status(store.folder(run_id).path) for run_id in (damaged, lost, stopped)}
+    assert [found.status for found in ended.values()] == [RunState.FAILED, RunState.FAILED, RunState.STOPPED]
+    assert "options.json" in ended[damaged].error
+    assert "domains" in ended[lost].error
+    assert ended[stopped].step == 0
+    assert "not one that a trainer runs" in evil.latest_result().exc_string

@@ -9,7 +9,6 @@ import signal
 import sys
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.app.training.client import picture, start, wait
 from tests.pictures import encoded, landscape
@@ -82,6 +81,8 @@ def test_a_complete_run_from_another_machine_is_trained_further(finished, servic
 
 
 def test_tensorboard_finds_the_run(finished, place):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     folder = place.data_dir / "runs" / finished[0].split("/")[-1]
     curves = EventAccumulator(str(folder))
     curves.Reload()

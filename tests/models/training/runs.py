@@ -10,7 +10,7 @@ from models.store.run_lock import is_locked
 from models.store.run_status import RunState
 from models.training.attempt import attempt
 from models.training.checkpoints import load_state
-from tests.models.training.forks import training
+from tests.forks import training
 from tests.processes import eventually
 
 

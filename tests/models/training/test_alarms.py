@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.errors import CannotWrite
 from models.store.options import CycleGANOptions
@@ -21,7 +20,7 @@ from models.training.attempt import attempt
 from models.training.checkpoints import load_state
 from models.training.launch import CANNOT_WRITE
 from models.training.reporter import Reporter
-from tests.models.training.forks import fork
+from tests.forks import fork
 from tests.models.training.runs import kill_after, steps, train, train_here, write_run
 from tests.training import CYCLEGAN, add_dataset
 
@@ -169,6 +168,8 @@ def test_curves_that_find_no_room_are_an_error_and_no_wait(tmp_path):
 
 def curve(run):
     """The points of the curve g_ab_adv as TensorBoard shows them: (step, loss), in order."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events = EventAccumulator(str(run.path))
     events.Reload()
     return [(event.step, event.value) for event in events.Scalars("g_ab_adv")]

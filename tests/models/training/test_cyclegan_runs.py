@@ -29,8 +29,8 @@ from models.training.cyclegan import CycleGANTrainer
 from models.training.data import UnpairedPictures
 from models.training.launch import STOP_TIMEOUT_S
 from models.weights import doctor
+from tests.forks import training
 from tests.models.training.cyclegan_runs import make_run, red_and_blue
-from tests.models.training.forks import training
 from tests.models.training.runs import fingerprint, kill_after, steps, train, train_here
 from tests.pictures import landscape
 from tests.processes import eventually

@@ -8,8 +8,8 @@ import pytest
 from models.store.options import CUTOptions, CycleGANOptions, StarGANOptions
 from models.store.run_status import RunState, read_status
 from models.training.launch import command
+from tests.forks import fork
 from tests.models.spread import losses, print_losses
-from tests.models.training.forks import fork
 from tests.models.training.runs import steps, write_run
 from tests.processes import children, eventually, free_port, process, running
 from tests.training import CUT, CYCLEGAN, ENDLESS, STARGAN, add_dataset

@@ -3,7 +3,6 @@
 import sys
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch.nn import functional
@@ -23,6 +22,8 @@ TOLERANCE = 1e-4
 
 
 def opened(path):
+    import onnxruntime
+
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 

@@ -1,4 +1,4 @@
-"""Processes of their own for what trains, forked from one that has loaded torch: loading it anew takes three seconds.
+"""Processes of their own, forked from one that has loaded torch and more: loading it anew takes three seconds.
 
 The processes that they start are forks, too, so all have the same command line. All are killed with the process that
 runs the tests.
@@ -19,7 +19,7 @@ from models.store.run_folder import RunFolder
 
 # Elsewhere than on Linux, a process that has loaded torch can't safely be forked.
 _context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-_context.set_forkserver_preload(["tests.models.training.loaded"])
+_context.set_forkserver_preload(["tests.loaded"])
 
 
 class Fork:
@@ -27,14 +27,14 @@ class Fork:
 
     Args:
         output: a file for what it prints.
-        env: added to its environment.
+        env: added to the environment of this process.
     """
 
     def __init__(
         self, function: Callable[..., object], *arguments: Any, output: Path, env: Mapping[str, str] | None = None
     ) -> None:
         self._output = output
-        self._process = _context.Process(target=_begin, args=(output, dict(env or {}), function, arguments))
+        self._process = _context.Process(target=_begin, args=(output, os.environ | (env or {}), function, arguments))
         self._process.start()
         self.pid = self._process.pid
 
@@ -48,8 +48,15 @@ class Fork:
         assert self._process.exitcode is not None, f"it still runs after {timeout} s"
         return self._process.exitcode
 
+    def poll(self) -> int | None:
+        """The exit status if it has ended."""
+        return self._process.exitcode
+
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def end(self) -> None:
         """Kill it, if it has not ended by itself."""
@@ -80,6 +87,7 @@ def _begin(output: Path, env: Mapping[str, str], function: Callable[..., object]
     os.setsid()
     multiprocessing.set_start_method(None, force=True)  # the usual one of this system, not what made this process
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
     os.environ.update(env)
     with output.open("w") as file:
         for descriptor in (1, 2):
