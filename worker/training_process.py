@@ -26,7 +26,7 @@ from models.cores import usable_cores
 from models.errors import RunFolderError, UnknownRun
 from models.process import bound
 from models.store.files import is_full
-from models.store.run_folder import RunFolder
+from models.store.run_folder import BALLAST_FILE, RunFolder
 from models.store.run_lock import is_locked, wait_until_unlocked
 from models.store.run_status import Alarm, RunState, now, read_status, write_status
 from models.store.runs import RunStore
@@ -248,6 +248,7 @@ def _write_end(run: RunFolder, attempt: int, why: str | None, disk_full: bool, r
             status.error = f"{why} {DISK_WAS_FULL}"
             status.alarms.append(Alarm(kind="disk", step=status.step, detail=DISK_WAS_FULL))
     status.eta_s = None
+    (run.path / BALLAST_FILE).unlink(missing_ok=True)  # a training that was killed has left it
     write_status(run.path, status)
     return requeue
 

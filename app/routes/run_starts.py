@@ -1,14 +1,16 @@
 """Start training runs: POST /training/cyclegan, /cut and /stargan."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from app.deps import CallerDep, ServicesDep
+from app.callers import Caller
+from app.deps import CallerDep, Services, ServicesDep
 from app.keyed_requests import RunIdDep
 from app.routes import answers
-from app.routes.fields import StartQuery
+from app.routes.fields import StartParameters, StartQuery
 from app.run_requests import RunRequest
 from app.training_schemas import CUTRequest, CycleGANRequest, Forecast, StarGANRequest, TrainingRun
 
@@ -25,28 +27,33 @@ ANSWERS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
 class RunStart:
     """What a call that starts a run needs, whatever the family."""
 
-    def __init__(self, services: ServicesDep, caller: CallerDep, query: StartQuery, run_id: RunIdDep) -> None:
-        self._services = services
-        self._caller = caller
-        self._query = query
-        self._run_id = run_id
+    services: Services
+    caller: Caller
+    query: StartParameters
+    run_id: str | None
 
     async def run(self, request: RunRequest) -> Response:
         """The answer to a request for a run: the run, queued; or a forecast, if that is what was asked for."""
-        return await self._services.starts.run(self._start, request)
+        return await self.services.starts.run(self._start, request)
 
     def _start(self, request: RunRequest) -> Response:
-        [accepted] = self._services.runs.check([request], self._caller)
-        if self._query.dry_run:
+        [accepted] = self.services.runs.check([request], self.caller)
+        if self.query.dry_run:
             return JSONResponse(accepted.forecast.model_dump(mode="json"), status_code=200)
-        run = self._services.runs.view(self._services.runs.start(accepted, self._run_id))
+        run = self.services.runs.view(self.services.runs.start(accepted, self.run_id))
         return JSONResponse(run.model_dump(mode="json"), status_code=202, headers={"Location": run.links["self"]})
 
 
-RunStartDep = Annotated[RunStart, Depends()]
+# The class itself would do as a dependency, but FastAPI calls what is not async in a thread.
+async def _run_start(services: ServicesDep, caller: CallerDep, query: StartQuery, run_id: RunIdDep) -> RunStart:
+    return RunStart(services, caller, query, run_id)
+
+
+RunStartDep = Annotated[RunStart, Depends(_run_start)]
 
 
 @router.post("/cyclegan", summary="Train a CycleGAN", **ANSWERS)

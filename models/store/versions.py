@@ -19,7 +19,9 @@ from models.store.model_card import ModelCard
 OWNER_FILE = "owner"  # beside the versions: the name of the API key that put the first one into service
 BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced
 REQUEST_FILE = "request"  # there too: the request that put it into service, so that a repeat makes no second version
-ROLLBACK_FILE = "rolled-back"  # beside the versions, of the last rollback: its request, and from and to which version
+ROLLBACK_FILE = (
+    "rolled-back"  # there too, once it was rolled back: the request that did so; empty if that is never repeated
+)
 
 
 class Versions:
@@ -71,13 +73,15 @@ class Versions:
         """
         with self._changing(name):
             current = self.current(name)
-            if (made := self._made_for(name, request)) is not None:
-                if current == self._before(name, made):
-                    self._put_into_service(name, made, owner)
-                return ModelCard.model_validate_json((self._root / name / str(made) / CARD_FILE).read_bytes())
+            made = self._of_request(name, REQUEST_FILE, request)
+            if made is not None and (current != self._before(name, made) or self._is_rolled_back(name, made)):
+                return self._card(name, made)  # it was in service, or another version came after it
             self.require_free(name, new=new, in_place_of_missing=in_place_of_missing)
             if current is not None and not is_ours(self.owner(name)):
                 raise NameTaken(f"{name!r} was published with another API key; choose another name.")
+            if made is not None:
+                self._put_into_service(name, made, owner)
+                return self._card(name, made)
             number = max(self.of(name), default=0) + 1
             part = self._root / name / f".{uuid4().hex}"
             try:
@@ -97,13 +101,19 @@ class Versions:
             self._put_into_service(name, number, owner)
             return card
 
-    def _made_for(self, name: str, request: str | None) -> int | None:
-        """The version that was made for a request, whether or not it went into service."""
+    def _of_request(self, name: str, file: str, request: str | None) -> int | None:
+        """The version in whose folder this file names the request, if any."""
         for number in reversed(self.of(name)) if request is not None else ():
             with contextlib.suppress(FileNotFoundError):
-                if (self._root / name / str(number) / REQUEST_FILE).read_text() == request:
+                if (self._root / name / str(number) / file).read_text() == request:
                     return number
         return None
+
+    def _card(self, name: str, number: int) -> ModelCard:
+        return ModelCard.model_validate_json((self._root / name / str(number) / CARD_FILE).read_bytes())
+
+    def _is_rolled_back(self, name: str, number: int) -> bool:
+        return (self._root / name / str(number) / ROLLBACK_FILE).exists()
 
     def _before(self, name: str, number: int) -> int | None:
         """The version that this one replaced; None if it was the first."""
@@ -155,22 +165,14 @@ class Versions:
         self._published(name)
         with self._changing(name):
             current = self._published(name)
-            start, before = self._rolled_back(name, request) or (current, self._before(name, current))
+            start = self._of_request(name, ROLLBACK_FILE, request) or current
+            before = self._before(name, start)
             if before is None:
-                raise NoVersion(f"{name!r} is at version {current}; no other was in service before it.")
-            if request is not None:
-                replace_text(self._root / name / ROLLBACK_FILE, f"{request} {start} {before}")
+                raise NoVersion(f"{name!r} is at version {start}; no other was in service before it.")
             if current == start:
+                replace_text(self._root / name / str(start) / ROLLBACK_FILE, request or "")
                 self._serve(name, before)
             return before
-
-    def _rolled_back(self, name: str, request: str | None) -> tuple[int, int] | None:
-        """From which to which version the last rollback was, if it was made for this request."""
-        with contextlib.suppress(FileNotFoundError):
-            made_for, start, before = (self._root / name / ROLLBACK_FILE).read_text().split()
-            if made_for == request:
-                return int(start), int(before)
-        return None
 
     def remove(self, name: str) -> None:
         """Remove a published model with all its versions.

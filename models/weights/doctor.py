@@ -174,9 +174,10 @@ def save(state: StateDict, path: Path) -> None:
         OSError: it can't be written; the disk is full, for instance.
     """
     with replacing(path) as part:
+        part.touch()  # raises the system's own error where no file can be made
         try:
             save_file({key: tensor.contiguous() for key, tensor in state.items()}, part)
-        except SafetensorError as error:  # its message alone tells the system's errors apart
+        except SafetensorError as error:  # its message alone says which of the system's errors it was
             raise OSError(errno.ENOSPC, f"{path.name} could not be written: {error}") from error
         part.chmod(0o644)  # safetensors creates files for the owner alone; other roles read them too
 

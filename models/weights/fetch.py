@@ -68,7 +68,8 @@ def fetch(
                 _fetch_locked(card, folder, target, mirror, report, downloaded)
         except OSError as error:
             if is_full(error):
-                raise FetchError("The server's disk is full. Its operator must free some space first.") from error
+                why = f"The server's disk is full ({error.strerror})"
+                raise FetchError(f"{why}. Its operator must free some space first.") from error
             raise FetchError(f"{folder} cannot be written: {error}") from error
         except (FetchError, CheckpointError, NotInstalled) as error:
             record = {"failed_at": time.time(), "why": str(error).rstrip(".")}

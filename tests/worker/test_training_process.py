@@ -120,6 +120,7 @@ def find_no_room(queue, settings, signals, monkeypatch):
 
 def test_how_a_run_ended_on_a_full_disk_is_written_once_there_is_room(run, find_no_room):
     _, folder = run
+    (folder / "ballast").touch()  # of a training that was killed
     tries = iter([OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded")])
 
     def write(folder, status):
@@ -132,6 +133,7 @@ def test_how_a_run_ended_on_a_full_disk_is_written_once_there_is_room(run, find_
     assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
     assert "The disk was full" in status.error
     assert "Resume continues from the last checkpoint" in status.error
+    assert not (folder / "ballast").exists()
 
 
 def test_a_trainer_that_is_to_end_while_the_disk_is_full_puts_the_run_back(run, find_no_room, queue, training_queue):

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import resource
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -135,20 +134,27 @@ def test_whatever_finds_no_room_the_last_status_takes_that_of_the_ballast(tmp_pa
     often = {"sample_every": 1, "save_every": 1}
     run = write_run(tmp_path / "run", CycleGANOptions(dataset=dataset, **(CYCLEGAN | often)))
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    ballast = run.path / "ballast"
+    ballast_bytes = []  # when the disk was found to be full
+
+    def write_in_vain(*arguments, **options):
+        ballast_bytes.append(ballast.stat().st_size)
+        raise full
 
     def write_if_there_is_room(folder, status):
-        if write.called and (folder / "ballast").exists():
+        if ballast_bytes and ballast.exists():
             raise full
         write_status(folder, status)
 
-    monkeypatch.setattr(unwritten, write := Mock(side_effect=full))
+    monkeypatch.setattr(unwritten, write_in_vain)
     monkeypatch.setattr("models.training.reporter.write_status", write_if_there_is_room)
     with pytest.raises(CannotWrite, match=r"The disk is full .* Free some space on the server, then resume"):
         train_here(run)
     status = read_status(run.path)
     assert (status.status, [alarm.kind for alarm in status.alarms]) == (RunState.FAILED, ["disk"])
     assert "disk is full" in status.error
-    assert not (run.path / "ballast").exists()
+    assert ballast_bytes == [256 << 10]
+    assert not ballast.exists()
 
 
 def write_curves_without_room(folder):

@@ -360,3 +360,5 @@ def test_weights_that_find_no_room_are_an_error_of_the_system_and_leave_nothing(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert is_full(raised.value)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        doctor.save({"a": torch.zeros(1)}, tmp_path / "missing" / "a.safetensors")
