@@ -67,6 +67,11 @@ class ReportingWorker(BaseWorker):
                 if not sum(map(refuse_unreadable, self.queues)):
                     raise
 
+    def handle_warm_shutdown_request(self) -> None:
+        """Have no further job taken. RQ raises an exception here, which may hit code that catches it."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._stop_requested = True
+
     def register_birth(self) -> None:
         """Make this worker known, once Redis has room for that: results expire, and other workers take jobs."""
         waits = False

@@ -121,7 +121,7 @@ class PreparationWorker(ReportingWorker, Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Give the job in hand back to the queue rather than wait minutes for its end."""
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        super().handle_warm_shutdown_request()
         self._kill_horse()
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: object) -> None:

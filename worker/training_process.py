@@ -76,7 +76,6 @@ class Trainer(ReportingWorker, SimpleWorker):
         self._reserved_mb = reserved_mb
         self._threads = threads
         self._training: TrainingProcess | None = None
-        self._ending = False
 
     def run(self) -> None:
         """Train until SIGTERM or SIGINT."""
@@ -105,7 +104,7 @@ class Trainer(ReportingWorker, SimpleWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def handle_warm_shutdown_request(self) -> None:
-        self._ending = True
+        super().handle_warm_shutdown_request()
         if self._training is not None:
             self._training.stop()
 
@@ -130,7 +129,7 @@ class Trainer(ReportingWorker, SimpleWorker):
             run = self._runs.folder(run_id)
             with TrainingProcess(run, *self._options, requeue=True) as training:
                 self._training = training
-                if self._ending:
+                if self._stop_requested:
                     training.stop()
                 while not wait_until_unlocked(run.path):  # the training of a trainer that died may take a while to end
                     if training.stopping or training.killed:
@@ -190,7 +189,7 @@ class Trainer(ReportingWorker, SimpleWorker):
                 if not is_full(error):
                     log.error("how run %s ended cannot be written: %s", run_id, error)
                     return requeue
-                if requeue or self._ending:
+                if requeue or self._stop_requested:
                     return True
                 if not waits:
                     log.warning("how run %s ended is written once the disk has room: %s", run_id, error)

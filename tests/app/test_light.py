@@ -92,7 +92,8 @@ def importer(queue, settings, no_torch, monkeypatch):
         waiting = queue.connection.lrange(worker.queues[0].key, 0, -1)
         return tried, [job.decode() for job in waiting], queue.connection.llen(worker.queues[0].intermediate_queue_key)
 
-    return take_one
+    yield take_one
+    worker.stop_heartbeats()
 
 
 def test_a_preparer_without_torch_leaves_weights_files_to_one_that_has_it(queue, light_preparer, importer):

@@ -1,6 +1,8 @@
 """The check of a Redis that somebody else has set up."""
 
+import contextlib
 import logging
+import signal
 import threading
 from unittest.mock import Mock
 
@@ -103,6 +105,25 @@ def test_a_heartbeat_that_finds_no_redis_is_a_line_in_the_log(redis_url, monkeyp
         eventually(lambda: "heartbeat failed" in caplog.text)
         worker.stop_heartbeats()
     assert ("Traceback" in caplog.text) is traceback
+
+
+def test_a_worker_that_is_told_to_end_takes_no_further_job_whatever_code_the_signal_finds(
+    redis_url, signals, monkeypatch
+):
+    taken = []
+
+    def take(*_):
+        with contextlib.suppress(Exception):  # what RQ raises in the signal's handler
+            signal.raise_signal(signal.SIGTERM)
+        taken.append(None)
+        return (None, None) if len(taken) == 1 else None  # which ends the worker, too
+
+    with connect(redis_url, patience_s=0) as connection:
+        worker = EstimateWorker(connection)
+        monkeypatch.setattr(worker, "dequeue_job_and_maintain_ttl", take)
+        monkeypatch.setattr(worker, "execute_job", Mock())
+        worker.work(logging_level="ERROR")
+    assert len(taken) == 1
 
 
 def test_the_password_of_a_file_goes_into_an_address_that_has_none(tmp_path):
