@@ -38,6 +38,9 @@ AMONG = 250  # pictures of the domain that translations are compared with
 SHOWN, SHOWN_SIDE = 12, 160  # pictures on a sheet, and their sides in px
 STYLES = 8  # paintings on a sheet of styles
 CPU = torch.device("cpu")
+HEAD = """\
+| | pictures | Lite0 Fréchet distance | Lite0 content loss | patch distance left |
+| --- | ---: | ---: | ---: | ---: |"""
 
 Translate = Callable[[list[Picture], list[Picture]], list[Picture]]  # sources, references → as many pictures
 
@@ -58,8 +61,7 @@ def pictures(folder: Path = FOLDER, weights: Path = WEIGHTS) -> None:
     if why := missing() or (None if folder.is_dir() else f"{folder} is not here"):
         print(f"pictures: {why}")
         return
-    print("| | pictures | Lite0 Fréchet distance | Lite0 content loss | patch distance left |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print(HEAD)
     for direction in directions(folder):
         _print(direction, weights)
 
@@ -101,21 +103,29 @@ def _square(image: Image.Image, side: int = SIDE) -> Picture:
 
 
 def _print(direction: Direction, weights: Path) -> None:
-    among, sources = look(direction.among), look(direction.sources)
-    patches = PatchDistance(pixels.to_tensor(direction.among))
-    away = patches.to(pixels.to_tensor(direction.sources))
-
-    def row(name: str, made: list[Picture], loss: float | None = None) -> None:
-        found = look(made)
-        loss = content(sources, found) if loss is None else loss
-        left = patches.to(pixels.to_tensor(made)) / away
-        print(f"| {name} | {len(made)} | {frechet(found, among):.1f} | {loss:.3f} | {left:.2f} |", flush=True)
-
+    judge = Judge(direction)
     print(f"| **{direction.title}** | | | | |")
-    row("as they are", direction.sources)
+    judge.row("as they are", direction.sources)
     for name, load in direction.models.items():
-        row(name, load(weights)(direction.sources, direction.real))
-    row("real ones, beside other pictures", direction.real, content(sources, sources.rolled()))
+        judge.row(name, load(weights)(direction.sources, direction.real))
+    judge.row("real ones, beside other pictures", direction.real)
+
+
+class Judge:
+    """Measures pictures against a domain, and against the sources that they were made from."""
+
+    def __init__(self, direction: Direction) -> None:
+        self._real = direction.real
+        self._among, self._sources = look(direction.among), look(direction.sources)
+        self._patches = PatchDistance(pixels.to_tensor(direction.among))
+        self._away = self._patches.to(pixels.to_tensor(direction.sources))
+
+    def row(self, name: str, made: list[Picture]) -> None:
+        """Print the figures of as many pictures as there are sources. Real ones show what can be lost at most."""
+        found = look(made)
+        loss = content(self._sources, self._sources.rolled() if made is self._real else found)
+        left = self._patches.to(pixels.to_tensor(made)) / self._away
+        print(f"| {name} | {len(made)} | {frechet(found, self._among):.1f} | {loss:.3f} | {left:.2f} |", flush=True)
 
 
 def look(made: Sequence[Picture]) -> Seen:
@@ -159,23 +169,25 @@ def _by_example(weights: Path) -> Translate:
 
 def sheet(file: Path, direction: Direction, name: str, folders: Sequence[Path]) -> None:
     """Draw held-out pictures in rows: themselves, and what the model of each folder makes of them."""
-    sources, references = (_spread(found, SHOWN) for found in (direction.sources, direction.real))
-    _draw(file, [sources, *(direction.models[name](weights)(sources, references) for weights in folders)])
+    sources, references = (spread(found, SHOWN) for found in (direction.sources, direction.real))
+    draw(file, [sources, *(direction.models[name](weights)(sources, references) for weights in folders)])
 
 
 def styles(file: Path, folder: Path, weights: Path) -> None:
     """Draw held-out paintings in a row, and below each the photo of the documentation in its style."""
-    paintings = _spread(read(folder / "testA", PAINTINGS), STYLES)
+    paintings = spread(read(folder / "testA", PAINTINGS), STYLES)
     photo = _square(Image.open(PHOTO).convert("RGB"))
-    _draw(file, [[photo, *paintings], [photo, *_stylist("painting")(weights)([photo] * STYLES, paintings)]])
+    draw(file, [[photo, *paintings], [photo, *_stylist("painting")(weights)([photo] * STYLES, paintings)]])
 
 
-def _draw(file: Path, rows: list[list[Picture]]) -> None:
+def draw(file: Path, rows: list[list[Picture]]) -> None:
+    """Write rows of pictures, one below another, as one picture."""
     small = [[_square(Image.fromarray(picture), SHOWN_SIDE) for picture in row] for row in rows]
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in small])).save(file, quality=70)
 
 
-def _spread(found: list[Picture], count: int) -> list[Picture]:
+def spread(found: list[Picture], count: int) -> list[Picture]:
+    """So many of the pictures, from all parts of the list."""
     return [found[n * len(found) // count] for n in range(count)]
 
 

@@ -20,7 +20,9 @@ def require_free(folder: Path, nbytes: int) -> None:
     """
     free = _free(folder)
     if free < nbytes:
-        raise OSError(errno.ENOSPC, f"{free >> 20:,} MiB are free, {nbytes >> 20:,} MiB are needed", str(folder))
+        raise OSError(
+            errno.ENOSPC, f"{free / 2**20:,.1f} MiB are free, {nbytes / 2**20:,.1f} MiB are needed", str(folder)
+        )
 
 
 def _free(folder: Path) -> int:
