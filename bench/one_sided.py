@@ -10,11 +10,9 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
-from bench.pictures import CPU, HEAD, PHOTO, SHOWN, SIDE, Judge, directions, draw, spread
+from bench.pictures import CPU, HEAD, SHOWN, Judge, directions, draw, sample_photo, spread
 from models import pixels
 from models.cyclegan.networks import ResnetGenerator
 from models.pictures import Picture
@@ -75,8 +73,7 @@ def one_sided(minutes: float, folder: Path, out: Path) -> None:
 def show(folder: Path, out: Path, options: dict[str, CycleGANOptions | CUTOptions]) -> None:
     """Print the figures of the weights in ``out``, and draw its sheet."""
     direction = directions(folder)[0]
-    photo = np.asarray(Image.open(PHOTO).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    shown = [photo, *spread(direction.sources, SHOWN - 1)]
+    shown = [sample_photo(), *spread(direction.sources, SHOWN - 1)]
     rows = [shown]
     judge = Judge(direction)
     print(HEAD)
@@ -86,7 +83,7 @@ def show(folder: Path, out: Path, options: dict[str, CycleGANOptions | CUTOption
         generator.load_state_dict({key: x.float() for key, x in doctor.load(out / f"{name}.safetensors").state.items()})
         judge.row(name, translate(generator, direction.sources))
         rows.append(translate(generator, shown))
-    judge.row("real ones, beside other pictures", direction.real)
+    judge.real_row()
     draw(out / "sheet.png", rows)
 
 

@@ -98,6 +98,11 @@ def read(folder: Path, count: int) -> list[Picture]:
     return [_square(Image.open(path).convert("RGB")) for path in list_pictures(folder)[:count]]
 
 
+def sample_photo() -> Picture:
+    """The photo of the documentation as a square."""
+    return _square(Image.open(PHOTO).convert("RGB"))
+
+
 def _square(image: Image.Image, side: int = SIDE) -> Picture:
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
@@ -108,7 +113,7 @@ def _print(direction: Direction, weights: Path) -> None:
     judge.row("as they are", direction.sources)
     for name, load in direction.models.items():
         judge.row(name, load(weights)(direction.sources, direction.real))
-    judge.row("real ones, beside other pictures", direction.real)
+    judge.real_row()
 
 
 class Judge:
@@ -121,9 +126,16 @@ class Judge:
         self._away = self._patches.to(pixels.to_tensor(direction.sources))
 
     def row(self, name: str, made: list[Picture]) -> None:
-        """Print the figures of as many pictures as there are sources. Real ones show what can be lost at most."""
+        """Print the figures of as many pictures as there are sources, each made from one of them."""
         found = look(made)
-        loss = content(self._sources, self._sources.rolled() if made is self._real else found)
+        self._print(name, made, found, content(self._sources, found))
+
+    def real_row(self) -> None:
+        """Print the figures of real pictures. Their content loss, of unlike sources, is what can be lost at most."""
+        lost = content(self._sources, self._sources.rolled())
+        self._print("real ones, beside other pictures", self._real, look(self._real), lost)
+
+    def _print(self, name: str, made: list[Picture], found: Seen, loss: float) -> None:
         left = self._patches.to(pixels.to_tensor(made)) / self._away
         print(f"| {name} | {len(made)} | {frechet(found, self._among):.1f} | {loss:.3f} | {left:.2f} |", flush=True)
 
@@ -176,7 +188,7 @@ def sheet(file: Path, direction: Direction, name: str, folders: Sequence[Path]) 
 def styles(file: Path, folder: Path, weights: Path) -> None:
     """Draw held-out paintings in a row, and below each the photo of the documentation in its style."""
     paintings = spread(read(folder / "testA", PAINTINGS), STYLES)
-    photo = _square(Image.open(PHOTO).convert("RGB"))
+    photo = sample_photo()
     draw(file, [[photo, *paintings], [photo, *_stylist("painting")(weights)([photo] * STYLES, paintings)]])
 
 

@@ -3,8 +3,8 @@
 import importlib
 import sys
 
-# redis-py imports OpenTelemetry's metrics where they are installed, for figures of its own that nobody asks for. That
-# is a tenth of the time that a process takes to start. It is told that they are missing; others find them.
+# Where OpenTelemetry's metrics are installed, redis-py imports them for figures of its own, which nobody here uses.
+# That takes a tenth of a process's start-up time, so the import fails while redis-py loads, and works afterwards.
 _METRICS = "opentelemetry.sdk.metrics"
 if _METRICS not in sys.modules:
     sys.modules[_METRICS] = None  # type: ignore[assignment]

@@ -97,7 +97,7 @@ class FetchWorker(ClientJobWorker):
 
 
 def _unexpected(job: Job, error: Exception, what: str) -> str:
-    """Log an error that the job's owner can't mend; what that one is told of it.
+    """Log an error that the job's owner can't fix, and return what to tell the owner.
 
     Args:
         what: could not be taken in.

@@ -1,14 +1,15 @@
 """OpenVINO, imported here and nowhere else, so that it reports to nobody; what its CPU computes in, and compiling.
 
-Importing ``openvino`` imports its converter of other frameworks' models, if that is there. Nothing here needs it, it
-takes half the time, and it sends an event to an analytics service.
+Importing ``openvino`` imports its converter of other frameworks' models, which sends an event to an analytics service
+if the package ``openvino_telemetry`` can be imported. Nothing here needs the converter, and it takes half the time.
 """
 
 import sys
 from functools import cache
 from typing import Any, Literal
 
-sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # makes its import fail, as if not installed
+for _name in ("openvino.tools.ovc", "openvino_telemetry"):
+    sys.modules[_name] = None  # type: ignore[assignment]  # makes its import fail, as if not installed
 
 import openvino  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402

@@ -19,9 +19,8 @@ from models.store.model_card import ModelCard
 OWNER_FILE = "owner"  # beside the versions: the name of the API key that put the first one into service
 BEFORE_FILE = "before"  # in a version's folder: number of the version it replaced
 REQUEST_FILE = "request"  # there too: the request that put it into service, so that a repeat makes no second version
-ROLLBACK_FILE = (
-    "rolled-back"  # there too, once it was rolled back: the request that did so; empty if that is never repeated
-)
+# There too, once the version was rolled back: the request that did so; empty if that one is never repeated.
+ROLLBACK_FILE = "rolled-back"
 
 
 class Versions:

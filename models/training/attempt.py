@@ -225,9 +225,8 @@ def _begin(reporter: Reporter, loop: Loop, planned: Plan) -> None:
 
 def _fail(reporter: Reporter, error: Exception) -> None:
     reason = str(error) if isinstance(error, REASONS) else f"{type(error).__name__}: {error}"
-    with contextlib.suppress(
-        OSError
-    ):  # the disk is full in spite of the ballast; a trainer learns it from the exit status
+    # If the disk is full in spite of the ballast, a trainer learns it from the exit status.
+    with contextlib.suppress(OSError):
         if isinstance(error, CannotWrite):
             reporter.status.alarms.append(Alarm(kind="disk", step=reporter.status.step, detail=reason))
         elif isinstance(error, Diverged):
