@@ -17,10 +17,11 @@ from models.training import distributed
 from models.training.checkpoints import save_checkpoint
 from models.training.evaluation import quality
 from models.training.plan import Plan, plan
+from models.training.recorded_part import WARM_UP
 
 SHARE = 0.04  # of the time that is given, spent on timing each kind of step
 MOST_S = 20.0  # spent on timing each kind of step, unless so few steps take longer
-LEAST_STEPS = 3  # timed, after as many that warm up
+LEAST_STEPS = 3  # timed, after as many that warm up; a GPU, which records steps, takes more to warm up
 TRIAL_PREFIX = ".pace-"  # of a folder that is written to find out how long a checkpoint takes
 
 log = logging.getLogger("doppel.training")
@@ -126,6 +127,8 @@ def _measure(
 
 def _step_s(planned: Plan, progress: int, limit_s: float, should_stop: Callable[[], bool]) -> float | None:
     """Seconds that a step takes, with its batch, after ``progress`` steps; None if it was told to stop."""
+    # The step that a GPU records takes seconds; the one after it has been replayed once.
+    warm_up = WARM_UP + 2 if planned.device.type == "cuda" else LEAST_STEPS
     started = warm = time.perf_counter()
     timed = 0
     batches = planned.batches(progress, progress + 1_000_000)
@@ -134,9 +137,9 @@ def _step_s(planned: Plan, progress: int, limit_s: float, should_stop: Callable[
             for term in planned.trainer.step(batch, progress).values():
                 term.item()  # waits for an accelerator
             moment = time.perf_counter()
-            if count == LEAST_STEPS:
+            if count == warm_up:
                 warm = moment
-            timed = count - LEAST_STEPS
+            timed = count - warm_up
             if distributed.agreed(should_stop()):
                 return None
             if distributed.agreed(timed >= LEAST_STEPS and moment - started >= limit_s):

@@ -7,13 +7,29 @@ from typing import Generic, TypeVar
 
 import torch
 
-from models.serving.accelerator import Accelerator, Graph
+from models.serving.accelerator import Accelerator, Graph, cuda_device
+from models.training import distributed
 
 WARM_UP = 3  # calls before the recording, by which all is set up that is set up only once
 
 log = logging.getLogger("doppel.training")
 
 T = TypeVar("T")
+
+
+def recorder(device: torch.device, accelerator: Accelerator | None) -> Accelerator | None:
+    """What records the steps of a run: the accelerator if there is one, else the GPU, if that is the device.
+
+    To be called before anything is on the device, because a GPU is then used by way of another stream.
+
+    Returns:
+        None where there is neither, and where several processes train together, which wait for each other.
+    """
+    if distributed.world_size() > 1:
+        return None
+    if accelerator is None and device.type == "cuda":
+        return cuda_device(str(device))
+    return accelerator
 
 
 class RecordedPart(Generic[T]):

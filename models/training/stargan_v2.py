@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 from models.errors import CheckpointError
 from models.landmarks.points import POINTS
 from models.pictures import Picture
+from models.serving.accelerator import Accelerator
 from models.stargan_v2.losses import EncodeStyle, MaskPictures, Masks, Terms, discriminator_terms, generator_terms
 from models.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, init_he
 from models.store.options import StarGANOptions
@@ -24,6 +26,7 @@ from models.training.averages import follow
 from models.training.cpu_layers import quicken
 from models.training.data import GuidedBatch
 from models.training.evaluation import Evaluation
+from models.training.recorded_part import RecordedPart, recorder
 from models.training.stargan_pictures import StyledPictures
 from models.weights import doctor
 from models.weights.architecture import StateDict
@@ -38,6 +41,7 @@ class StarGANTrainer:
         fixed_inputs: (domains, count, 3, S, S) pictures for films and samples, float32 in [-1, 1].
         masks: pictures → where the high-pass path acts on them; returns None if w_hpf is 0.
         landmarks: weights of the landmark network, to export them with the model if the masks need it.
+        accelerator: records the step; None: the GPU, if that is the device.
     """
 
     def __init__(
@@ -48,11 +52,15 @@ class StarGANTrainer:
         fixed_inputs: torch.Tensor,
         masks: MaskPictures,
         landmarks: StateDict | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self._landmarks = landmarks
         self.options = options
         self.device = device
         self._masks = masks
+        # Masks of landmarks index by lists, which are copied from the host each time. This can't be recorded.
+        self._accelerator = None if options.needs_landmarks else recorder(device, accelerator)
+        self._autocast = functools.partial(_autocast, device.type, options.precision)
         num_domains = len(fixed_inputs)
 
         torch.manual_seed(options.seed)
@@ -84,6 +92,13 @@ class StarGANTrainer:
             masks=masks,
             autocast=self._autocast,
         )
+        self._record_anew()
+
+    def _record_anew(self) -> None:
+        recordable = all(optimizer.can_be_recorded for optimizer in self._optimizers.values())
+        accelerator = self._accelerator if recordable else None
+        self._learn_to_rebuild = RecordedPart(self._rebuild, accelerator)
+        self._improve_all = RecordedPart(self._play, accelerator)
 
     def _adam(self, name: str) -> Adam:
         options = self.options
@@ -92,12 +107,8 @@ class StarGANTrainer:
             lr=options.f_lr if name == "mapping_network" else options.lr,
             betas=(options.beta1, options.beta2),
             weight_decay=options.weight_decay,
+            recorded=self._accelerator is not None,
         )
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.options.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
 
     def lambda_ds(self, progress: int) -> float:
         """The weight of the diversity loss after ``progress`` steps; it falls linearly to 0 once the loss is used."""
@@ -105,26 +116,35 @@ class StarGANTrainer:
         return self.options.lambda_ds * max(0.0, 1.0 - used / self.options.ds_iter)
 
     def step(self, batch: GuidedBatch, progress: int) -> Terms:
-        """Train once with both kinds of guide; the losses as ``D_latent_real``, ``G_reference_cyc`` and so on."""
-        batch = GuidedBatch(*(part.to(self.device, non_blocking=True) for part in batch))
+        """Train once with both kinds of guide; the losses as ``D_latent_real``, ``G_reference_cyc`` and so on.
+
+        The next step may put its own losses in their place.
+        """
+        parts = [part.to(self.device, non_blocking=True) for part in batch]
         if progress < self.options.identity_steps:
-            losses = self._rebuild(batch)
-        else:
-            losses = self._play(batch, self.lambda_ds(progress))
+            return self._learn_to_rebuild(*parts)
+        # A tensor, because a number would be recorded as it is now. It is filled on the device: a copy would wait.
+        lambda_ds = torch.full((), self.lambda_ds(progress), device=self.device)
+        return self._improve_all(lambda_ds, *parts)
+
+    def _follow(self) -> None:
         for name in AVERAGED:
             follow(self.averages[name], self.networks[name], self.options.ema_beta)
-        return losses
 
-    def _rebuild(self, batch: GuidedBatch) -> Terms:
+    def _rebuild(self, *parts: torch.Tensor) -> Terms:
         """Train generator and encoder to rebuild pictures. Short trainings then learn styles sooner."""
+        batch = GuidedBatch(*parts)
         with self._autocast():
             s_org = self.style_encoder(batch.x_src, batch.y_org)
             x_rec = self.generator(batch.x_src, s_org, self._masks(batch.x_src))
             loss = (x_rec - batch.x_src).abs().mean()
         self._improve(loss, ("generator", "style_encoder"))
+        self._follow()
         return {"G_identity": loss.detach()}
 
-    def _play(self, batch: GuidedBatch, lambda_ds: float) -> Terms:
+    def _play(self, lambda_ds: torch.Tensor, *parts: torch.Tensor) -> Terms:
+        """Train with both kinds of guide; ``lambda_ds`` is the weight of the diversity loss, a scalar."""
+        batch = GuidedBatch(*parts)
         y_trg = batch.y_trg
         source_masks = self._masks(batch.x_src)
 
@@ -146,6 +166,7 @@ class StarGANTrainer:
             # its own task easy.
             trained = AVERAGED if guide == "latent" else ("generator",)
             losses |= self._improve_generator(batch, source_masks, *styles, f"G_{guide}", trained, lambda_ds)
+        self._follow()
         return losses
 
     def _improve_discriminator(
@@ -166,7 +187,7 @@ class StarGANTrainer:
         s_trg2: EncodeStyle,
         name: str,
         trained: tuple[str, ...],
-        lambda_ds: float,
+        lambda_ds: torch.Tensor,
     ) -> Terms:
         options = self.options
         domains = (batch.x_src, batch.y_org, batch.y_trg)
@@ -185,7 +206,7 @@ class StarGANTrainer:
             loss = (
                 terms["adv"]
                 + options.lambda_sty * terms["sty"]
-                - lambda_ds * terms["ds"]
+                - (lambda_ds * terms["ds"]).to(terms["ds"].dtype)
                 + options.lambda_cyc * terms["cyc"]
             )
             self._improve(loss, trained)
@@ -260,6 +281,7 @@ class StarGANTrainer:
         self.start_from(state)
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        self._record_anew()
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Start a new run from the networks of another one (fine-tuning)."""
@@ -280,6 +302,11 @@ class StarGANTrainer:
             raise CheckpointError(f"{path.name} is a {found.kind} that doesn't fit this run: {error}") from error
         for name in AVERAGED:
             self.networks[name].load_state_dict(self.averages[name].state_dict())
+
+
+def _autocast(device: str, precision: str) -> contextlib.AbstractContextManager[Any]:
+    # Not a method: what makes the samples holds this, and the trainer, with all its memory on a GPU, would hold itself.
+    return torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
 
 def _named(prefix: str, terms: Terms) -> Terms:

@@ -12,12 +12,13 @@ from torch import nn
 from models.cyclegan.losses import GAN_LOSSES
 from models.cyclegan.networks import balance_upsampling
 from models.pictures import Picture
-from models.serving.accelerator import Accelerator, cuda_device
+from models.serving.accelerator import Accelerator
 from models.store.model_card import CycleGANNetwork
 from models.store.unpaired_options import UnpairedChoices
 from models.training import distributed
 from models.training.adam import Adam
 from models.training.cpu_layers import quicken
+from models.training.recorded_part import recorder
 from models.weights.architecture import Arguments, StateDict
 
 
@@ -57,11 +58,8 @@ class UnpairedTrainer:
     def __init__(self, options: UnpairedChoices, **conditions: Unpack[Conditions]) -> None:
         self.options = options
         self.device = device = conditions["device"]
-        accelerator = conditions.get("accelerator")
-        if accelerator is None and device.type == "cuda":
-            accelerator = cuda_device(str(device))
-        # What is dropped is drawn anew each time, and several processes wait for each other.
-        self._accelerator = None if options.dropout or distributed.world_size() > 1 else accelerator
+        # What is dropped is drawn anew each time.
+        self._accelerator = None if options.dropout else recorder(device, conditions.get("accelerator"))
         self.constant_steps = conditions["constant_steps"]
         self.decay_steps = conditions["decay_steps"]
         # On a CPU in float32, a step at ngf 64 takes about 8 % longer with channels last; at ngf 32 it takes 5 % less.

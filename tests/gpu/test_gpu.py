@@ -16,11 +16,14 @@ from models.serving.recorded_network import RecordedNetwork
 from models.serving.torch_engine import TorchStylistNetworks, TorchTranslator
 from models.serving.torch_painter import TorchPainter
 from models.serving.translator import Translator
+from models.stargan_v2.networks import everywhere
 from models.store.catalog import Catalog
-from models.store.options import CycleGANOptions
+from models.store.options import CycleGANOptions, StarGANOptions
 from models.training.cyclegan import CycleGANTrainer
+from models.training.data import GuidedBatch
 from models.training.loader import batches
 from models.training.reader import PictureReader
+from models.training.stargan_v2 import StarGANTrainer
 
 CPU = ServingDevice("cpu")
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -166,6 +169,50 @@ def test_training_on_a_gpu_follows_training_on_a_cpu(precision, tmp_path, caplog
     resumed.load_state_dict(on_gpu.state_dict())
     found.append(losses(resumed, 7, 12))
     assert torch.allclose(torch.cat(found), expected, rtol=0.15, atol=0.1)
+    assert caplog.records == []  # all was recorded
+
+
+def guided_batch(count, domains, side, latent_dim):
+    """Random pictures with guides."""
+    x_src, x_ref, x_ref2 = torch.rand(3, count, 3, side, side) * 2 - 1
+    y_org, y_trg = torch.randint(domains, (2, count))
+    return GuidedBatch(x_src, y_org, x_ref, x_ref2, y_trg, *torch.randn(2, count, latent_dim))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_a_stargan_on_a_gpu_follows_training_on_a_cpu(precision, tmp_path, caplog):
+    """By recorded steps of both kinds, across a checkpoint, while the weight of the diversity loss falls."""
+    torch.manual_seed(0)
+    batches = [guided_batch(2, 2, 64, 4) for _ in range(16)]
+    sizes = {"img_size": 64, "base_dim": 8, "max_conv_dim": 16, "style_dim": 8, "latent_dim": 4, "w_hpf": 1}
+    rates = {"identity_steps": 5, "ds_iter": 10, "lambda_ds": 2, "ema_beta": 0.9}
+
+    def trainer(device, precision):
+        options = StarGANOptions(dataset=tmp_path, precision=precision, masks="ones", **sizes | rates)
+        inputs = torch.zeros(2, 1, 3, 64, 64)
+        return StarGANTrainer(options, device=torch.device(device), fixed_inputs=inputs, masks=everywhere)
+
+    def losses(trainer, first, last):
+        steps = [torch.stack(list(trainer.step(batches[n], progress=n).values())).cpu() for n in range(first, last)]
+        return torch.nn.utils.rnn.pad_sequence(steps, batch_first=True)  # a step that rebuilds has one loss
+
+    def weights(trainer):
+        parts = (*trainer.networks.parameters(), *trainer.averages.parameters())
+        return torch.cat([part.detach().flatten().cpu() for part in parts])
+
+    on_cpu = trainer("cpu", "fp32")
+    first = weights(on_cpu)
+    expected = losses(on_cpu, 0, 16)
+    on_gpu = trainer("cuda", precision)
+    assert torch.equal(weights(on_gpu), first)
+    found = [losses(on_gpu, 0, 11)]
+    resumed = trainer("cuda", precision)
+    resumed.load_state_dict(on_gpu.state_dict())
+    found.append(losses(resumed, 11, 16))
+    assert torch.allclose(torch.cat(found), expected, rtol=0.15, atol=0.1)
+    trained = weights(on_cpu)
+    # Adam's steps are about as long for gradients that are nothing but rounding; those are few.
+    assert (weights(resumed) - trained).abs().mean() < 0.35 * (trained - first).abs().mean()
     assert caplog.records == []  # all was recorded
 
 

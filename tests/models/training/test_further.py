@@ -1,8 +1,10 @@
 """Runs that go on after their end, elsewhere, or for a given time."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from models.errors import DatasetError, Invalid
 from models.store.options import CycleGANOptions, StarGANOptions
@@ -165,6 +167,31 @@ def test_a_stargans_minutes_are_the_time_in_which_its_diversity_loss_goes(
     )
     length = pace.length_within(run, run.options(), first_step=2, seconds_left=lambda: 405.0, should_stop=lambda: False)
     assert length == {"total_iters": 42} | ({"ds_iter": ds_iter} if ds_iter else {})
+
+
+@pytest.mark.parametrize(("device", "slow"), [("cpu", 3), ("cuda", 4)])
+def test_steps_that_warm_up_are_not_timed(tmp_path, dataset, monkeypatch, device, slow):
+    """On a GPU the fourth is the one that is recorded."""
+    clock, done = [0.0], []
+
+    def step(batch, progress):
+        done.append(batch)
+        clock[0] += 100 if len(done) <= slow else 1
+        return {}
+
+    planned = SimpleNamespace(
+        trainer=SimpleNamespace(step=step, state_dict=dict),
+        batches=lambda first, last: (n for n in range(first, last)),
+        device=torch.device(device),
+        held_out=[],
+        pictures=PICTURES,
+    )
+    monkeypatch.setattr(pace, "plan", lambda options: planned)
+    monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(pace, "_spent_s", lambda call: 0)
+    run = make_run(tmp_path / "run", dataset, minutes=30)
+    length = pace.length_within(run, run.options(), first_step=0, seconds_left=lambda: 600, should_stop=lambda: False)
+    assert length == {"epochs": 300 / PICTURES, "epochs_decay": 300 / PICTURES}
 
 
 def test_the_first_steps_are_timed(tmp_path, dataset):
