@@ -66,7 +66,7 @@ def test_its_own_layers_compute_and_learn_what_torchs_do(network, dtype, device)
     quick = gpu_layers.quickened(copy.deepcopy(plain).to(dtype=dtype, memory_format=torch.channels_last))
     made = quick(x.to(dtype=dtype, memory_format=torch.channels_last))
     made.float().square().mean().backward()
-    within = {torch.float32: 0.02, torch.float16: 0.05, torch.bfloat16: 0.3}[dtype]  # TF32 has 11 bits, bfloat16 8
+    within = {torch.float32: 0.05, torch.float16: 0.1, torch.bfloat16: 0.4}[dtype]  # TF32 has 11 bits, bfloat16 8
     assert (made - expected).norm() <= within * expected.norm()
     for name, parameter in quick.named_parameters():
         if parameter.grad is not None:
