@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 SUBMITTERS = 4  # with fewer pictures than a batch each: one
+IN_FLIGHT = 32  # pictures that each submits at the same time, as an API process does for so many clients
 WITHIN_S = 90.0
 LIMIT_MB = 4096  # of Redis' memory
 MAX_BATCH = 32
@@ -65,29 +66,36 @@ def measured(folder: Path, model: str, side: int, jobs: int, workers: int, devic
         warm = 6 * MAX_BATCH * workers if jobs > MAX_BATCH else jobs  # each worker records its batches
         _submit(server.url, model, side, warm)
         until(warm)
-        busy = stack.enter_context(_busy())
         submitters = SUBMITTERS if jobs > SUBMITTERS * MAX_BATCH else 1
         each = jobs // submitters
-        started = time.perf_counter()
         clients = [
             stack.enter_context(_process("submit", server.url, model, str(side), str(each))) for _ in range(submitters)
         ]
+        for client in clients:
+            client.stdout.readline()  # it has loaded what it needs
+        busy = stack.enter_context(_busy())
+        started = time.perf_counter()
+        for client in clients:
+            client.stdin.close()
         until(warm + each * submitters)
         took_s = time.perf_counter() - started
-        for client in clients:
-            client.wait()
         shares = busy()
         known = f"busy {np.mean(shares):.0f} % of the time by nvidia-smi" if shares else "how busy it was is not known"
         return (
             f"Through the queue, processes that translate: {workers}, that submit: {submitters}: "
-            f"{each * submitters / took_s:.0f} pictures/s, with the submitters' start; the GPU: {known}"
+            f"{each * submitters / took_s:.0f} pictures/s; the GPU: {known}"
         )
 
 
 @contextmanager
 def _process(*arguments: str | Path, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") if log else contextlib.nullcontext() as file:
-        child = subprocess.Popen([sys.executable, "-m", "bench.gpu_queue", *map(str, arguments)], stderr=file)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bench.gpu_queue", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+        )
         try:
             yield child
         finally:
@@ -140,8 +148,13 @@ def _submit(url: str, model: str, side: int, count: int) -> None:
     async def submit() -> None:
         shared = SharedConnection(url, patience_s=5)
         queue = AsyncInferenceQueue(shared, connect(url, patience_s=5), limit=10**6)
-        for _ in range(count):
-            await queue.submit(task, picture, decode_ms=0, job_id=new_job_id())
+
+        async def some(count: int) -> None:
+            for _ in range(count):
+                await queue.submit(task, picture, decode_ms=0, job_id=new_job_id())
+
+        shares = [count // IN_FLIGHT + (n < count % IN_FLIGHT) for n in range(IN_FLIGHT)]
+        await asyncio.gather(*map(some, shares))
         await shared.aclose()
 
     asyncio.run(submit())
@@ -169,4 +182,6 @@ if __name__ == "__main__":
     if role == "work":
         _work(url, Path(rest[0]), *rest[1:])
     else:
+        print("ready", flush=True)
+        sys.stdin.read()  # until it is told to begin
         _submit(url, rest[0], int(rest[1]), int(rest[2]))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models import pixels
+from models import gpu_layers, pixels
 from models.device import ServingDevice
 from models.pictures import Picture
 from models.serving.accelerator import Accelerator, cuda_device
@@ -30,13 +30,13 @@ Network = TypeVar("Network", bound=nn.Module)
 class CudaTranslator(TorchTranslator):
     """A CycleGAN generator on a GPU. Errors as for :class:`TorchTranslator`."""
 
-    memory_format = torch.channels_last
-
     def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
         gpu = accelerator or cuda_device(device.name)  # before anything is done there
+        self.memory_format = gpu_layers.memory_format(gpu.device)
         super().__init__(model, device)
+        self._quick = gpu_layers.quickest(self._network, gpu.device)
         # Bound to no object that holds it, so that a model that is dropped leaves the device at once.
-        self.on_device = functools.partial(_translated, self._network, self._margin, self._dtype)
+        self.on_device = functools.partial(_translated, self._quick, self._margin, self._dtype)
         self._pipeline = PicturePipeline(RecordedNetwork(self.on_device, gpu), gpu)
 
     def __call__(self, pictures: Pictures) -> tuple[Pictures, bool]:
@@ -51,9 +51,13 @@ class CudaTranslator(TorchTranslator):
 
         if sum(picture.nbytes for picture in pictures) <= MOST_BYTES:
             return self._pipeline.submit(pictures).then(checked)
-        made, finite = super().__call__(np.stack(pictures))
-        results = checked((made, np.array(finite)))
+        results = checked(self._made_at_once(np.stack(pictures)))
         return Pending(lambda: True, lambda: results)
+
+    @torch.inference_mode()
+    def _made_at_once(self, pictures: Pictures) -> Results:
+        made, finite = delivered(framed(self._quick, self._margin, self._features(pictures)))
+        return made, np.array(finite)
 
     @torch.inference_mode()
     def _made_exactly(self, pictures: Sequence[Picture]) -> tuple[Pictures, bool]:
@@ -71,12 +75,12 @@ def _translated(
 class CudaStylistNetworks(TorchStylistNetworks):
     """A StarGAN v2 on a GPU. Errors as for :class:`TorchStylistNetworks`."""
 
-    memory_format = torch.channels_last
-
     def __init__(self, model: Model, device: ServingDevice, accelerator: Accelerator | None = None) -> None:
         gpu = accelerator or cuda_device(device.name)
+        self.memory_format = gpu_layers.memory_format(gpu.device)
         super().__init__(model, device)
-        self._recorded = RecordedNetwork(functools.partial(_restyled, self._generator), gpu)
+        quick = gpu_layers.quickest(self._generator, gpu.device)
+        self._recorded = RecordedNetwork(functools.partial(_restyled, quick), gpu)
 
     def _generated(self, x: torch.Tensor, s: torch.Tensor, *masks: torch.Tensor) -> tuple[Pictures, bool]:
         count = len(x)

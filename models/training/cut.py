@@ -54,9 +54,10 @@ class CUTTrainer(UnpairedTrainer):
         )
         init_xavier(self.networks)
         self._settle()
-        self.translator = translator
-        self._translate = distributed.shared(translator)
-        self.heads, self.discriminator = (distributed.shared(self.networks[name]) for name in NETWORKS[1:])
+        self.translator = self._in_steps(translator, unbiased=False)  # the heads see what biases do
+        self._translate = distributed.shared(self.translator)
+        self.heads = distributed.shared(self.networks["heads"])
+        self.discriminator = distributed.shared(self._in_steps(self.networks["discriminator"]))
         self._optimizer_g = self._adam(self.networks["generator"], self.networks["heads"])
         self._optimizer_d = self._adam(self.networks["discriminator"])
         self._record_anew()

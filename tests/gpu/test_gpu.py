@@ -1,5 +1,6 @@
 """What only a GPU can show: recorded work and copies on streams give what plain torch gives."""
 
+import copy
 import random
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from models import gpu_layers
+from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator
 from models.device import ServingDevice
 from models.serving import engines
 from models.serving.accelerator import cuda_device
@@ -50,6 +53,27 @@ def test_a_gpu_is_chosen_and_computes_in_16_bits(cyclegan, stargan, device):
     assert isinstance(translator, CudaTranslator)
     assert isinstance(styles, CudaStylistNetworks)
     assert translator.precision in ("torch.float16", "torch.bfloat16")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("network", [ResnetGenerator(32, 2), PatchDiscriminator(16)])
+def test_its_own_layers_compute_and_learn_what_torchs_do(network, dtype, device):
+    torch.manual_seed(0)
+    assert gpu_layers.available(torch.device(device.name))
+    plain = network.to(device.name, torch.float64)
+    x = torch.rand(3, 3, 96, 80, device=device.name, dtype=torch.float64) * 2 - 1
+    plain.zero_grad()
+    expected = plain(x)
+    expected.square().mean().backward()
+    gradients = {name: parameter.grad for name, parameter in plain.named_parameters()}
+    quick = gpu_layers.quickened(copy.deepcopy(plain).to(dtype=dtype, memory_format=torch.channels_last))
+    made = quick(x.to(dtype=dtype, memory_format=torch.channels_last))
+    made.float().square().mean().backward()
+    within = {torch.float32: 0.05, torch.float16: 0.1, torch.bfloat16: 0.4}[dtype]  # TF32 has 11 bits, bfloat16 8
+    assert (made - expected).norm() <= within * expected.norm()
+    for name, parameter in quick.named_parameters():
+        if parameter.grad is not None:
+            assert (parameter.grad - gradients[name]).norm() <= within * gradients[name].norm(), name
 
 
 def test_batches_of_all_sizes_and_shapes_come_back_as_they_should(cyclegan, device):
