@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from models import pixels
+from models import gpu_layers, pixels
 from models.cut.losses import generator_losses
 from models.cut.patches import PatchHeads, PatchTranslator, draw_places, encoder_layers, init_xavier, mirrored_places
 from models.cyclegan.losses import discriminator_loss, distance
@@ -54,10 +54,10 @@ class CUTTrainer(UnpairedTrainer):
         )
         init_xavier(self.networks)
         self._settle()
-        self.translator = self._in_steps(translator, unbiased=False)  # the heads see what biases do
+        self.translator = gpu_layers.quickest(translator, self.device, unbiased=False)  # the heads see what biases do
         self._translate = distributed.shared(self.translator)
         self.heads = distributed.shared(self.networks["heads"])
-        self.discriminator = distributed.shared(self._in_steps(self.networks["discriminator"]))
+        self.discriminator = distributed.in_steps(self.networks["discriminator"], self.device)
         self._optimizer_g = self._adam(self.networks["generator"], self.networks["heads"])
         self._optimizer_d = self._adam(self.networks["discriminator"])
         self._record_anew()

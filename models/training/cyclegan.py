@@ -64,7 +64,7 @@ class CycleGANTrainer(UnpairedTrainer):
         if options.needs_features:
             self.see = FeatureNetwork().to(self.device).to(memory_format=self._memory_format)
         self.g_ab, self.g_ba, self.d_a, self.d_b = (
-            distributed.shared(self._in_steps(self.networks[name])) for name in NETWORKS
+            distributed.in_steps(self.networks[name], self.device) for name in NETWORKS
         )
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)

@@ -12,6 +12,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models import gpu_layers
 from models.errors import UnevenBatch
 
 T = TypeVar("T")
@@ -77,6 +78,12 @@ class Shares:
         for step in self._steps:
             first = step * self._batch_size + rank() * share
             yield list(range(first, first + share))
+
+
+def in_steps(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network as training steps call it: by the fastest layers of the device, and shared."""
+    alone = world_size() == 1  # several wait for the gradients of all parameters
+    return shared(gpu_layers.quickest(network, device, unbiased=alone))
 
 
 def shared(network: nn.Module) -> nn.Module:

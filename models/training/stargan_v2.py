@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from models import gpu_layers
 from models.errors import CheckpointError
 from models.landmarks.points import POINTS
 from models.pictures import Picture
@@ -77,12 +78,13 @@ class StarGANTrainer:
         init_he(self.networks)
         if device.type == "cpu":
             quicken(self.networks, convolutions=options.precision == "fp32")
-        self.networks.to(device).to(memory_format=torch.channels_last)
+        format = gpu_layers.memory_format(device) if device.type == "cuda" else torch.channels_last
+        self.networks.to(device).to(memory_format=format)
         self._dtype = next(self.networks.parameters()).dtype
         self.averages = nn.ModuleDict({name: copy.deepcopy(self.networks[name]) for name in AVERAGED})
         self.averages.requires_grad_(False)
-        self.generator, self.mapping_network, self.style_encoder, self.discriminator = map(
-            distributed.shared, self.networks.values()
+        self.generator, self.mapping_network, self.style_encoder, self.discriminator = (
+            distributed.in_steps(network, device) for network in self.networks.values()
         )
         self._optimizers = {name: self._adam(name) for name in self.networks}
         self._pictures = StyledPictures(

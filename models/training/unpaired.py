@@ -4,7 +4,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, NotRequired, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -21,8 +21,6 @@ from models.training.adam import Adam
 from models.training.cpu_layers import quicken
 from models.training.recorded_part import recorder
 from models.weights.architecture import Arguments, StateDict
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def generator_arguments(options: UnpairedChoices) -> Arguments:
@@ -80,16 +78,6 @@ class UnpairedTrainer:
             quicken(self.networks, convolutions=self.options.precision == "fp32")
         self.networks.to(self.device).to(memory_format=self._memory_format)
         self._keep_balance()
-
-    def _in_steps(self, network: Network, *, unbiased: bool = True) -> Network:
-        """The network, or one of the same parameters that is faster, as the steps call it.
-
-        Args:
-            unbiased: whether it may leave out biases that make no difference to its result.
-        """
-        # Several processes wait for the gradients of all parameters.
-        several = distributed.world_size() > 1
-        return network if several else gpu_layers.quickest(network, self.device, unbiased=unbiased)
 
     def _keep_balance(self) -> None:
         if self.options.balanced_upsampling:
