@@ -82,7 +82,8 @@ def _add(parser: ArgumentParser, name: str, field: FieldInfo) -> None:
 
 def _help(field: FieldInfo) -> str:
     choices = [str(choice) for kind in _alternatives(field) if _is_literal(kind) for choice in typing.get_args(kind)]
-    default = "" if field.is_required() or field.default is None else f"default: {field.default}"
+    value = ",".join(field.default) if isinstance(field.default, list) else field.default
+    default = "" if field.is_required() or value in (None, "") else f"default: {value}"
     return "; ".join(part for part in (field.description or "", " or ".join(choices), default) if part)
 
 

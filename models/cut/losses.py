@@ -30,7 +30,7 @@ def patch_nce(queries: Sequence[torch.Tensor], keys: Sequence[torch.Tensor], tem
 
 
 def generator_losses(
-    discriminator: nn.Module,
+    discriminator: Callable[[torch.Tensor], torch.Tensor],
     heads: nn.Module,
     encode: Encode,
     made: torch.Tensor,

@@ -10,6 +10,7 @@ from torch.nn import functional
 GanLoss = Callable[[torch.Tensor, bool], torch.Tensor]
 Features = Sequence[torch.Tensor]  # of N pictures at several scales, the finest first: (N, C, h, w)
 See = Callable[[torch.Tensor], Features]
+Judge = Callable[..., torch.Tensor | Features]  # of pictures, or of features: logits, perhaps at several scales
 
 
 def lsgan_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
@@ -74,8 +75,8 @@ class Generated:
 def generator_losses(
     g_ab: nn.Module,
     g_ba: nn.Module,
-    d_a: nn.Module,
-    d_b: nn.Module,
+    d_a: Judge,
+    d_b: Judge,
     real_a: torch.Tensor,
     real_b: torch.Tensor,
     *,

@@ -29,6 +29,7 @@ class CycleGANChoices(UnpairedChoices):
         "lambda_identity",
         "lambda_content",
         "discriminator",
+        "augmentations",
         "ema_beta",
         "pool_size",
     )

@@ -6,6 +6,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from models.store.run_choices import MOST, RunChoices
 
+Augmentation = Literal["color", "translation", "cutout"]
+
 
 class UnpairedChoices(RunChoices):
     """The options of a run on unpaired pictures. The defaults are those of CycleGAN's code."""
@@ -79,6 +81,13 @@ class UnpairedChoices(RunChoices):
     gan_loss: Annotated[Literal["lsgan", "vanilla"], Field(description="least squares, or the paper's log loss")] = (
         "lsgan"
     )
+    augmentations: Annotated[
+        list[Augmentation],
+        Field(
+            description="color, translation, cutout: all that a discriminator sees, real and generated, is changed at "
+            "random in the ways that are listed, so that it does not learn few pictures by heart"
+        ),
+    ] = []  # noqa: RUF012 - pydantic gives each instance its own
 
     @field_validator("image_size")
     @classmethod
@@ -108,3 +117,10 @@ class UnpairedChoices(RunChoices):
         if not epochs_decay and not info.data.get("epochs", 1):
             raise ValueError("with epochs 0 and epochs_decay 0 there is no step to train")
         return epochs_decay
+
+    @field_validator("augmentations")
+    @classmethod
+    def _each_once(cls, augmentations: list[Augmentation]) -> list[Augmentation]:
+        if repeated := sorted({one for one in augmentations if augmentations.count(one) > 1}):
+            raise ValueError(f"{', '.join(repeated)}: name each way once")
+        return augmentations

@@ -16,6 +16,7 @@ from models.store.cut_options import CUTOptions
 from models.store.samples import SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
+from models.training.augmentation import Augmenter
 from models.training.data import seeded
 from models.training.evaluation import Evaluation
 from models.training.recorded_part import RecordedPart
@@ -60,6 +61,7 @@ class CUTTrainer(UnpairedTrainer):
         self.discriminator = distributed.in_steps(self.networks["discriminator"], self.device)
         self._optimizer_g = self._adam(self.networks["generator"], self.networks["heads"])
         self._optimizer_d = self._adam(self.networks["discriminator"])
+        self._augment = Augmenter(options, self.device)
         self._record_anew()
 
     def _record_anew(self) -> None:
@@ -81,7 +83,8 @@ class CUTTrainer(UnpairedTrainer):
         pictures = torch.cat([source, target]) if self.options.identity_nce else source
         shown = pictures.flip(3) if mirrored else pictures
         seen_at = mirrored_places(self.patch_shapes, places) if mirrored else places
-        return self._improve_all(pictures, shown, target, *(at.to(self.device) for at in (*places, *seen_at)))
+        numbers = self._augment.draw(progress, sets=3, count=len(source))
+        return self._improve_all(pictures, shown, target, *(at.to(self.device) for at in (*places, *seen_at)), *numbers)
 
     def _step_identity(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """Train the generator to leave pictures as they are, as CycleGAN's ``identity_steps`` do."""
@@ -93,21 +96,27 @@ class CUTTrainer(UnpairedTrainer):
         return {name: term.detach() for name, term in terms.items()}
 
     def _play(
-        self, pictures: torch.Tensor, shown: torch.Tensor, target: torch.Tensor, *places: torch.Tensor
+        self, pictures: torch.Tensor, shown: torch.Tensor, target: torch.Tensor, *drawn: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Train on sources and, after them, pictures of the target domain that are to stay.
 
         Args:
             shown: the pictures as they are translated, perhaps mirrored.
             target: what the discriminator is shown as real.
-            places: of the patches in the pictures, then in those that are shown, for each layer.
+            drawn: the places of the patches in the pictures, then in those that are shown, for each layer. After them,
+                if what is judged is changed, what decides how: of the real and the generated pictures as the
+                discriminator is trained on them, and of the generated ones as the generator is.
         """
         count = len(self.patch_shapes)
+        places, numbers = drawn[: 2 * count], drawn[2 * count :]
         sources = len(target)
         discriminator = self.networks["discriminator"].requires_grad_(True)
         with self._autocast():
             made, seen = self._translate(shown)
-            judged = {"d": discriminator_loss(self.discriminator, target, made[:sources].detach(), self._gan_loss)}
+            real, fake = target, made[:sources].detach()
+            if numbers:
+                real, fake = map(self._augment, (real, fake), numbers)
+            judged = {"d": discriminator_loss(self.discriminator, real, fake, self._gan_loss)}
         self._improve(self._optimizer_d, judged)
         discriminator.requires_grad_(False)
         with self._autocast():
@@ -115,7 +124,7 @@ class CUTTrainer(UnpairedTrainer):
                 features = self.translator.encode(pictures) if self.options.flip_equivariance else seen
                 keys = self.networks["heads"](features, places[:count])
             terms = generator_losses(
-                self.discriminator,
+                (lambda fake: self.discriminator(self._augment(fake, numbers[2]))) if numbers else self.discriminator,
                 self.heads,
                 self.translator.encode,
                 made,

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from models import pixels
-from models.cyclegan.losses import Generated, discriminator_loss, distance, generator_losses
+from models.cyclegan.losses import Generated, Judge, discriminator_loss, distance, generator_losses
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
 from models.cyclegan.pool import ImagePool
 from models.store.options import CycleGANOptions
 from models.store.samples import Role, SampleRow
 from models.training import distributed
 from models.training.alarms import Translations
+from models.training.augmentation import Augmenter
 from models.training.averages import follow
 from models.training.evaluation import Evaluation
 from models.training.feature_network import FeatureNetwork
@@ -68,6 +69,7 @@ class CycleGANTrainer(UnpairedTrainer):
         )
         self._optimizer_g = self._adam(self.g_ab, self.g_ba)
         self._optimizer_d = self._adam(self.d_a, self.d_b)
+        self._augment = Augmenter(options, self.device)
         self._pool_a = ImagePool(options.pool_size, seed=options.seed)
         self._pool_b = ImagePool(options.pool_size, seed=options.seed + 1)
         self._record_anew()
@@ -99,7 +101,7 @@ class CycleGANTrainer(UnpairedTrainer):
         real_a, real_b = (self._place(x) for x in batch)
         self._begin_step(progress, self._optimizer_g, self._optimizer_d)
         begins = progress < self.options.identity_steps
-        terms = self._step_identity(real_a, real_b) if begins else self._step_game(real_a, real_b)
+        terms = self._step_identity(real_a, real_b) if begins else self._step_game(real_a, real_b, progress)
         for name, average in self.averages.items():
             follow(average, self.networks[name], self.options.ema_beta)
         return terms
@@ -120,20 +122,34 @@ class CycleGANTrainer(UnpairedTrainer):
         self._keep_balance()
         return {name: term.detach() for name, term in terms.items()}
 
-    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor) -> dict[str, torch.Tensor]:
-        terms, generated = self._improve_generators(real_a, real_b)
+    def _step_game(self, real_a: torch.Tensor, real_b: torch.Tensor, progress: int) -> dict[str, torch.Tensor]:
+        numbers = self._augment.draw(progress, sets=6, count=len(real_a))
+        terms, generated = self._improve_generators(real_a, real_b, *numbers[:2])
         fake_a = self._history(self._pool_a, generated.fake_a)
         fake_b = self._history(self._pool_b, generated.fake_b)
-        return terms | self._improve_discriminators(real_a, real_b, fake_a, fake_b)
+        return terms | self._improve_discriminators(real_a, real_b, fake_a, fake_b, *numbers[2:])
 
-    def _play(self, real_a: torch.Tensor, real_b: torch.Tensor) -> tuple[dict[str, torch.Tensor], Generated]:
+    def _play(
+        self, real_a: torch.Tensor, real_b: torch.Tensor, *numbers: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], Generated]:
+        """Train the generators.
+
+        Args:
+            numbers: what decides how generated pictures of A and of B are changed before they are judged, if they are.
+        """
         self._train_discriminators(False)
+        d_a: Judge = self.d_a
+        d_b: Judge = self.d_b
+        see, projected = self.see, self.options.projected
+        if numbers:  # then the features that are judged are not those of the content
+            d_a, d_b = map(self._of_changed, (d_a, d_b), numbers)
+            see, projected = see if self.options.lambda_content else None, False
         with self._autocast():
             terms, generated = generator_losses(
                 self.g_ab,
                 self.g_ba,
-                self.d_a,
-                self.d_b,
+                d_a,
+                d_b,
                 real_a,
                 real_b,
                 gan_loss=self._gan_loss,
@@ -142,21 +158,43 @@ class CycleGANTrainer(UnpairedTrainer):
                 lambda_identity=self.options.lambda_identity,
                 color_share=self.options.color_share,
                 lambda_content=self.options.lambda_content,
-                see=self.see,
-                projected=self.options.projected,
+                see=see,
+                projected=projected,
             )
         self._improve(self._optimizer_g, terms)
         self._keep_balance()
         return {name: term.detach() for name, term in terms.items()}, generated
+
+    def _of_changed(self, discriminator: Judge, numbers: torch.Tensor) -> Judge:
+        """A discriminator, with the network whose features it judges, of pictures that are changed first."""
+        see = self.see if self.options.projected else None
+
+        def judge(pictures: torch.Tensor) -> torch.Tensor | Sequence[torch.Tensor]:
+            changed = self._augment(pictures, numbers)
+            return discriminator(changed if see is None else see(changed))
+
+        return judge
 
     def _train_discriminators(self, trained: bool) -> None:
         for name in DISCRIMINATORS:
             self.networks[name].requires_grad_(trained)  # not the wrapper, which would train fixed weights too
 
     def _judge(
-        self, real_a: torch.Tensor, real_b: torch.Tensor, fake_a: torch.Tensor, fake_b: torch.Tensor
+        self,
+        real_a: torch.Tensor,
+        real_b: torch.Tensor,
+        fake_a: torch.Tensor,
+        fake_b: torch.Tensor,
+        *numbers: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
+        """Train the discriminators.
+
+        Args:
+            numbers: what decides how the pictures are changed before they are judged, for each argument, if they are.
+        """
         self._train_discriminators(True)
+        if numbers:
+            real_a, real_b, fake_a, fake_b = map(self._augment, (real_a, real_b, fake_a, fake_b), numbers)
         see = self.see if self.options.projected else None
         with self._autocast():
             judged = {

@@ -124,12 +124,14 @@ def _cyclegan(choices: CycleGANChoices) -> Estimate:
     cycles = (choices.lambda_a > 0) + (choices.lambda_b > 0)
     passes = 2 + cycles + (2 if cycles and choices.lambda_identity else 0)
     flop = passes * generator.flop + 2 * judging
+    # Looks at a generated picture with a gradient: one for all, unless its discriminator's are at a changed picture.
+    followed = 2 if choices.projected and choices.lambda_content and choices.augmentations else 1
     if look is not None:
         looks = 2 * choices.projected + (choices.lambda_content > 0)  # without a gradient
-        flop += 2 * (look.flop + looks * look.forward_flop)
+        flop += 2 * (followed * look.flop + looks * look.forward_flop)
 
     def kept(of: Callable[[Pass], float]) -> float:
-        return passes * of(generator) + 2 * of(judged) + (0 if look is None else 2 * of(look))
+        return passes * of(generator) + 2 * of(judged) + (0 if look is None else 2 * followed * of(look))
 
     pools = 2 * choices.pool_size * _picture_bytes(side)
     known = 0 if trainer.see is None else FLOAT_BYTES * _count(trainer.see)

@@ -64,8 +64,12 @@ def typed(capfd):
 
 def test_a_run_is_trained_and_a_folder_takes_one_only(pictures, tmp_path, typed):
     output = tmp_path / "run"
-    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL, "--epochs=0.5")
+    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL, "--augmentations=color,blur")
+    assert (status, "--augmentations: Input should be 'color', 'translation' or 'cutout'" in printed) == (2, True)
+    chosen = ["--epochs=0.5", "--augmentations=color,cutout"]
+    status, printed = typed("cyclegan", pictures, "-o", output, *SMALL, *chosen)
     assert status == 0, printed
+    assert RunFolder(output).options().augmentations == ["color", "cutout"]
     assert "the run has succeeded" in printed
     assert read_status(output).status is RunState.SUCCEEDED
     status, printed = typed("cyclegan", pictures, "-o", output, *SMALL)

@@ -170,15 +170,17 @@ def test_a_painter_is_as_on_a_cpu(device, tmp_path):
         assert_like(painter.paint(photos, codes), plain.paint(photos, codes), within_db=30)
 
 
+@pytest.mark.parametrize("augmentations", [[], ["color", "translation", "cutout"]])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_on_a_gpu_follows_training_on_a_cpu(precision, tmp_path, caplog):
+def test_training_on_a_gpu_follows_training_on_a_cpu(precision, augmentations, tmp_path, caplog):
     """By recorded steps, and across a checkpoint."""
     torch.manual_seed(0)
     pairs = [tuple(torch.rand(2, 3, 32, 32) * 2 - 1 for _ in range(2)) for _ in range(12)]
     sizes = {"ngf": 8, "ndf": 8, "n_blocks": 1, "image_size": 32, "load_size": 32, "pool_size": 2}
+    form = {"balanced_upsampling": True, "augmentations": augmentations}
 
     def trainer(device, precision):
-        options = CycleGANOptions(dataset=tmp_path, precision=precision, balanced_upsampling=True, **sizes)
+        options = CycleGANOptions(dataset=tmp_path, precision=precision, **form, **sizes)
         rates = {"constant_steps": 4, "decay_steps": 8}
         return CycleGANTrainer(options, device=torch.device(device), fixed_inputs=pairs[0], **rates)
 

@@ -79,13 +79,14 @@ def test_two_dropped_folders_become_a_model_that_paints(page, workshop, folders)
 
     page.get_by_role("button", name="As in the paper").click()
     page.get_by_text("All options").click()
-    for name, value in cyclegan(epochs=8).items():
+    for name, value in cyclegan(epochs=8, augmentations="color, cutout").items():
         if name != "dataset":
             page.get_by_label(re.compile(rf"^{name}\b")).fill(str(value))
     page.keyboard.press("Tab")
     expect(page.get_by_role("status").get_by_text("48", exact=True)).to_be_visible(timeout=SOON_MS)  # steps
     page.get_by_role("button", name="Start").click()
     expect(state(page)).to_have_text("succeeded", timeout=SOON_MS)
+    assert workshop.get("/training").json()[0]["options"]["augmentations"] == ["color", "cutout"]
 
     page.get_by_role("button", name="Publish…").click()
     ways = page.get_by_role("group", name="Which direction")

@@ -6,11 +6,12 @@ from tests.training import cut
 
 
 def test_a_cut_is_forecast_trained_published_and_served(service):
-    options = cut(recipe="FastCUT", direction="BtoA", epochs=0.5, epochs_decay=0)
+    options = cut(recipe="FastCUT", direction="BtoA", epochs=0.5, epochs_decay=0, augmentations=["cutout"])
     forecast = service.post("/training/cut?dry_run=true", json=options).json()
     assert (forecast["total_steps"], forecast["options"]["lambda_nce"]) == (3, 10)
     run = start(service, "cut", options)
     told = wait(service, run)
+    assert told["options"]["augmentations"] == ["cutout"]
     assert (told["family"], told["step"], told["options"]["flip_equivariance"]) == ("cut", 3, True)
     assert told["parameters"] == forecast["parameters"]
     refused = service.post(f"{run}/publish", json={"name": "cut", "direction": "AtoB"})

@@ -31,6 +31,9 @@ def dataset(tmp_path_factory):
     return add_dataset(tmp_path_factory.mktemp("data"))
 
 
+AUGMENTED_FAST = {"recipe": "FastCUT", "identity_steps": 3, "augmentations": ["cutout", "translation", "color"]}
+
+
 def cut_run(path, dataset, **options):
     return write_run(path, CUTOptions(**CUT | {"dataset": dataset, "device": "cpu", "direction": "BtoA"} | options))
 
@@ -38,7 +41,7 @@ def cut_run(path, dataset, **options):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, dataset):
     """A FastCUT with an identity start, 18 steps. The first domain is blue, and its pictures are what it makes."""
-    run = cut_run(tmp_path_factory.mktemp("runs") / "whole", dataset, recipe="FastCUT", identity_steps=3)
+    run = cut_run(tmp_path_factory.mktemp("runs") / "whole", dataset, **AUGMENTED_FAST)
     assert train_here(run) is RunState.SUCCEEDED
     return run
 
@@ -58,7 +61,7 @@ def test_a_run_leaves_metrics_samples_and_a_score(finished):
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, dataset, tmp_path):
-    run = cut_run(tmp_path / "run", dataset, recipe="FastCUT", identity_steps=3)
+    run = cut_run(tmp_path / "run", dataset, **AUGMENTED_FAST)
     stop_at = [7]
     assert (
         attempt(

@@ -77,6 +77,7 @@ class Meter(TorchDispatchMode):
 
 
 SMALL_CYCLEGAN = {"image_size": 64, "load_size": 64, "ngf": 8, "ndf": 16, "n_blocks": 3, "batch_size": 2}
+BY_FEATURES = {"discriminator": "projected", "lambda_content": 1, "lambda_a": 0, "lambda_b": 0}
 SMALL_STARGAN = {"img_size": 64, "base_dim": 16, "max_conv_dim": 64, "batch_size": 2}
 
 
@@ -111,7 +112,8 @@ def step(sizes, folder):
         SMALL_CYCLEGAN | {"lambda_identity": 0, "ngf": 16},
         SMALL_CYCLEGAN | {"patches": 64},
         SMALL_CYCLEGAN | {"patches": 64, "identity_nce": False, "flip_equivariance": True, "antialias": False},
-        SMALL_CYCLEGAN | {"discriminator": "projected", "lambda_content": 1, "lambda_a": 0, "lambda_b": 0},
+        SMALL_CYCLEGAN | BY_FEATURES,
+        SMALL_CYCLEGAN | BY_FEATURES | {"augmentations": ["color"]},
         SMALL_STARGAN,
         SMALL_STARGAN | {"w_hpf": 0, "batch_size": 4},
     ],

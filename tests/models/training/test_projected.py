@@ -25,6 +25,7 @@ ONE_SIDED = {
     "lambda_a": 0.0,
     "lambda_b": 0.0,
     "ema_beta": 0.5,
+    "augmentations": ["color", "translation", "cutout"],
     "epochs": 1,
     "epochs_decay": 0,
     "save_every": 3,

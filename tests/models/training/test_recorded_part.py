@@ -70,7 +70,10 @@ def losses_of(trainer, first, last):
 
 
 def test_a_recorded_step_does_what_the_step_does_and_leaves_the_same_checkpoint(small_trainer):
-    plain, recorded, mixed = small_trainer(), small_trainer(CpuDevice()), small_trainer(CpuDevice())
+    """Also if each step draws numbers that it depends on."""
+    options = {"augmentations": ["color", "translation", "cutout"]}
+    plain = small_trainer(**options)
+    recorded, mixed = small_trainer(CpuDevice(), **options), small_trainer(CpuDevice(), **options)
     expected = losses_of(plain, 0, 7)
     # On the device the learning rate has the digits of float32.
     assert torch.allclose(losses_of(recorded, 0, 7), expected, rtol=1e-4)
@@ -79,7 +82,7 @@ def test_a_recorded_step_does_what_the_step_does_and_leaves_the_same_checkpoint(
     assert state["optimizer_g"]["param_groups"][0].keys() == plain.state_dict()["optimizer_g"]["param_groups"][0].keys()
     assert type(state["optimizer_g"]["param_groups"][0]["lr"]) is float
     assert not state["optimizer_g"]["param_groups"][0]["capturable"]
-    for resumed in (small_trainer(), small_trainer(CpuDevice())):
+    for resumed in (small_trainer(**options), small_trainer(CpuDevice(), **options)):
         resumed.load_state_dict(copy.deepcopy(state))
         assert torch.allclose(losses_of(resumed, 5, 7), expected[5:], rtol=1e-4)
 

@@ -34,6 +34,7 @@ function useForecast(family, request) {
 // A typed text as the option's own type.
 function valueOf(field, text) {
   const types = [field.type, ...(field.anyOf ?? []).map((one) => one.type)];
+  if (types.includes("array")) return text.split(/, */);
   if (types.includes("boolean")) return text === "true" ? true : text === "false" ? false : text;
   const isNumber = types.includes("number") || types.includes("integer");
   return isNumber && Number.isFinite(Number(text)) ? Number(text) : text;
