@@ -29,23 +29,14 @@ def r1_penalty(logits: torch.Tensor, x_real: torch.Tensor) -> torch.Tensor:
 
 
 def discriminator_terms(
-    discriminator: Judge,
-    generator: nn.Module,
-    s_trg: EncodeStyle,
-    x_real: torch.Tensor,
-    y_org: torch.Tensor,
-    y_trg: torch.Tensor,
-    *,
-    source_masks: Masks | None,
+    discriminator: Judge, x_fake: torch.Tensor, x_real: torch.Tensor, y_org: torch.Tensor, y_trg: torch.Tensor
 ) -> Terms:
-    """``real``, ``fake`` and ``reg``, to be minimised in their sum."""
+    """``real``, ``fake`` and ``reg``, to be minimised in their sum; ``x_fake`` is what was made of ``x_real``."""
     x_real = x_real.detach().requires_grad_()
     logits = discriminator(x_real, y_org)
-    with torch.no_grad():
-        x_fake = generator(x_real, s_trg(), source_masks)
     return {
         "real": adversarial_loss(logits, real=True),
-        "fake": adversarial_loss(discriminator(x_fake, y_trg), real=False),
+        "fake": adversarial_loss(discriminator(x_fake.detach(), y_trg), real=False),
         "reg": r1_penalty(logits, x_real),
     }
 
@@ -54,7 +45,8 @@ def generator_terms(
     discriminator: Judge,
     generator: nn.Module,
     style_encoder: nn.Module,
-    s_trg: EncodeStyle,
+    s: torch.Tensor,
+    x_fake: torch.Tensor,
     s_trg2: EncodeStyle,
     x_real: torch.Tensor,
     y_org: torch.Tensor,
@@ -66,12 +58,14 @@ def generator_terms(
     """``adv``, ``sty`` (equation 2), ``ds`` (equation 3) and ``cyc`` (equation 4).
 
     ``ds`` is to be maximised, the others to be minimised.
+
+    Args:
+        s: the style code with which the generator has made ``x_fake`` of ``x_real``, both with their gradients.
     """
-    s = s_trg()
-    x_fake = generator(x_real, s, source_masks)
+    # Before x_fake2: autocast may keep weights as they were first used, and without gradients they would have none.
+    x_rec = generator(x_fake, style_encoder(x_real, y_org), masks(x_fake))
     with torch.no_grad():
         x_fake2 = generator(x_real, s_trg2(), source_masks)
-    x_rec = generator(x_fake, style_encoder(x_real, y_org), masks(x_fake))
     return {
         "adv": adversarial_loss(discriminator(x_fake, y_trg), real=True),
         "sty": (style_encoder(x_fake, y_trg) - s).abs().mean(),

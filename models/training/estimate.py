@@ -212,16 +212,18 @@ def _stargan(choices: StarGANChoices, num_domains: int) -> Estimate:
     # The discriminator judges real pictures, with a penalty on its gradient, and generated ones. The generator makes a
     # picture, a second one without a gradient, and the source again; all are judged or encoded. Each happens with a
     # latent code and with a reference. Networks that are not trained then need no gradients of their weights, and the
-    # style encoder is trained with latent codes alone.
-    judging = 2 * (penalized.flop + discriminator.flop + generator.forward_flop)
+    # style encoder is trained with latent codes alone. What is made with a latent code serves both.
+    judging = 2 * (penalized.flop + discriminator.flop) + generator.forward_flop
     judged = discriminator.forward_flop + discriminator.backward_flop / 2
     encoding = 2 * encoder.flop + 2 * encoder.forward_flop + encoder.backward_flop / 2
     making = 2 * (2 * generator.flop + generator.forward_flop + judged) + encoding
-    styles = mapping.flop + 2 * mapping.forward_flop + 3 * encoder.forward_flop
+    styles = mapping.flop + mapping.forward_flop + 3 * encoder.forward_flop
     flop = judging + making + styles
 
     def kept(of: Callable[[Pass], float]) -> float:
-        return max(of(penalized) + of(discriminator), 2 * of(generator) + of(discriminator) + 3 * of(encoder))
+        return max(
+            of(generator) + of(penalized) + of(discriminator), 2 * of(generator) + of(discriminator) + 3 * of(encoder)
+        )
 
     averages = FLOAT_BYTES * sum(_count(trainer.networks[name]) for name in AVERAGED)
     fixed = averages + _held_out_bytes(choices, side, num_domains)

@@ -32,6 +32,8 @@ from models.training.stargan_pictures import StyledPictures
 from models.weights import doctor
 from models.weights.architecture import StateDict
 
+Translated = tuple[torch.Tensor, torch.Tensor]  # a style code, and what the generator has made of the sources by it
+
 AVERAGED = ("generator", "mapping_network", "style_encoder")
 
 
@@ -160,23 +162,30 @@ class StarGANTrainer:
             "latent": (of_latent(batch.z_trg), of_latent(batch.z_trg2)),
             "reference": (of_reference(batch.x_ref), of_reference(batch.x_ref2)),
         }
-        losses: Terms = {}
-        for guide, (s_trg, _) in guides.items():
-            losses |= self._improve_discriminator(batch, source_masks, s_trg, f"D_{guide}")
-        for guide, styles in guides.items():
+
+        def translated(guide: str) -> Translated:
+            with self._autocast():
+                s = guides[guide][0]()
+                return s, self.generator(batch.x_src, s, source_masks)
+
+        latent = translated("latent")  # stays the same until the first step of the generator, which takes it, too
+        losses = self._improve_discriminator(batch, latent, "D_latent")
+        with torch.no_grad():
+            reference = translated("reference")
+        losses |= self._improve_discriminator(batch, reference, "D_reference")
+        for guide, (_, s_trg2) in guides.items():
             # As in the paper's code, the step with references trains the generator alone: the encoder must not make
             # its own task easy.
             trained = AVERAGED if guide == "latent" else ("generator",)
-            losses |= self._improve_generator(batch, source_masks, *styles, f"G_{guide}", trained, lambda_ds)
+            with self._frozen_but(trained):
+                made = latent if guide == "latent" else translated(guide)
+                losses |= self._improve_generator(batch, source_masks, made, s_trg2, f"G_{guide}", trained, lambda_ds)
         self._follow()
         return losses
 
-    def _improve_discriminator(
-        self, batch: GuidedBatch, source_masks: Masks | None, s_trg: EncodeStyle, name: str
-    ) -> Terms:
-        domains = (batch.x_src, batch.y_org, batch.y_trg)
+    def _improve_discriminator(self, batch: GuidedBatch, translated: Translated, name: str) -> Terms:
         with self._autocast():
-            terms = discriminator_terms(self._judge, self.generator, s_trg, *domains, source_masks=source_masks)
+            terms = discriminator_terms(self._judge, translated[1], batch.x_src, batch.y_org, batch.y_trg)
         loss = terms["real"] + terms["fake"] + self.options.lambda_reg * terms["reg"]
         self._improve(loss, ("discriminator",))
         return _named(name, terms)
@@ -185,7 +194,7 @@ class StarGANTrainer:
         self,
         batch: GuidedBatch,
         source_masks: Masks | None,
-        s_trg: EncodeStyle,
+        translated: Translated,
         s_trg2: EncodeStyle,
         name: str,
         trained: tuple[str, ...],
@@ -193,25 +202,24 @@ class StarGANTrainer:
     ) -> Terms:
         options = self.options
         domains = (batch.x_src, batch.y_org, batch.y_trg)
-        with self._frozen_but(trained):
-            with self._autocast():
-                terms = generator_terms(
-                    self._judge,
-                    self.generator,
-                    self.style_encoder,
-                    s_trg,
-                    s_trg2,
-                    *domains,
-                    source_masks=source_masks,
-                    masks=self._masks,
-                )
-            loss = (
-                terms["adv"]
-                + options.lambda_sty * terms["sty"]
-                - (lambda_ds * terms["ds"]).to(terms["ds"].dtype)
-                + options.lambda_cyc * terms["cyc"]
+        with self._autocast():
+            terms = generator_terms(
+                self._judge,
+                self.generator,
+                self.style_encoder,
+                *translated,
+                s_trg2,
+                *domains,
+                source_masks=source_masks,
+                masks=self._masks,
             )
-            self._improve(loss, trained)
+        loss = (
+            terms["adv"]
+            + options.lambda_sty * terms["sty"]
+            - (lambda_ds * terms["ds"]).to(terms["ds"].dtype)
+            + options.lambda_cyc * terms["cyc"]
+        )
+        self._improve(loss, trained)
         return _named(name, terms)
 
     @contextlib.contextmanager

@@ -108,13 +108,16 @@ def test_losses_are_those_of_the_reference(guide):
         return lambda: encoder(reference.picture(f"stargan_reference{suffix}", *PICTURES), y_trg)
 
     domains = (x_real, y_org, y_trg)
-    judged = discriminator_terms(discriminator, generator, style(""), *domains, source_masks=None)
+    with torch.no_grad():
+        x_fake = generator(x_real, style("")(), None)
+    judged = discriminator_terms(discriminator, x_fake, *domains)
     with torch.no_grad():
         played = generator_terms(
             discriminator,
             generator,
             encoder,
-            style(""),
+            style("")(),
+            x_fake,
             style("2"),
             *domains,
             source_masks=None,
