@@ -1,5 +1,6 @@
 """The client's end of the inference queue for an event loop: what every picture needs, without threads."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import cast
@@ -54,6 +55,7 @@ class AsyncInferenceQueue:
         self._capacity = Capacity(limit)
         self._kept = KeptResults(rq_queue(connection), shared, record_ttl_s=record_ttl_s)
         self._keys = {name: rq_queue(connection, name).key for name in contract.JOB_QUEUES}
+        self._looks: dict[tuple[str | None, bool], asyncio.Task[None]] = {}  # under way
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -151,12 +153,25 @@ class AsyncInferenceQueue:
         if not (lacking := self._capacity.lacking(nbytes)):
             return
         if await self._kept.give_up(lacking):
-            await self._look(owner, long=long)
+            await self._look_anew(owner, long=long)
             lacking = self._capacity.lacking(nbytes)
         if lacking:
             raise self._capacity.memory_full(await self._kept.seconds_until(lacking))
 
     async def _look(self, owner: str | None, *, long: bool) -> None:
+        """Look at the queue together with all who want to at this time: Redis goes through it job by job."""
+        which = owner, long
+        if (look := self._looks.get(which)) is None:
+            look = self._looks[which] = asyncio.create_task(self._look_anew(owner, long=long))
+
+            def ended(look: asyncio.Task[None]) -> None:
+                del self._looks[which]
+                look.cancelled() or look.exception()  # those who waited may all have gone
+
+            look.add_done_callback(ended)
+        await asyncio.shield(look)
+
+    async def _look_anew(self, owner: str | None, *, long: bool) -> None:
         keys, words = [self._keys[contract.INFERENCE_QUEUE]], [owner or "", int(long)]
         others = ("INFO", "memory"), ("HVALS", contract.CLAIMS)
         try:

@@ -36,6 +36,7 @@ from worker.stored_script import Script
 
 FULL_PAUSE_S = 0.1  # before a full Redis is asked again
 WINDOW = 256  # queued jobs that are searched for ones that fit a batch
+MOST_BYTES = 64 << 10  # of a job's pictures that the script returns: what passes through Lua is copied two times more
 REGISTRY_EXTRA_S = 60  # by which RQ keeps its registries of executions longer than a lease
 FIELDS = (BATCH_KEY_FIELD, "retries_left", LONG_FIELD, "origin", "created_at", "enqueued_at", "data", "meta")
 
@@ -73,8 +74,10 @@ local at = written()
 
 local function read(id, execution)
   local record = redis.call('HMGET', '{Job.redis_job_namespace_prefix}' .. id, '{"', '".join(FIELDS)}')
-  local packed = redis.pcall('GET', string.format('{input_key("%s")}', id))
-  if type(packed) == 'table' then packed = false end  -- the key holds something else
+  local key = string.format('{input_key("%s")}', id)
+  local packed = redis.pcall('STRLEN', key)
+  if type(packed) == 'table' then packed = false  -- the key holds something else
+  elseif packed <= {MOST_BYTES} then packed = redis.call('GET', key) end
   started[#started + 1] = {{id, execution, record, packed}}
 end
 
@@ -211,10 +214,19 @@ class StartCall:
     """A call of the script. Sent again, it gives the jobs that it started the first time."""
 
     def __init__(
-        self, queue: Queue, worker: BaseWorker, keys: Sequence[str], which: str, at_most: int, job_id: str, key: str
+        self,
+        queue: Queue,
+        worker: BaseWorker,
+        redis: DirectConnection,
+        keys: Sequence[str],
+        which: str,
+        at_most: int,
+        job_id: str,
+        key: str,
     ) -> None:
         self._queue = queue
         self._worker = worker
+        self._redis = redis
         self._keys = keys
         self._batch = uuid4().hex[:-2]
         self.command = self._command(which, job_id, key, at_most)
@@ -232,8 +244,17 @@ class StartCall:
         if unreadable:
             refuse_unreadable(self._queue)
         started_at = datetime.fromisoformat(at.decode())
+        large = [("GET", input_key(id.decode())) for id, _, _, packed in jobs if isinstance(packed, int)]
+        fetched = iter(self._redis.execute(*large) if large else ())
         return [
-            StartedJob(self._worker, id.decode(), execution.decode(), started_at, _present(record), packed)
+            StartedJob(
+                self._worker,
+                id.decode(),
+                execution.decode(),
+                started_at,
+                _present(record),
+                next(fetched) if isinstance(packed, int) else packed,
+            )
             for id, execution, record, packed in jobs
         ]
 
@@ -293,7 +314,7 @@ class JobStarter:
         return self._started(self._call(NONE, key=batch_key, at_most=at_most))
 
     def _call(self, which: str, *, at_most: int, job_id: str = "", key: str = "") -> StartCall:
-        return StartCall(self._queue, self._worker, self._keys, which, at_most, job_id, key)
+        return StartCall(self._queue, self._worker, self._redis, self._keys, which, at_most, job_id, key)
 
     def _started(self, call: StartCall) -> list[StartedJob]:
         return call.started(self._redis.execute(call.command)[0])
