@@ -75,6 +75,12 @@ CMD ["doppel", "worker"]
 FROM dependencies AS worker
 # Where a training looks for the networks that measure quality, in hub/checkpoints; see docs/training.md.
 ENV TORCH_HOME=/data/torch
+# Where Triton keeps the layers that it has built for a GPU.
+ENV TRITON_CACHE_DIR=/data/triton
+# With which it builds them. Without a compiler a GPU computes a third as fast, so a build that can't reach Debian goes on.
+# hadolint ignore=DL3008
+RUN (apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*) \
+    || echo "No C compiler could be installed: on a GPU, torch's own layers will compute."
 COPY --from=package /srv/doppel/worker.txt /opt/doppel/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip install --no-cache-dir --constraint /opt/doppel/constraints.txt --requirement /opt/doppel/worker.txt
