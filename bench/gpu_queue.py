@@ -89,13 +89,11 @@ def measured(folder: Path, model: str, side: int, jobs: int, workers: int, devic
 
 @contextmanager
 def _process(*arguments: str | Path, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") if log else contextlib.nullcontext() as file:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bench.gpu_queue", *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=file,
-        )
+    command = [sys.executable, "-m", "bench.gpu_queue", *map(str, arguments)]
+    with (
+        log.open("wb") if log else contextlib.nullcontext() as file,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file) as child,
+    ):
         try:
             yield child
         finally:
@@ -104,7 +102,6 @@ def _process(*arguments: str | Path, log: Path | None = None) -> Iterator[subpro
                 child.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 child.kill()
-                child.wait()
 
 
 @contextmanager
