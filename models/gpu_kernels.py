@@ -3,7 +3,7 @@
 Pictures are (N, H, W, C) in memory. A program works on a tile: some pixels of one picture in some channels. Numbers are
 float32 while they are computed with. Importing this needs Triton, and running it a C compiler.
 
-Triton compiles a kernel anew for sizes that divide by 16. That pays for channels alone, so not for the other sizes.
+Only ``channels`` is specialised: the other sizes vary, and would cost a compilation each.
 """
 
 import triton
@@ -96,7 +96,7 @@ def finished(
 
 @triton.jit
 def _gathered(gradient, start, pixel, channel, inside, height, width, channels, margin: tl.constexpr):
-    """The gradient of pixels: what was found at their place, and at those places of the margin that mirror them."""
+    """The gradient of each pixel: its own, and that of each place in the margin that shows it."""
     wide = width + 2 * margin
     row, column = pixel // width, pixel % width
     at = start + ((row + margin) * wide + column + margin)[:, None] * channels + channel[None, :]
@@ -139,7 +139,7 @@ def tile_sums(
     value *= tl.load(scale + of, mask=known, other=0.0)[None, :]
     start = n * (height + 2 * margin) * (width + 2 * margin) * channels
     found = _gathered(gradient, start, pixel, channel, inside, height, width, channels, margin)
-    found = tl.where(value < 0, found * slope, found)
+    found = tl.where(value <= 0, found * slope, found)
     into = (n * tiles + tile) * channels + channel
     tl.store(sums + into, tl.sum(found, axis=0), mask=known)
     tl.store(products + into, tl.sum(tl.where(inside, found * value, 0.0), axis=0), mask=known)
@@ -197,7 +197,7 @@ def gradients(
         scales = tl.load(scale + of, mask=known, other=0.0)[None, :]
         value = (value - tl.load(mean + of, mask=known, other=0.0)[None, :]) * scales
     if activates:
-        found = tl.where(value < 0, found * slope, found)
+        found = tl.where(value <= 0, found * slope, found)
     if normalises:
         found -= tl.load(gradient_mean + of, mask=known, other=0.0)[None, :]
         found -= value * tl.load(product_mean + of, mask=known, other=0.0)[None, :]

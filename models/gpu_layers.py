@@ -18,6 +18,7 @@ TILE = 8192  # numbers that a program works on
 MOST_CHANNELS = 64  # of a tile
 TILES_AT_ONCE = 32
 WARPS = 8  # of a program
+MOST_NUMBERS = 2**31 - 1  # of one picture, by 32 bits
 
 log = logging.getLogger("doppel.models")
 
@@ -30,9 +31,12 @@ def available(device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     try:
-        x = torch.zeros(1, 8, 4, 4, device=device).to(memory_format=torch.channels_last)
-        finish(x, normalises=True, slope=0.0, margin=1)
+        with torch.inference_mode(False), torch.enable_grad():
+            x = torch.zeros(1, 8, 4, 4, device=device, requires_grad=True)
+            finish(x, normalises=True, slope=0.0, margin=1).sum().backward()  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # Triton's own, or a compiler's
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         log.warning("the GPU computes with torch's own layers, which costs speed alone: %s", reason)
@@ -50,7 +54,15 @@ def finish(x: torch.Tensor, *, normalises: bool, slope: float, margin: int, eps:
 
     Returns:
         (N, C, H + 2 margin, W + 2 margin), of the same type, channels last.
+
+    Raises:
+        RuntimeError: the sides are too short for the margin, or a picture too large for the kernels' indices.
     """
+    height, width = x.shape[2:]
+    if margin >= min(height, width):
+        raise RuntimeError(f"a margin of {margin} px can't be reflected in {height} × {width} px")
+    if x.shape[1] * (height + 2 * margin) * (width + 2 * margin) > MOST_NUMBERS:
+        raise RuntimeError(f"{x.shape[1]} channels of {height} × {width} px are too many numbers")
     made: torch.Tensor = _Finish.apply(x, normalises, slope, margin, eps)
     return made
 
@@ -131,7 +143,7 @@ def _numbers(x: torch.Tensor, *shape: int) -> torch.Tensor:
 
 
 def _tiling(channels: int, pixels: int, count: int) -> tuple[dict[str, int], tuple[int, int, int]]:
-    """The shape of a tile, and how many there are: of pixels, of channels, of pictures."""
+    """The shape of a tile, and the grid: tiles of pixels, tiles of channels, pictures."""
     wide = min(MOST_CHANNELS, 1 << (channels - 1).bit_length())
     long = TILE // wide
     return {"tile_pixels": long, "tile_channels": wide, "num_warps": WARPS}, (
@@ -226,9 +238,9 @@ def _quicken_sequence(layers: nn.Sequential, unbiased: bool) -> None:
             at += 1
             continue
         before = layers[at - 1] if at and norm is not None and unbiased else None
-        if isinstance(before, nn.Conv2d):
+        if type(before) is nn.Conv2d:
             before.__class__ = UnbiasedConv2d
-        elif isinstance(before, nn.ConvTranspose2d):
+        elif type(before) is nn.ConvTranspose2d:
             before.__class__ = UnbiasedConvTranspose2d
         eps = norm.eps if norm is not None else 0.0
         layers[at] = Finish(normalises=norm is not None, slope=slope, margin=margin, eps=eps)
@@ -238,7 +250,7 @@ def _quicken_sequence(layers: nn.Sequential, unbiased: bool) -> None:
 
 
 def _finish_at(layers: nn.Sequential, at: int) -> tuple[nn.InstanceNorm2d | None, float, int, int]:
-    """The normalisation, the slope and the margin of what starts here, and of how many modules that is made."""
+    """The normalisation, the slope and the margin of the layer that starts here, and how many modules it replaces."""
     norm: nn.InstanceNorm2d | None = None
     slope, margin = 1.0, 0
     left = list(layers[at:])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+import models
 from models import gpu_layers
 from models.cyclegan.networks import PatchDiscriminator, ResnetGenerator, init_normal
 from models.stargan_v2.networks import Generator, init_he
@@ -13,10 +14,18 @@ from models.stargan_v2.networks import Generator, init_he
 
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch):
-    """Where there is no GPU, this package keeps Triton from being loaded."""
+    """Triton looks at this when kernels are loaded. Where there is no GPU, this package keeps it from being loaded."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     if sys.modules.get("triton", 0) is None:
         monkeypatch.delitem(sys.modules, "triton")
+    _forget_kernels()
+    yield
+    _forget_kernels()
+
+
+def _forget_kernels():
+    sys.modules.pop("models.gpu_kernels", None)
+    vars(models).pop("gpu_kernels", None)
 
 
 def by_torch(x, *, normalises, slope, margin):
@@ -47,6 +56,17 @@ def test_they_make_what_torchs_layers_make_and_give_their_gradients(shape, setti
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(made.double(), expected, atol=1e-4)
     assert torch.allclose(y.grad.double(), x.grad, atol=1e-4)
+
+
+def test_a_margin_that_is_not_shorter_than_a_side_is_refused():
+    with pytest.raises(RuntimeError, match="a margin of 3 px"):
+        gpu_layers.finish(torch.zeros(1, 2, 3, 9), normalises=True, slope=0.0, margin=3)
+
+
+def test_where_nothing_is_above_zero_a_relu_passes_no_gradient():
+    x = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    gpu_layers.finish(x, normalises=False, slope=0.0, margin=1).sum().backward()
+    assert x.grad.abs().max() == 0
 
 
 def test_a_channel_far_from_zero_keeps_its_digits():
