@@ -77,7 +77,8 @@ FROM dependencies AS worker
 ENV TORCH_HOME=/data/torch
 # Where Triton keeps the layers that it has built for a GPU.
 ENV TRITON_CACHE_DIR=/data/triton
-# With which it builds them. Without a compiler a GPU computes a third as fast, so a build that can't reach Debian goes on.
+# The compiler that Triton needs for that. Without it a GPU works at a third of the speed, so a build that can't reach Debian
+# goes on.
 # hadolint ignore=DL3008
 RUN (apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*) \
     || echo "No C compiler could be installed: on a GPU, torch's own layers will compute."

@@ -14,7 +14,7 @@ from models.provenance.origin import Origin
 from worker import contract
 from worker.allowances import Allowance
 from worker.capacity import Capacity
-from worker.connection import Command
+from worker.connection import LOST, Command
 from worker.contract import Arrangement, Delivery, JobState, Status, Task, WorkerReport
 from worker.errors import LimitReached, RecordUnreadable
 from worker.fair_order import FORESEE
@@ -161,14 +161,18 @@ class AsyncInferenceQueue:
     async def _look(self, owner: str | None, *, long: bool) -> None:
         """Look at the queue together with all who want to at this time: Redis goes through it job by job."""
         which = owner, long
-        if (look := self._looks.get(which)) is None:
-            look = self._looks[which] = asyncio.create_task(self._look_anew(owner, long=long))
+        if (others := self._looks.get(which)) is not None:
+            try:
+                return await asyncio.shield(others)
+            except LOST:  # they have waited longer for Redis than this one
+                return await self._look_anew(owner, long=long)
+        look = self._looks[which] = asyncio.create_task(self._look_anew(owner, long=long))
 
-            def ended(look: asyncio.Task[None]) -> None:
-                del self._looks[which]
-                look.cancelled() or look.exception()  # those who waited may all have gone
+        def ended(look: asyncio.Task[None]) -> None:
+            del self._looks[which]
+            look.cancelled() or look.exception()  # those who waited may all have gone
 
-            look.add_done_callback(ended)
+        look.add_done_callback(ended)
         await asyncio.shield(look)
 
     async def _look_anew(self, owner: str | None, *, long: bool) -> None:

@@ -239,7 +239,11 @@ class StartCall:
         return START.call(self._keys, [which, job_id, key, at_most, self._worker.name, self._batch])
 
     def started(self, reply: Reply) -> list[StartedJob]:
-        """The jobs that a reply to either command tells of."""
+        """The jobs that a reply to either command tells of. Large pictures are fetched now.
+
+        Raises:
+            RedisError: a picture could not be fetched. The jobs run until their leases end, and are then tried again.
+        """
         at, jobs, *unreadable = reply
         if unreadable:
             refuse_unreadable(self._queue)

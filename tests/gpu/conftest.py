@@ -44,7 +44,7 @@ def stargan(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return _model(tmp_path_factory.mktemp("models"), ensemble, **card)
 
 
-def _model(root: Path, network: torch.nn.Module, **card: object) -> Model:
+def _model(root: Path, network: torch.nn.Module, /, **card: object) -> Model:
     folder = root / "random"
     folder.mkdir()
     doctor.save(network.state_dict(), folder / WEIGHTS_FILE)

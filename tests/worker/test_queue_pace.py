@@ -5,6 +5,7 @@ import time
 
 import pytest
 import redis
+from redis.exceptions import ConnectionError
 
 from tests.fake_worker import first_pixel
 from tests.processes import eventually, fake_worker
@@ -12,7 +13,7 @@ from worker import kept_results, queue_pace
 from worker.async_inference_queue import AsyncInferenceQueue
 from worker.capacity import Capacity
 from worker.contract import Status, Task
-from worker.errors import QueueFull
+from worker.errors import QueueFull, QueueUnreachable
 from worker.inference_queue import new_job_id, rq_queue
 from worker.job_records import RECORD_TTL_S
 from worker.kept_results import KeptResults
@@ -195,6 +196,37 @@ def test_old_results_make_room_for_new_work_and_fresh_ones_stay(queue, redis_url
     assert queue.result(done[0]) is None
     assert queue.result(done[-1]) is not None
     assert queue.result(new) is not None
+
+
+def test_who_looks_at_the_queue_at_the_same_time_shares_one_look_but_not_its_failure(queue, redis_url, monkeypatch):
+    task, picture = Task(model="fake", height=32, width=32), first_pixel((128, 128, 128))
+    looks = []
+
+    async def add(count):
+        shared = SharedConnection(redis_url, patience_s=5)
+        jobs = AsyncInferenceQueue(shared, queue.connection, limit=1000)
+        asked = shared.execute
+
+        async def execute(*commands):
+            if ("INFO", "memory") in commands:
+                looks.append(len(looks))
+                if len(looks) == 1:
+                    await asyncio.sleep(0.01)  # the others come meanwhile
+                    raise ConnectionError("Redis was away for too long")
+            return await asked(*commands)
+
+        monkeypatch.setattr(shared, "execute", execute)
+        submit = (jobs.submit(task, picture, decode_ms=1, job_id=new_job_id()) for _ in range(count))
+        done = await asyncio.gather(*submit, return_exceptions=True)
+        await jobs.aclose()
+        return done
+
+    first, *others = asyncio.run(add(3))
+    assert isinstance(first, QueueUnreachable)
+    assert others == [None, None]
+    looks[:] = [0]
+    assert asyncio.run(add(20)) == [None] * 20
+    assert len(looks) == 2
 
 
 def test_when_no_results_are_left_the_oldest_records_make_room(queue, redis_url, monkeypatch):

@@ -58,13 +58,25 @@ def retries_left(queue, job):
     return Job.fetch(job, queue.connection, serializer=JSONSerializer).retries_left
 
 
-def test_a_job_that_is_taken_when_a_signal_comes_is_handed_back_at_no_cost(queue, signals, monkeypatch):
+def submit_large(queue, width=256):
+    """A job whose picture is fetched after the job has been started."""
+    picture = first_pixel((1, 2, 3), 256, width)
+    return queue.submit(TASK.model_copy(update={"height": 256, "width": width}), picture, decode_ms=1)
+
+
+@pytest.mark.parametrize(("submit", "round_trip"), [(submit, 1), (submit_large, 1), (submit_large, 2)])
+def test_a_job_that_is_taken_when_a_signal_comes_is_handed_back_at_no_cost(
+    submit, round_trip, queue, signals, monkeypatch
+):
     worker = worker_of(queue)
     job, later = submit(queue), submit(queue, width=36)
     asked = worker._redis.execute
+    left = iter(range(round_trip - 1, -1, -1))
 
     def interrupted(*commands):
-        asked(*commands)
+        replies = asked(*commands)
+        if next(left):
+            return replies
         monkeypatch.setattr(worker._redis, "execute", asked)
         raise StopRequested  # as RQ's handler of signals does
 
@@ -97,6 +109,23 @@ def test_a_job_whose_picture_is_gone_says_why(queue, signals, monkeypatch):
     assert "within 24 hours" in queue.state(old).error.detail
     assert "full" in queue.state(dropped).error.detail
     assert "lost" in queue.state(lost).error.detail
+
+
+def test_large_pictures_are_fetched_and_one_that_expired_meanwhile_fails_alone(queue, monkeypatch):
+    worker = worker_of(queue)
+    jobs = [submit_large(queue) for _ in range(3)]
+    asked = worker._redis.execute
+
+    def late(*commands):
+        if commands[0][0] == "GET":
+            queue.connection.delete(input_key(jobs[1]))
+        return asked(*commands)
+
+    monkeypatch.setattr(worker._redis, "execute", late)
+    started = worker._starter.wait(1, at_most=4)
+    assert [one.id for one in started] == jobs
+    assert [one.packed for one in started] == [queue.connection.get(input_key(job)) for job in jobs]
+    assert [one.packed is None for one in started] == [False, True, False]
 
 
 def test_a_canceled_long_job_is_closed(queue, signals):
