@@ -18,7 +18,7 @@ TILE = 8192  # numbers that a program works on
 MOST_CHANNELS = 64  # of a tile
 TILES_AT_ONCE = 32
 WARPS = 8  # of a program
-MOST_NUMBERS = 2**31 - 1  # of one picture, by 32 bits
+MOST_NUMBERS = 2**31 - 1  # of one picture: the kernels have indices of 32 bits
 
 log = logging.getLogger("doppel.models")
 
