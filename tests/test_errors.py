@@ -14,7 +14,6 @@ from models import errors as model_errors
 from models.errors import DoppelError
 from worker import errors as queue_errors
 
-
 NOT_LOADED = {"models.gpu_kernels"}  # it has no errors, and loads Triton, which is kept away where there is no GPU
 
 
