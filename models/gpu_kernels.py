@@ -10,16 +10,23 @@ import triton
 import triton.language as tl
 
 
+@triton.jit
+def _tile(area, channels, tile_pixels: tl.constexpr, tile_channels: tl.constexpr):
+    """The picture, the pixels and the channels of this program's tile, and which of the latter two there are."""
+    pixel = tl.program_id(0) * tile_pixels + tl.arange(0, tile_pixels)
+    channel = tl.program_id(1) * tile_channels + tl.arange(0, tile_channels)
+    inside = (pixel < area)[:, None] & (channel < channels)[None, :]
+    return tl.program_id(2).to(tl.int64), pixel, channel, inside
+
+
 @triton.jit(do_not_specialize=["area", "tiles"])
 def tile_moments(x, means, squares, area, channels, tiles, tile_pixels: tl.constexpr, tile_channels: tl.constexpr):
     """The mean of each tile, and its sum of squared deviations from that, (N, tiles, C) each.
 
     Sums of squares about zero would lose the digits of a channel whose mean is large.
     """
-    tile, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    pixel = tile * tile_pixels + tl.arange(0, tile_pixels)
-    channel = part * tile_channels + tl.arange(0, tile_channels)
-    inside = (pixel < area)[:, None] & (channel < channels)[None, :]
+    tile = tl.program_id(0)
+    n, pixel, channel, inside = _tile(area, channels, tile_pixels, tile_channels)
     at = n * area * channels + pixel[:, None] * channels + channel[None, :]
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     mean = tl.sum(value, axis=0) / tl.minimum(tile_pixels, area - tile * tile_pixels)
@@ -73,12 +80,9 @@ def finished(
     margin: tl.constexpr, normalises: tl.constexpr, tile_pixels: tl.constexpr, tile_channels: tl.constexpr,
 ):  # fmt: skip
     """Normalise, then multiply what is below zero by the slope, then reflect a margin around the picture."""
-    tile, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     wide = width + 2 * margin
     area = (height + 2 * margin) * wide
-    pixel = tile * tile_pixels + tl.arange(0, tile_pixels)
-    channel = part * tile_channels + tl.arange(0, tile_channels)
-    inside = (pixel < area)[:, None] & (channel < channels)[None, :]
+    n, pixel, channel, inside = _tile(area, channels, tile_pixels, tile_channels)
     source = pixel
     if margin > 0:
         source = _reflected(pixel // wide - margin, height) * width + _reflected(pixel % wide - margin, width)
@@ -95,9 +99,10 @@ def finished(
 
 
 @triton.jit
-def _gathered(gradient, start, pixel, channel, inside, height, width, channels, margin: tl.constexpr):
+def _gathered(gradient, n, pixel, channel, inside, height, width, channels, margin: tl.constexpr):
     """The gradient of each pixel: its own, and that of each place in the margin that shows it."""
     wide = width + 2 * margin
+    start = n * (height + 2 * margin) * wide * channels
     row, column = pixel // width, pixel % width
     at = start + ((row + margin) * wide + column + margin)[:, None] * channels + channel[None, :]
     total = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
@@ -126,21 +131,17 @@ def tile_sums(
     margin: tl.constexpr, tile_pixels: tl.constexpr, tile_channels: tl.constexpr,
 ):  # fmt: skip
     """Of each tile, the sum of the gradient of what was normalised, and that of its product with it."""
-    tile, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     area = height * width
-    pixel = tile * tile_pixels + tl.arange(0, tile_pixels)
-    channel = part * tile_channels + tl.arange(0, tile_channels)
+    n, pixel, channel, inside = _tile(area, channels, tile_pixels, tile_channels)
     known = channel < channels
-    inside = (pixel < area)[:, None] & known[None, :]
     at = n * area * channels + pixel[:, None] * channels + channel[None, :]
     of = n * channels + channel
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     value -= tl.load(mean + of, mask=known, other=0.0)[None, :]
     value *= tl.load(scale + of, mask=known, other=0.0)[None, :]
-    start = n * (height + 2 * margin) * (width + 2 * margin) * channels
-    found = _gathered(gradient, start, pixel, channel, inside, height, width, channels, margin)
+    found = _gathered(gradient, n, pixel, channel, inside, height, width, channels, margin)
     found = tl.where(value <= 0, found * slope, found)
-    into = (n * tiles + tile) * channels + channel
+    into = (n * tiles + tl.program_id(0)) * channels + channel
     tl.store(sums + into, tl.sum(found, axis=0), mask=known)
     tl.store(products + into, tl.sum(tl.where(inside, found * value, 0.0), axis=0), mask=known)
 
@@ -181,16 +182,12 @@ def gradients(
     tile_pixels: tl.constexpr, tile_channels: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the input of ``finished``, which is read where it is normalised or activated."""
-    tile, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     area = height * width
-    pixel = tile * tile_pixels + tl.arange(0, tile_pixels)
-    channel = part * tile_channels + tl.arange(0, tile_channels)
+    n, pixel, channel, inside = _tile(area, channels, tile_pixels, tile_channels)
     known = channel < channels
-    inside = (pixel < area)[:, None] & known[None, :]
     at = n * area * channels + pixel[:, None] * channels + channel[None, :]
     of = n * channels + channel
-    start = n * (height + 2 * margin) * (width + 2 * margin) * channels
-    found = _gathered(gradient, start, pixel, channel, inside, height, width, channels, margin)
+    found = _gathered(gradient, n, pixel, channel, inside, height, width, channels, margin)
     if normalises or activates:
         value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     if normalises:
